@@ -1,0 +1,41 @@
+/** The words of fidelity bonds. Source of the rules behind them: docs/protocol.md, "Which bonds are live". */
+import type { BlockHash, BlockRef, Height, Outpoint, Sats, Txid } from '../chain/types.ts'
+
+/** The four layouts of an announcement's text, oldest first: `host:port`, `host:port#height`, `host#height`, `<56>#height`. */
+export type AnnouncementFormat = 'A' | 'B' | 'C' | 'D'
+
+/** What an OP_RETURN said. `address` is `host.onion:port`, lower case; formats C and D have port 21. */
+export interface Announcement {
+  format: AnnouncementFormat
+  address: string
+  /** Absolute lock height as announced; absent in format A. */
+  lockHeight?: Height
+}
+
+export type Refusal = 'not-p2wsh' | 'too-small' | 'lock-too-short' | 'lock-too-long' | 'lock-passed'
+
+/** An announcement with the output 0 it stands for; nothing about where or whether it is confirmed. */
+export interface AnnouncedOutput extends Announcement {
+  outpoint: Outpoint
+  amountSats: Sats
+  /** False: output 0 is something else, so the bond will be refused as `not-p2wsh`. */
+  isP2wsh: boolean
+}
+
+/** An announcement in a block. Immutable facts of the chain: state and value are computed against a tip. */
+export interface ConfirmedBond extends AnnouncedOutput {
+  conf: BlockRef
+  /** Header time of the confirming block, Unix seconds. */
+  confTimeS: number
+  /** Why it never qualified; absent when it did. */
+  refusal?: Refusal
+  /** The confirmed spend that ended it, on the chain up to the tip. */
+  spentBy?: { txid: Txid; vin: number; height: Height; blockHash: BlockHash }
+}
+
+export type BondState = 'pending' | 'live' | 'expired' | 'spent' | 'refused'
+
+/** The tip against which bonds are judged. `timeS` is the header time of block `hash`: our "now" for values. */
+export interface Tip extends BlockRef {
+  timeS: number
+}

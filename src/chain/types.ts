@@ -1,0 +1,84 @@
+/**
+ * The chain's words, shared by every room. No I/O and no bitcoinjs-lib here.
+ *
+ * Byte order: Txid and BlockHash are hex in DISPLAY order, as bitcoin-cli prints them. Raw transactions, block headers
+ * and our wire protocol carry the same 32 bytes reversed ("internal" order); `toInternal`/`fromInternal` cross over.
+ */
+
+export type Txid = string & { readonly brand: 'Txid' }
+export type BlockHash = string & { readonly brand: 'BlockHash' }
+
+/** Satoshis as a safe integer: 21e14 fits four times below 2^53, and JSON and SQLite take it as it is. Never BTC. */
+export type Sats = number & { readonly brand: 'Sats' }
+
+/** Block height, genesis = 0. */
+export type Height = number
+
+export interface Outpoint {
+  txid: Txid
+  /** Index of the output in its transaction, u32. */
+  vout: number
+}
+
+export interface BlockRef {
+  hash: BlockHash
+  height: Height
+}
+
+/** What we keep of a block: where it stands and its header's time (Unix seconds). */
+export interface BlockHeaderRef extends BlockRef {
+  prevHash: BlockHash
+  timeS: number
+}
+
+export const NETWORKS = ['main', 'testnet3', 'testnet4', 'signet', 'regtest'] as const
+export type Network = (typeof NETWORKS)[number]
+
+/** A transaction that spends an outpoint. */
+export interface Spender {
+  txid: Txid
+  /** Index of the input that spends it. */
+  vin: number
+  /** The whole transaction with witnesses, consensus encoding. */
+  rawTx: Buffer
+}
+
+const HEX_32 = /^[0-9a-f]{64}$/
+
+export function asTxid(hex: string): Txid {
+  if (!HEX_32.test(hex)) throw new TypeError(`not a txid (64 lower-case hex digits): ${hex.slice(0, 80)}`)
+  return hex as Txid
+}
+
+export function asBlockHash(hex: string): BlockHash {
+  if (!HEX_32.test(hex)) throw new TypeError(`not a block hash (64 lower-case hex digits): ${hex.slice(0, 80)}`)
+  return hex as BlockHash
+}
+
+export function asSats(amount: number | bigint): Sats {
+  const sats = Number(amount)
+  if (!Number.isSafeInteger(sats) || sats < 0) throw new TypeError(`not an amount in sats: ${amount}`)
+  return sats as Sats
+}
+
+/** Display hex → the 32 bytes in internal order. */
+export function toInternal(displayHex: Txid | BlockHash): Buffer {
+  return Buffer.from(displayHex, 'hex').reverse()
+}
+
+/** 32 bytes in internal order → display hex. The input is left as it is. */
+export function fromInternal(bytes: Uint8Array): string {
+  return Buffer.from(bytes).reverse().toString('hex')
+}
+
+/** `txid:vout`, as people and bitcoin-cli write it. */
+export function formatOutpoint(outpoint: Outpoint): string {
+  return `${outpoint.txid}:${outpoint.vout}`
+}
+
+/** Reads `txid:vout`; undefined when it is not one. */
+export function parseOutpoint(text: string): Outpoint | undefined {
+  const match = /^([0-9a-f]{64}):(0|[1-9]\d{0,9})$/.exec(text)
+  if (!match || Number(match[2]) > 0xffffffff) return undefined
+  return { txid: match[1] as Txid, vout: Number(match[2]) }
+}

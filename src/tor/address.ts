@@ -1,0 +1,78 @@
+/**
+ * Onion addresses as words: v3 host names with their checksum, and `host:port`.
+ * Source: rend-spec-v3 §6 [ONIONADDRESS]: base32(PUBKEY ‖ CHECKSUM ‖ VERSION) + ".onion",
+ * CHECKSUM = first 2 bytes of SHA3-256(".onion checksum" ‖ PUBKEY ‖ VERSION), VERSION = 3.
+ */
+import { createHash } from 'node:crypto'
+
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
+const LABEL = /^[a-z2-7]{56}$/
+
+/** 35 bytes of a 56-character label. */
+function decodeLabel(label: string): Buffer {
+  const bytes = Buffer.alloc(35)
+  let bits = 0
+  let value = 0
+  let at = 0
+  for (const char of label) {
+    value = (value << 5) | ALPHABET.indexOf(char)
+    bits += 5
+    if (bits >= 8) {
+      bits -= 8
+      bytes[at++] = (value >>> bits) & 0xff
+    }
+  }
+  return bytes
+}
+
+function checksum(publicKey: Uint8Array): Buffer {
+  return createHash('sha3-256').update('.onion checksum').update(publicKey).update(Buffer.of(3)).digest().subarray(0, 2)
+}
+
+/** True for a valid v3 label: 56 lower-case base32 characters, version byte 3, checksum right. Without ".onion". */
+export function isOnionLabel(label: string): boolean {
+  if (!LABEL.test(label)) return false
+  const bytes = decodeLabel(label)
+  return bytes[34] === 3 && checksum(bytes.subarray(0, 32)).equals(bytes.subarray(32, 34))
+}
+
+/** True for `<label>.onion` with a valid v3 label. */
+export function isOnionHost(host: string): boolean {
+  return host.endsWith('.onion') && isOnionLabel(host.slice(0, -6))
+}
+
+/** The host name of a v3 service, from its 32-byte Ed25519 public key. */
+export function onionHostOf(publicKey: Uint8Array): string {
+  const bytes = Buffer.concat([publicKey, checksum(publicKey), Buffer.of(3)])
+  let label = ''
+  let bits = 0
+  let value = 0
+  for (const byte of bytes) {
+    value = (value << 8) | byte
+    bits += 8
+    while (bits >= 5) {
+      bits -= 5
+      label += ALPHABET[(value >>> bits) & 31]
+    }
+    value &= 0xff
+  }
+  return `${label}.onion`
+}
+
+export interface HostPort {
+  host: string
+  port: number
+}
+
+/** Reads `host:port` (port 1–65535, canonical decimal); an IPv6 host stands in brackets. Undefined when it is not one. */
+export function parseHostPort(text: string): HostPort | undefined {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):([1-9]\d{0,4})$/.exec(text)
+  if (!match) return undefined
+  const port = Number(match[2])
+  if (port > 65535) return undefined
+  return { host: match[1]!.replace(/^\[|\]$/g, ''), port }
+}
+
+export function formatHostPort({ host, port }: HostPort): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
