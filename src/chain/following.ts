@@ -1,0 +1,89 @@
+/**
+ * How far we are behind bitcoind, as one cell: written by the sync loop, read by whoever answers. The rule of
+ * `isSynced` decides whether a taker gets a list or "not synced".
+ */
+import type { BlockRef, Height } from './types.ts'
+
+export const LIMITS = {
+  /** Blocks we may be behind and still answer: a block takes a moment to connect. */
+  behindBlocksMax: 2,
+  /** Being behind at all may last this long. */
+  behindMsMax: 3_600_000,
+  /** bitcoind may be unreachable this long. */
+  silentMsMax: 300_000,
+}
+
+export type NodeCondition =
+  | { kind: 'connecting'; detail: string }
+  | { kind: 'unreachable'; detail: string }
+  | { kind: 'initial-download'; detail: string }
+  | { kind: 'following'; detail: string }
+
+/** Catch-up since its start: what `status` and the log show. */
+export interface Progress {
+  from: Height
+  at: Height
+  to: Height
+  blocksPerS: number
+  mbPerS: number
+  etaS: number | undefined
+}
+
+export interface Following {
+  node: NodeCondition
+  /** The node's best block when we last looked. */
+  best: BlockRef | undefined
+  /** Ours. */
+  tip: BlockRef | undefined
+  /** Whether our tip has once been the node's since this process started. */
+  hasReachedTip: boolean
+  /** When bitcoind last answered, on the monotonic clock; undefined before the first time. */
+  answeredAtMs: number | undefined
+  /** Since when our tip isn't the node's, on the monotonic clock. */
+  behindSinceMs: number | undefined
+  progress: Progress | undefined
+  reorgs: number
+  reorgDepthMax: number
+  /** How blocks are read just now. */
+  source: string | undefined
+  mempool: { size: number; isComplete: boolean }
+}
+
+export function newFollowing(): Following {
+  return {
+    node: { kind: 'connecting', detail: 'not asked yet' },
+    best: undefined,
+    tip: undefined,
+    hasReachedTip: false,
+    answeredAtMs: undefined,
+    behindSinceMs: undefined,
+    progress: undefined,
+    reorgs: 0,
+    reorgDepthMax: 0,
+    source: undefined,
+    mempool: { size: 0, isComplete: false },
+  }
+}
+
+/** Why no list can be given at monotonic time `nowMs`; undefined when one can. */
+export function whyNotSynced(following: Following, nowMs: number): string | undefined {
+  const { node, best, tip, answeredAtMs, behindSinceMs } = following
+  if (answeredAtMs === undefined || !best) return `no answer from bitcoind yet: ${node.detail}`
+  if (nowMs - answeredAtMs > LIMITS.silentMsMax) {
+    return `bitcoind has not answered for ${Math.round((nowMs - answeredAtMs) / 60_000)} minutes: ${node.detail}`
+  }
+  if (node.kind === 'initial-download') return node.detail
+  if (!tip) return `nothing scanned yet, bitcoind is at ${best.height}`
+  const behind = best.height - tip.height
+  const at = `scanned ${tip.height} of ${best.height}`
+  if (!following.hasReachedTip) {
+    const progress = following.progress
+    const eta = progress?.etaS === undefined ? '' : `, about ${Math.ceil(progress.etaS)} s left`
+    return `${at}${eta}`
+  }
+  if (behind > LIMITS.behindBlocksMax) return `${behind} blocks behind: ${at}`
+  if (behindSinceMs !== undefined && nowMs - behindSinceMs > LIMITS.behindMsMax) {
+    return `behind for more than an hour: ${at}`
+  }
+  return undefined
+}

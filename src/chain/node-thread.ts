@@ -1,0 +1,20 @@
+/** The node thread: a NodeReader behind a message port. Keeps bitcoind's large replies off the thread that serves. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { describeError } from '../errors.ts'
+import type { ThreadReply, ThreadRequest } from './node.ts'
+import { NodeReader, type NodeReaderOptions } from './node-reader.ts'
+
+const port = parentPort
+if (!port) throw new Error('node-thread.ts runs as a worker')
+const reader = new NodeReader(workerData as NodeReaderOptions)
+
+port.on('message', async ({ id, method, args }: ThreadRequest) => {
+  try {
+    const call = reader[method] as (...args: unknown[]) => Promise<unknown>
+    port.postMessage({ id, ok: true, value: await call.apply(reader, args) } satisfies ThreadReply)
+  } catch (error) {
+    const name = error instanceof Error ? error.name : 'Error'
+    const stack = error instanceof Error ? error.stack : undefined
+    port.postMessage({ id, ok: false, name, message: describeError(error), stack } satisfies ThreadReply)
+  }
+})

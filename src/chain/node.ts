@@ -1,0 +1,117 @@
+/**
+ * The main thread's hold of bitcoind: NodeApi, answered by the node thread. Everything that parses bitcoind's bytes or
+ * JSON runs over there, so that a 4 MB block or a mempool of 100,000 transactions never delays a taker's answer.
+ */
+import { once } from 'node:events'
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
+import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
+
+export interface ThreadRequest {
+  id: number
+  method: keyof NodeApi
+  args: unknown[]
+}
+
+export type ThreadReply =
+  | { id: number; ok: true; value: unknown }
+  | { id: number; ok: false; name: string; message: string; stack: string | undefined }
+
+interface Pending {
+  resolve: (value: unknown) => void
+  reject: (error: unknown) => void
+}
+
+/** NodeApi whose calls reject at once when `signal` fires. */
+export interface Node extends AsyncDisposable {
+  with(signal: AbortSignal): NodeApi
+  /** Rejects when the thread itself breaks: a bug of ours. */
+  readonly broken: Promise<never>
+}
+
+export async function openNode(options: NodeReaderOptions): Promise<Node> {
+  const script = new URL(`./node-thread${extname(import.meta.url)}`, import.meta.url)
+  // No environment: bitcoin-core's HTTP client would obey HTTP_PROXY and send our credentials there.
+  const worker = new Worker(script, { workerData: options, env: {}, name: 'bitcoind' })
+  const pending = new Map<number, Pending>()
+  let nextId = 1
+  let end: Error | undefined
+
+  const broken = new Promise<never>((_, reject) => {
+    const fail = (error: Error) => {
+      end ??= error
+      for (const { reject: rejectCall } of pending.values()) rejectCall(end)
+      pending.clear()
+      reject(end)
+    }
+    worker.on('error', (error) => fail(new BrokenInvariant('the node thread broke', { cause: error })))
+    worker.on('exit', (code) => fail(new BrokenInvariant(`the node thread ended by itself (${code})`)))
+  })
+  broken.catch(() => {}) // whoever cares awaits it
+  worker.on('message', (reply: ThreadReply) => {
+    const call = pending.get(reply.id)
+    pending.delete(reply.id)
+    if (!call) return // its caller was stopped meanwhile
+    if (reply.ok) call.resolve(reply.value)
+    else call.reject(revive(reply))
+  })
+  await once(worker, 'online')
+
+  const call = (signal: AbortSignal, method: keyof NodeApi, args: unknown[]): Promise<never> =>
+    new Promise((resolve, reject) => {
+      if (end) return reject(end)
+      if (signal.aborted) return reject(signal.reason)
+      const id = nextId++
+      const onAbort = () => {
+        pending.delete(id)
+        reject(signal.reason)
+      }
+      const settle = () => signal.removeEventListener('abort', onAbort)
+      signal.addEventListener('abort', onAbort, { once: true })
+      pending.set(id, {
+        resolve: (value) => {
+          settle()
+          resolve(value as never)
+        },
+        reject: (error) => {
+          settle()
+          reject(error)
+        },
+      })
+      worker.postMessage({ id, method, args } satisfies ThreadRequest)
+    })
+
+  return {
+    broken,
+    with: (signal) => ({
+      connect: () => call(signal, 'connect', []),
+      view: (...args) => call(signal, 'view', args),
+      hashesFrom: (...args) => call(signal, 'hashesFrom', args),
+      readBlock: (...args) => call(signal, 'readBlock', args),
+      waitForTip: (...args) => call(signal, 'waitForTip', args),
+      mempoolChanges: () => call(signal, 'mempoolChanges', []),
+      waitForMempool: (...args) => call(signal, 'waitForMempool', args),
+      spenderInBlock: (...args) => call(signal, 'spenderInBlock', args).then(asBuffers),
+      spenderInMempool: (...args) => call(signal, 'spenderInMempool', args).then(asBuffers),
+      mempoolTransaction: (...args) => call(signal, 'mempoolTransaction', args).then((raw) => raw && Buffer.from(raw)),
+    }),
+    async [Symbol.asyncDispose]() {
+      end ??= new TransientError('the node thread was stopped')
+      await worker.terminate()
+    },
+  }
+}
+
+/** Buffers cross threads as Uint8Array. */
+function asBuffers<T extends { rawTx: Buffer } | undefined>(spender: T): T {
+  return spender && { ...spender, rawTx: Buffer.from(spender.rawTx) }
+}
+
+function revive({ name, message, stack }: Extract<ThreadReply, { ok: false }>): Error {
+  if (name === 'TransientError') return new TransientError(message)
+  if (name === 'ConfigError') return new ConfigError(message)
+  const error = new BrokenInvariant(message)
+  if (stack !== undefined) error.stack = stack
+  return error
+}

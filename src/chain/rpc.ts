@@ -1,0 +1,262 @@
+/**
+ * bitcoind behind a handful of typed calls, through bitcoin-core's client: credentials, deadlines, and zod on every
+ * reply. Runs in the node thread only (json-bigint takes tens of milliseconds for a large reply). Knows nothing of
+ * indexes. Sources: Bitcoin Core's RPC help and REST-interface.md, 25.0 and later.
+ */
+import { readFileSync } from 'node:fs'
+import BitcoinCore from 'bitcoin-core'
+import { z } from 'zod'
+import { ConfigError, describeError, TransientError } from '../errors.ts'
+import { LIMITS as BLOCK_LIMITS } from './decode.ts'
+import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
+
+export type RpcAuth = { kind: 'cookie'; file: string } | { kind: 'password'; user: string; password: string }
+
+export interface RpcOptions {
+  host: string
+  port: number
+  auth: RpcAuth
+}
+
+export const LIMITS = {
+  /** A healthy node answers in milliseconds; while it flushes or verifies a block it may take this long. */
+  callMs: 30_000,
+  /** `waitfornewblock` is asked to return after this: a lost notice costs no more. */
+  tipWaitMs: 1_000,
+  /** Bitcoin Core 25.0: gettxspendingprevout, waitfornewblock and pruneheight as used here. */
+  nodeVersionMin: 250_000,
+}
+
+/** bitcoind understood the call and refused it; `code` is from its rpc/protocol.h, or an HTTP status from REST. */
+export class RpcFailure extends Error {
+  override readonly name = 'RpcFailure'
+  readonly code: number
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+export const RPC_CODES = {
+  /** "Block not available (pruned data)" and the like. */
+  miscError: -1,
+  notFound: -5,
+  outOfRange: -8,
+  inWarmup: -28,
+}
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
+const height = z.number().int().min(0)
+const blockHash = hash.transform(asBlockHash)
+const txid = hash.transform(asTxid)
+const hex = z.string().regex(/^(?:[0-9a-f]{2})*$/)
+
+const chainInfoSchema = z.object({
+  chain: z.string(),
+  blocks: height,
+  headers: height,
+  bestblockhash: blockHash,
+  initialblockdownload: z.boolean(),
+  pruned: z.boolean(),
+  pruneheight: height.optional(),
+  signet_challenge: z.string().optional(),
+})
+export type ChainInfo = z.infer<typeof chainInfoSchema>
+
+const networkInfoSchema = z.object({ version: z.number().int(), subversion: z.string() })
+export type NetworkInfo = z.infer<typeof networkInfoSchema>
+
+const zmqSchema = z.array(z.object({ type: z.string(), address: z.string() }))
+export type ZmqNotification = z.infer<typeof zmqSchema>[number]
+
+const spendingSchema = z.array(z.object({ spendingtxid: txid.optional() }))
+
+/** One entry of a batch: the value, or the code bitcoind refused it with. */
+export type BatchEntry<T> = { value: T } | { code: number }
+
+export class BitcoindRpc {
+  readonly #options: RpcOptions
+  #client: BitcoinCore | undefined
+
+  constructor(options: RpcOptions) {
+    this.#options = options
+  }
+
+  chainInfo(): Promise<ChainInfo> {
+    return this.#call(chainInfoSchema, 'getblockchaininfo')
+  }
+  networkInfo(): Promise<NetworkInfo> {
+    return this.#call(networkInfoSchema, 'getnetworkinfo')
+  }
+  bestBlockHash(): Promise<BlockHash> {
+    return this.#call(blockHash, 'getbestblockhash')
+  }
+  /** Returns when the tip changes, at the latest after LIMITS.tipWaitMs. */
+  async waitForNewBlock(): Promise<BlockHash> {
+    const reply = await this.#call(z.object({ hash: blockHash }), 'waitfornewblock', LIMITS.tipWaitMs)
+    return reply.hash
+  }
+  zmqNotifications(): Promise<ZmqNotification[]> {
+    return this.#call(zmqSchema, 'getzmqnotifications')
+  }
+  mempoolTxids(): Promise<Txid[]> {
+    // The hot one: 100,000 strings. The elements are checked as they are used, not all at once.
+    return this.#call(z.custom<Txid[]>(Array.isArray, 'expected a list'), 'getrawmempool')
+  }
+
+  /** Hashes of the best chain from `from` to `to`, cut short where the chain ends. */
+  async blockHashes(from: number, to: number): Promise<BlockHash[]> {
+    const calls = []
+    for (let h = from; h <= to; h++) calls.push({ method: 'getblockhash', parameters: [h] })
+    const hashes: BlockHash[] = []
+    for (const entry of await this.#batch(blockHash, calls)) {
+      if ('value' in entry) hashes.push(entry.value)
+      else if (entry.code === RPC_CODES.outOfRange) break
+      else throw new RpcFailure(entry.code, `getblockhash refused with code ${entry.code}`)
+    }
+    return hashes
+  }
+
+  /** Raw transactions of the mempool; one that is gone comes back as a code. */
+  async rawTransactions(txids: readonly Txid[]): Promise<BatchEntry<Buffer>[]> {
+    const calls = txids.map((id) => ({ method: 'getrawtransaction', parameters: [id] }))
+    const entries = await this.#batch(hex, calls)
+    return entries.map((entry) => ('value' in entry ? { value: Buffer.from(entry.value, 'hex') } : entry))
+  }
+
+  /** The mempool transaction that spends `outpoint`. */
+  async mempoolSpender(outpoint: Outpoint): Promise<Txid | undefined> {
+    const [entry] = await this.#call(spendingSchema, 'gettxspendingprevout', [
+      { txid: outpoint.txid, vout: outpoint.vout },
+    ])
+    return entry?.spendingtxid
+  }
+
+  /** A raw block by RPC, verbosity 0. */
+  async blockByRpc(id: BlockHash): Promise<Buffer> {
+    return Buffer.from(await this.#call(z.string(), 'getblock', id, 0), 'hex')
+  }
+
+  /** A raw block by REST. */
+  blockByRest(id: BlockHash): Promise<Buffer> {
+    return this.#guard('REST block', async (client) => {
+      const body: unknown = await client.getBlockByHash(id, { extension: 'bin' })
+      if (!Buffer.isBuffer(body)) throw new TransientError('bitcoind answered a REST request with something else')
+      if (body.length > BLOCK_LIMITS.blockBytes) throw new TransientError(`REST block of ${body.length} bytes`)
+      return body
+    })
+  }
+
+  /** Whether the node serves REST (`rest=1`). */
+  async hasRest(): Promise<boolean> {
+    try {
+      await this.#guard('REST chaininfo', (client) => client.getBlockchainInformation())
+      return true
+    } catch (error) {
+      if (error instanceof RpcFailure || error instanceof ConfigError) return false
+      throw error
+    }
+  }
+
+  async #call<S extends z.ZodType>(schema: S, method: string, ...params: unknown[]): Promise<z.infer<S>> {
+    const reply = await this.#guard(method, (client) => client.command(method, ...params))
+    const parsed = schema.safeParse(reply)
+    if (parsed.success) return parsed.data
+    throw new TransientError(`bitcoind's answer to ${method} is not understood: ${z.prettifyError(parsed.error)}`)
+  }
+
+  async #batch<S extends z.ZodType>(
+    schema: S,
+    calls: { method: string; parameters: unknown[] }[],
+  ): Promise<BatchEntry<z.infer<S>>[]> {
+    if (calls.length === 0) return []
+    const method = `a batch of ${calls[0]?.method}`
+    const replies = await this.#guard(method, (client) => client.command<unknown>(calls))
+    if (!Array.isArray(replies) || replies.length !== calls.length) {
+      throw new TransientError(
+        `bitcoind answered ${method} with ${Array.isArray(replies) ? replies.length : 'no'} replies`,
+      )
+    }
+    return replies.map((reply: unknown) => {
+      if (reply instanceof Error) return { code: codeOf(reply) ?? RPC_CODES.miscError }
+      const parsed = schema.safeParse(reply)
+      if (!parsed.success) throw new TransientError(`bitcoind's answer to ${method} is not understood`)
+      return { value: parsed.data }
+    })
+  }
+
+  /** Runs one exchange; a cookie that went stale (bitcoind restarted) is read again, once. */
+  async #guard<T>(what: string, exchange: (client: BitcoinCore) => Promise<T>): Promise<T> {
+    const hadClient = this.#client !== undefined
+    try {
+      return await exchange(this.#connectedClient())
+    } catch (error) {
+      if (codeOf(error) !== 401) throw this.#asFate(what, error)
+      this.#client = undefined
+      if (this.#options.auth.kind === 'password' || !hadClient) throw this.#asFate(what, error)
+    }
+    try {
+      return await exchange(this.#connectedClient())
+    } catch (error) {
+      if (codeOf(error) === 401) this.#client = undefined
+      throw this.#asFate(what, error)
+    }
+  }
+
+  #connectedClient(): BitcoinCore {
+    this.#client ??= new BitcoinCore({
+      host: `http://${this.#options.host.includes(':') ? `[${this.#options.host}]` : this.#options.host}:${this.#options.port}`,
+      ...this.#credentials(),
+      timeout: LIMITS.callMs,
+      // Its own logger would format every body, credentials included; ours logs outcomes instead.
+      logger: { debug() {} },
+    })
+    return this.#client
+  }
+
+  #credentials(): { username: string; password: string } {
+    const { auth } = this.#options
+    if (auth.kind === 'password') return { username: auth.user, password: auth.password }
+    let text: string
+    try {
+      text = readFileSync(auth.file, 'utf8').trim()
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+        throw new TransientError(
+          `no cookie at ${auth.file}: start bitcoind, or name its cookie with --cookie-file, or give --auth user:pass`,
+        )
+      }
+      throw new ConfigError(
+        `--cookie-file ${auth.file} can't be read (${describeError(error)}): give this user read access (rpccookieperms=group), or give --auth user:pass`,
+      )
+    }
+    const colon = text.indexOf(':')
+    if (colon < 1) throw new TransientError(`the cookie at ${auth.file} is not complete yet`)
+    return { username: text.slice(0, colon), password: text.slice(colon + 1) }
+  }
+
+  #asFate(what: string, error: unknown): Error {
+    if (error instanceof TransientError || error instanceof ConfigError || error instanceof RpcFailure) return error
+    const { auth, host, port } = this.#options
+    const where = `bitcoind at ${host}:${port} (--rpc)`
+    const code = codeOf(error)
+    if (code === 401) {
+      return auth.kind === 'password'
+        ? new ConfigError(`${where} refuses user and password: check --auth (or remove it to use the cookie)`)
+        : new TransientError(`${where} refuses the cookie in ${auth.file}: is it this node's --cookie-file?`)
+    }
+    if (code === 403) return new ConfigError(`${where} forbids ${what}: check its rpcallowip and rpcwhitelist settings`)
+    if (code === RPC_CODES.inWarmup) return new TransientError(`${where} is starting: ${describeError(error)}`)
+    if (code === 500 || code === 502 || code === 503) {
+      return new TransientError(`${where} is overloaded: ${describeError(error)}`)
+    }
+    if (code !== undefined) return new RpcFailure(code, `${what}: ${describeError(error)}`)
+    return new TransientError(`${where} does not answer ${what}: ${describeError(error)}`)
+  }
+}
+
+/** The numeric code of bitcoin-core's RpcError; network errors carry a string there. */
+function codeOf(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'number' ? error.code : undefined
+}

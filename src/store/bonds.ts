@@ -1,0 +1,124 @@
+/** Bonds, confirmed and pending. A bond's spend stands in `spends`; its block's hash and time in `blocks`. */
+import type { AnnouncedOutput, AnnouncementFormat, ConfirmedBond, Refusal } from '../bonds/types.ts'
+import { asSats, type Height, type Outpoint, type Txid } from '../chain/types.ts'
+import { blockHashOf, hashColumn, txidOf } from './columns.ts'
+import { type Db, sql } from './open.ts'
+import type { AnnouncementColumns } from './schema.ts'
+
+/** A bond as a block brings it: where it confirms is the block being connected. */
+export interface NewBond extends AnnouncedOutput {
+  refusal?: Refusal
+}
+
+export function insertBond(db: Db, bond: NewBond, confHeight: Height): void {
+  db.run(
+    sql
+      .insertInto('bonds')
+      .values({ ...announcementColumns(bond), conf_height: confHeight, refusal: bond.refusal ?? null }),
+  )
+}
+
+export function deleteBondsAt(db: Db, confHeight: Height): void {
+  db.run(sql.deleteFrom('bonds').where('conf_height', '=', confHeight))
+}
+
+/** All confirmed announcements whose block is at `minConfHeight` or above, by outpoint in the database's order. */
+export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
+  const rows = db.all(
+    sql
+      .selectFrom('bonds as b')
+      .innerJoin('blocks as c', 'c.height', 'b.conf_height')
+      .leftJoin('spends as s', (join) =>
+        join.onRef('s.txid', '=', 'b.txid').onRef('s.vout', '=', 'b.vout').on('s.height', 'is not', null),
+      )
+      .leftJoin('blocks as e', 'e.height', 's.height')
+      .selectAll('b')
+      .select(['c.hash as conf_hash', 'c.time_s as conf_time_s'])
+      .select(['s.spender_txid', 's.vin', 's.height as spent_height', 'e.hash as spent_hash'])
+      .where('b.conf_height', '>=', minConfHeight),
+  )
+  return rows.map((row) => {
+    const bond: ConfirmedBond = {
+      ...announcedOutput(row),
+      conf: { height: row.conf_height, hash: blockHashOf(row.conf_hash) },
+      confTimeS: row.conf_time_s,
+    }
+    if (row.refusal !== null) bond.refusal = row.refusal as Refusal
+    if (row.spender_txid && row.vin !== null && row.spent_height !== null && row.spent_hash) {
+      bond.spentBy = {
+        txid: txidOf(row.spender_txid),
+        vin: row.vin,
+        height: row.spent_height,
+        blockHash: blockHashOf(row.spent_hash),
+      }
+    }
+    return bond
+  })
+}
+
+/** Outpoints of every bond that qualified, alive or not: their spends are recorded for ever. */
+export function readBondOutpoints(db: Db): Outpoint[] {
+  const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('refusal', 'is', null))
+  return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+}
+
+export function insertPendingBond(db: Db, bond: AnnouncedOutput): void {
+  db.run(
+    sql
+      .insertInto('pending_bonds')
+      .values(announcementColumns(bond))
+      .onConflict((conflict) => conflict.doNothing()),
+  )
+}
+
+export function deletePendingBond(db: Db, txid: Txid): void {
+  db.run(sql.deleteFrom('pending_bonds').where('txid', '=', hashColumn(txid)))
+}
+
+export function clearPendingBonds(db: Db): void {
+  db.run(sql.deleteFrom('pending_bonds'))
+}
+
+/** Announcements in the mempool that no block holds yet. */
+export function readPendingBonds(db: Db): AnnouncedOutput[] {
+  const rows = db.all(
+    sql
+      .selectFrom('pending_bonds as p')
+      .selectAll('p')
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('bonds as b')
+              .select('b.vout')
+              .whereRef('b.txid', '=', 'p.txid')
+              .whereRef('b.vout', '=', 'p.vout'),
+          ),
+        ),
+      ),
+  )
+  return rows.map(announcedOutput)
+}
+
+function announcementColumns(bond: AnnouncedOutput): AnnouncementColumns {
+  return {
+    txid: hashColumn(bond.outpoint.txid),
+    vout: bond.outpoint.vout,
+    address: bond.address,
+    format: bond.format,
+    amount_sats: bond.amountSats,
+    is_p2wsh: bond.isP2wsh ? 1 : 0,
+    lock_height: bond.lockHeight ?? null,
+  }
+}
+
+function announcedOutput(row: AnnouncementColumns): AnnouncedOutput {
+  const output: AnnouncedOutput = {
+    outpoint: { txid: txidOf(row.txid), vout: row.vout },
+    address: row.address,
+    format: row.format as AnnouncementFormat,
+    amountSats: asSats(row.amount_sats),
+    isP2wsh: row.is_p2wsh === 1,
+  }
+  if (row.lock_height !== null) output.lockHeight = row.lock_height
+  return output
+}

@@ -1,0 +1,206 @@
+/**
+ * Opens the SQLite file: pragmas, migrations, identity, a cheap check, and the one way to run a query.
+ *
+ * Kysely types and compiles the queries; better-sqlite3 runs them, synchronously. So a transaction can't be interleaved
+ * with anything, and there is one writer by construction. Long statements would hold up serving: a block is committed
+ * in about a millisecond, lists are read once per tip.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import {
+  type Compilable,
+  DummyDriver,
+  type InferResult,
+  Kysely,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from 'kysely'
+import type { Network } from '../chain/types.ts'
+import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { migrate } from './migrate.ts'
+import type { Schema } from './schema.ts'
+
+export const LIMITS = {
+  /** A reader of another process (status, backup) may hold the file this long before we give up. */
+  busyMs: 5_000,
+  /** Prepared statements kept. Ours are a few dozen; a bound in case one is built from data. */
+  statements: 200,
+}
+
+/** Builds queries, never runs them. */
+export const sql = new Kysely<Schema>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+})
+
+export interface Identity {
+  network: Network
+  /** Salt of the outpoint keys, 16 bytes. */
+  keySalt: Buffer
+}
+
+export class Db implements Disposable {
+  readonly #sqlite: Database.Database
+  readonly #statements = new Map<string, Database.Statement>()
+
+  constructor(sqlite: Database.Database) {
+    this.#sqlite = sqlite
+  }
+
+  get path(): string {
+    return this.#sqlite.name
+  }
+
+  all<Q extends Compilable>(query: Q): InferResult<Q> {
+    const { sql: text, parameters } = query.compile()
+    return this.guard(() => this.prepare(text).all(...parameters)) as InferResult<Q>
+  }
+
+  first<Q extends Compilable>(query: Q): InferResult<Q>[number] | undefined {
+    const { sql: text, parameters } = query.compile()
+    return this.guard(() => this.prepare(text).get(...parameters)) as InferResult<Q>[number] | undefined
+  }
+
+  /** Runs a change; returns the number of rows changed. */
+  run(query: Compilable): number {
+    const { sql: text, parameters } = query.compile()
+    return this.guard(() => this.prepare(text).run(...parameters).changes)
+  }
+
+  /** A statement to be run many times with other values: compiled once, its parameters in the order of the query's. */
+  prepare(text: string): Database.Statement {
+    let statement = this.#statements.get(text)
+    if (!statement) {
+      if (this.#statements.size >= LIMITS.statements) this.#statements.clear()
+      statement = this.#sqlite.prepare(text)
+      this.#statements.set(text, statement)
+    }
+    return statement
+  }
+
+  /** Everything in `change` happens, or nothing. `change` is synchronous: it can't be interleaved. */
+  transaction<T>(change: () => T): T {
+    return this.guard(() => this.#sqlite.transaction(change).immediate())
+  }
+
+  /** Turns SQLite's I/O failures into StoreError, whose fate is exit code 74. */
+  guard<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (error instanceof Database.SqliteError && !error.code.startsWith('SQLITE_CONSTRAINT')) {
+        throw new StoreError(`the database ${this.path} can't be used (${error.code}): ${error.message}`, {
+          cause: error,
+        })
+      }
+      throw error
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#sqlite.close()
+  }
+}
+
+export interface Opened {
+  db: Db
+  identity: Identity
+  /** Numbers of the migrations applied just now. */
+  migrated: number[]
+}
+
+export function databasePath(dataDir: string): string {
+  return join(dataDir, 'tracker.sqlite')
+}
+
+/** Opens for writing, creating what is missing. Throws ConfigError (folder, other network, newer) or StoreError. */
+export function openStore(dataDir: string, network: Network): Opened {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new ConfigError(`--datadir ${dataDir} can't be made: ${describeError(error)}`)
+  }
+  const path = databasePath(dataDir)
+  const sqlite = openFile(path, {})
+  try {
+    sqlite.pragma('journal_mode = WAL')
+    // NORMAL: a killed process loses nothing; a power cut loses at most the last blocks, which are read again.
+    sqlite.pragma('synchronous = NORMAL')
+    sqlite.pragma('foreign_keys = ON')
+    const migrated = migrate(sqlite)
+    checkCheaply(sqlite)
+    const db = new Db(sqlite)
+    return { db, identity: claimIdentity(db, network), migrated }
+  } catch (error) {
+    sqlite.close()
+    throw asOpenFailure(path, error)
+  }
+}
+
+/** Opens an existing database for reading, beside a daemon or without one. */
+export function openStoreReadonly(dataDir: string): Db {
+  const path = databasePath(dataDir)
+  return new Db(openFile(path, { readonly: true, fileMustExist: true }))
+}
+
+function openFile(path: string, options: Database.Options): Database.Database {
+  try {
+    return new Database(path, { timeout: LIMITS.busyMs, ...options })
+  } catch (error) {
+    throw asOpenFailure(path, error)
+  }
+}
+
+function asOpenFailure(path: string, error: unknown): unknown {
+  if (error instanceof Database.SqliteError) {
+    return new StoreError(`the database ${path} can't be opened (${error.code}): ${error.message}`, { cause: error })
+  }
+  return error
+}
+
+/** The small tables, page by page: damage shows here without reading the hundreds of megabytes of spent_keys. */
+function checkCheaply(sqlite: Database.Database): void {
+  for (const table of ['identity', 'blocks', 'bonds', 'watches']) {
+    const verdict = sqlite.pragma(`quick_check('${table}')`, { simple: true })
+    if (verdict !== 'ok') {
+      throw new StoreError(
+        `the database ${sqlite.name} is damaged (${table}: ${verdict}): move it away and start again, it is rebuilt from the chain`,
+      )
+    }
+  }
+}
+
+function claimIdentity(db: Db, network: Network): Identity {
+  db.run(
+    sql
+      .insertInto('identity')
+      .values({ id: 1, network, signet_challenge: null, key_salt: randomBytes(16) })
+      .onConflict((conflict) => conflict.doNothing()),
+  )
+  const row = db.first(sql.selectFrom('identity').selectAll())!
+  if (row.network !== network) {
+    throw new ConfigError(
+      `the database ${db.path} belongs to network ${row.network}, but --network is ${network}: name another --datadir`,
+    )
+  }
+  return { network, keySalt: row.key_salt }
+}
+
+/** Remembers which signet this is, and refuses another one (all signets share their genesis block). */
+export function claimSignet(db: Db, challenge: string): void {
+  const row = db.first(sql.selectFrom('identity').select('signet_challenge'))
+  if (row?.signet_challenge === challenge) return
+  if (row?.signet_challenge) {
+    throw new ConfigError(
+      `the database ${db.path} belongs to another signet than bitcoind: name another --datadir, or another node`,
+    )
+  }
+  db.run(sql.updateTable('identity').set({ signet_challenge: challenge }))
+}

@@ -1,0 +1,31 @@
+/** The tables of migrations/ as Kysely sees them. Rows never leave this room: queries take and give domain values. */
+
+export interface AnnouncementColumns {
+  txid: Buffer
+  vout: number
+  address: string
+  format: string
+  amount_sats: number
+  is_p2wsh: number
+  lock_height: number | null
+}
+
+export interface Schema {
+  identity: { id: number; network: string; signet_challenge: string | null; key_salt: Buffer }
+  blocks: { height: number; hash: Buffer; time_s: number }
+  bonds: AnnouncementColumns & { conf_height: number; refusal: string | null }
+  pending_bonds: AnnouncementColumns
+  watches: { txid: Buffer; vout: number; until_height: number }
+  spends: {
+    txid: Buffer
+    vout: number
+    spender_txid: Buffer
+    vin: number
+    raw_tx: Buffer
+    first_seen_s: number
+    height: number | null
+    in_mempool: number
+  }
+  spent_keys: { bucket: number; height: number; keys: Buffer }
+  daemon: { id: number; report: string }
+}

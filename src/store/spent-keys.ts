@@ -1,0 +1,67 @@
+/**
+ * The compact spent-outpoint index: for every block of the retention, the 8-byte keys of what it spent, in 64 rows by
+ * the keys' top bits. A look-up reads one such row per block, about 0.8 kB each, and names CANDIDATE heights: the
+ * caller confirms in the block.
+ */
+import { BUCKETS, type BucketedKeys, bucketOf, keyBytes, type OutpointKey } from '../chain/outpoint-keys.ts'
+import type { Height } from '../chain/types.ts'
+import { type Db, sql } from './open.ts'
+
+const KEY_BYTES = 8
+
+const INSERT = sql
+  .insertInto('spent_keys')
+  .values({ bucket: 0, height: 0, keys: Buffer.alloc(0) })
+  .compile().sql
+const DELETE_BELOW = sql.deleteFrom('spent_keys').where('bucket', '=', 0).where('height', '<', 0).compile().sql
+const DELETE_AT = sql.deleteFrom('spent_keys').where('bucket', '=', 0).where('height', '=', 0).compile().sql
+const OF_BUCKET = sql
+  .selectFrom('spent_keys')
+  .select(['height', 'keys'])
+  .where('bucket', '=', 0)
+  .orderBy('height', 'desc')
+  .compile().sql
+
+/** Only inside the transaction that connects the block. */
+export function insertSpentKeys(db: Db, height: Height, { words, counts }: BucketedKeys): void {
+  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength)
+  bytes.swap32() // stored big-endian; these words were made for this call
+  const insert = db.prepare(INSERT)
+  let at = 0
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    const length = KEY_BYTES * counts[bucket]!
+    if (length > 0) insert.run(bucket, height, bytes.subarray(at, at + length))
+    at += length
+  }
+}
+
+export function deleteSpentKeysAt(db: Db, height: Height): void {
+  for (let bucket = 0; bucket < BUCKETS; bucket++) db.prepare(DELETE_AT).run(bucket, height)
+}
+
+/** Drops what lies below the retention. */
+export function pruneSpentKeys(db: Db, belowHeight: Height): void {
+  for (let bucket = 0; bucket < BUCKETS; bucket++) db.prepare(DELETE_BELOW).run(bucket, belowHeight)
+}
+
+/** Heights of the blocks that may have spent the outpoint of `key`, newest first. */
+export function findCandidateHeights(db: Db, key: OutpointKey): Height[] {
+  const wanted = keyBytes(key)
+  const heights: Height[] = []
+  const rows = db.prepare(OF_BUCKET).iterate(bucketOf(key.hi)) as Iterable<{ height: number; keys: Buffer }>
+  for (const { height, keys } of rows) {
+    for (let at = keys.indexOf(wanted); at >= 0; at = keys.indexOf(wanted, at + 1)) {
+      if (at % KEY_BYTES === 0) {
+        heights.push(height)
+        break
+      }
+    }
+  }
+  return heights
+}
+
+/** The lowest height the index reaches back to. */
+export function readIndexedFrom(db: Db): Height | undefined {
+  const row = db.first(sql.selectFrom('spent_keys').select(({ fn }) => fn.min('height').as('height')))
+  return row?.height ?? undefined
+}

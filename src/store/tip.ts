@@ -1,0 +1,31 @@
+/** The best chain as scanned: block rows, the tip, and the move of one block down. */
+
+import type { Tip } from '../bonds/types.ts'
+import type { BlockHash, BlockHeaderRef, Height } from '../chain/types.ts'
+import { blockHashOf, hashColumn } from './columns.ts'
+import { type Db, sql } from './open.ts'
+
+export function readTip(db: Db): Tip | undefined {
+  const row = db.first(sql.selectFrom('blocks').selectAll().orderBy('height', 'desc').limit(1))
+  return row && { height: row.height, hash: blockHashOf(row.hash), timeS: row.time_s }
+}
+
+/** The lowest height we have scanned. */
+export function readScannedFrom(db: Db): Height | undefined {
+  return db.first(sql.selectFrom('blocks').select('height').orderBy('height', 'asc').limit(1))?.height
+}
+
+export function readBlockHash(db: Db, height: Height): BlockHash | undefined {
+  const row = db.first(sql.selectFrom('blocks').select('hash').where('height', '=', height))
+  return row && blockHashOf(row.hash)
+}
+
+/** Only inside the transaction that writes the block's other rows. */
+export function insertBlock(db: Db, block: BlockHeaderRef): void {
+  db.run(sql.insertInto('blocks').values({ height: block.height, hash: hashColumn(block.hash), time_s: block.timeS }))
+}
+
+/** Only after every row that refers to the block is gone. */
+export function deleteBlock(db: Db, height: Height): void {
+  db.run(sql.deleteFrom('blocks').where('height', '=', height))
+}

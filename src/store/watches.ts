@@ -1,0 +1,47 @@
+/** Outpoints somebody asked us to watch, each until a height. */
+import type { Height, Outpoint } from '../chain/types.ts'
+import { hashColumn, txidOf } from './columns.ts'
+import { type Db, sql } from './open.ts'
+
+export function hasWatch(db: Db, outpoint: Outpoint): boolean {
+  return (
+    db.first(
+      sql
+        .selectFrom('watches')
+        .select('vout')
+        .where('txid', '=', hashColumn(outpoint.txid))
+        .where('vout', '=', outpoint.vout),
+    ) !== undefined
+  )
+}
+
+export function countWatches(db: Db): number {
+  return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
+}
+
+/** Adds a watch or prolongs it; never shortens one. */
+export function upsertWatch(db: Db, outpoint: Outpoint, untilHeight: Height): void {
+  db.run(
+    sql
+      .insertInto('watches')
+      .values({ txid: hashColumn(outpoint.txid), vout: outpoint.vout, until_height: untilHeight })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['txid', 'vout'])
+          .doUpdateSet({ until_height: untilHeight })
+          .where('watches.until_height', '<', untilHeight),
+      ),
+  )
+}
+
+/** Ends the watches that were asked for until below `tipHeight`; what they have seen stays. Returns them. */
+export function expireWatches(db: Db, tipHeight: Height): Outpoint[] {
+  const expired = sql.deleteFrom('watches').where('until_height', '<', tipHeight)
+  return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+}
+
+export function readWatches(db: Db): Outpoint[] {
+  return db
+    .all(sql.selectFrom('watches').select(['txid', 'vout']))
+    .map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+}
