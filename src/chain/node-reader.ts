@@ -104,6 +104,8 @@ export class NodeReader implements NodeApi {
   readonly #tipBell = new Bell()
   readonly #mempoolBell = new Bell()
   readonly #known = new Set<Txid>()
+  /** Spenders told of outside the rounds: their leaving must be reported even if they never were in one. */
+  readonly #vouched = new Set<Txid>()
   #queue: Txid[] = []
   #mempoolSize = 0
 
@@ -206,6 +208,10 @@ export class NodeReader implements NodeApi {
       for (const txid of this.#known) {
         if (!present.has(txid)) removed.push(txid)
       }
+      for (const txid of this.#vouched) {
+        if (!present.has(txid) && !this.#known.has(txid)) removed.push(txid)
+        if (!present.has(txid) || this.#known.has(txid)) this.#vouched.delete(txid)
+      }
       for (const txid of removed) this.#known.delete(txid)
       for (const txid of present) {
         if (!this.#known.has(txid)) this.#queue.push(txid)
@@ -239,6 +245,7 @@ export class NodeReader implements NodeApi {
   async spenderInMempool(outpoint: Outpoint): Promise<Spender | undefined> {
     const txid = await this.#rpc.mempoolSpender(outpoint)
     if (txid === undefined) return undefined
+    this.#vouched.add(txid)
     const raw = await this.mempoolTransaction(txid)
     return raw && spenderOf(raw, outpoint)
   }
@@ -250,9 +257,14 @@ export class NodeReader implements NodeApi {
     throw new TransientError(`bitcoind can't give transaction ${txid}: code ${entry.code}`)
   }
 
+  /** Ends the subscriptions; without this the thread can't be ended cleanly. */
+  close(): void {
+    for (const subscriber of this.#subscribers.splice(0)) subscriber.close()
+  }
+
   /** Listens to the node's ZMQ publishers. They only wake us up: what is true is always asked by RPC. */
   async #subscribe(): Promise<void> {
-    for (const subscriber of this.#subscribers.splice(0)) subscriber.close()
+    this.close()
     this.#hasZmqBlocks = false
     let offered: { type: string; address: string }[]
     try {

@@ -8,7 +8,13 @@ const port = parentPort
 if (!port) throw new Error('node-thread.ts runs as a worker')
 const reader = new NodeReader(workerData as NodeReaderOptions)
 
-port.on('message', async ({ id, method, args }: ThreadRequest) => {
+port.on('message', async (request: ThreadRequest | 'close') => {
+  if (request === 'close') {
+    reader.close()
+    port.postMessage('closed' satisfies ThreadReply)
+    return
+  }
+  const { id, method, args } = request
   try {
     const call = reader[method] as (...args: unknown[]) => Promise<unknown>
     port.postMessage({ id, ok: true, value: await call.apply(reader, args) } satisfies ThreadReply)

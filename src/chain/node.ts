@@ -6,7 +6,13 @@ import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
+import { after } from '../world.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
+
+export const LIMITS = {
+  /** The thread may be walking a block or reading a large reply. */
+  closeMs: 1_000,
+}
 
 export interface ThreadRequest {
   id: number
@@ -15,6 +21,7 @@ export interface ThreadRequest {
 }
 
 export type ThreadReply =
+  | 'closed'
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; name: string; message: string; stack: string | undefined }
 
@@ -35,6 +42,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
   // No environment: bitcoin-core's HTTP client would obey HTTP_PROXY and send our credentials there.
   const worker = new Worker(script, { workerData: options, env: {}, name: 'bitcoind' })
   const pending = new Map<number, Pending>()
+  const onClosed = Promise.withResolvers<void>()
   let nextId = 1
   let end: Error | undefined
 
@@ -50,6 +58,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
   })
   broken.catch(() => {}) // whoever cares awaits it
   worker.on('message', (reply: ThreadReply) => {
+    if (reply === 'closed') return onClosed.resolve()
     const call = pending.get(reply.id)
     pending.delete(reply.id)
     if (!call) return // its caller was stopped meanwhile
@@ -98,6 +107,10 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
     }),
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')
+      worker.postMessage('close')
+      const cancel = after(LIMITS.closeMs, onClosed.resolve) // too busy to answer: ended all the same
+      await onClosed.promise
+      cancel()
       await worker.terminate()
     },
   }

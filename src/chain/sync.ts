@@ -28,9 +28,7 @@ export const LIMITS = {
 /** What the loop moves: the store and everybody who must know. Each call is one transaction. */
 export interface ChainIndex {
   tip(): BlockRef | undefined
-  /** A scan begins here (an empty store): nothing below this height will be seen. */
-  start(from: Height): void
-  /** Extends the tip. `retained` tells whether the block is young enough for the spent-outpoint index. */
+  /** Extends the tip. `bestHeight`, the node's, tells whether the block is young enough for the spent-outpoint index. */
   connect(block: ScannedBlock, height: Height, bestHeight: Height, api: NodeApi): Promise<void>
   /** Takes the tip back. */
   disconnect(): void
@@ -98,7 +96,7 @@ function setCondition({ following }: SyncDeps, condition: NodeCondition): void {
 }
 
 async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal: AbortSignal): Promise<void> {
-  const { index, following, log } = deps
+  const { index, log } = deps
   let reorgDepth = 0
   let isWaiting = false
   for (;;) {
@@ -128,7 +126,6 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
             'bitcoind has pruned blocks of the window: bonds confirmed in them are not known',
           )
         }
-        index.start(step.from)
         const hashes = await api.hashesFrom(step.from)
         await connectAll(deps, api, undefined, step.from, hashes, signal)
         break

@@ -62,6 +62,12 @@ export function readBondOutpoints(db: Db): Outpoint[] {
   return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
 }
 
+/** The same for the bonds of one block. */
+export function readBondOutpointsAt(db: Db, confHeight: Height): Outpoint[] {
+  const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('conf_height', '=', confHeight))
+  return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+}
+
 export function insertPendingBond(db: Db, bond: AnnouncedOutput): void {
   db.run(
     sql

@@ -1,0 +1,135 @@
+/**
+ * Announcements: the OP_RETURN text in which a bond's funding transaction names its maker, read strictly.
+ * Formats (docs/protocol.md, "Announcements"): A `<host>.onion:<port>`, B `<host>.onion:<port>#<height>`,
+ * C `<host>.onion#<height>`, D `<host>#<height>`; C and D mean port 21. Numbers are canonical decimals: digits, no sign,
+ * no leading zero, so that an announcement has one reading and one address.
+ */
+import type { Transaction } from 'bitcoinjs-lib'
+import { asSats, asTxid } from '../chain/types.ts'
+import { isOnionLabel } from '../tor/address.ts'
+import type { AnnouncedOutput, Announcement } from './types.ts'
+
+export const LIMITS = {
+  /** The funding transaction: bond, announcement, perhaps change, and a margin for other wallets. */
+  outputsMin: 2,
+  outputsMax: 5,
+}
+
+/** Virtual port of makers whose announcement names none. */
+export const DEFAULT_MAKER_PORT = 21
+
+const OP_RETURN = 0x6a
+const OP_PUSHDATA1 = 0x4c
+const OP_PUSHDATA2 = 0x4d
+const NUMBER = '(0|[1-9][0-9]{0,9})'
+const ONION = new RegExp(`^([a-z2-7]{56})(?:(\\.onion)(?::${NUMBER})?)?(?:#${NUMBER})?$`)
+const TEST = new RegExp(`^(127\\.0\\.0\\.1:${NUMBER})(?:#${NUMBER})?$`)
+
+export interface AnnouncementOptions {
+  /** Also take `127.0.0.1:<port>` (as format A) and `127.0.0.1:<port>#<height>` (as format B). */
+  allowTestAddresses: boolean
+}
+
+/** The announcement of a transaction and the output 0 it stands for; undefined when it announces nothing. */
+export function findAnnouncement(tx: Transaction, options: AnnouncementOptions): AnnouncedOutput | undefined {
+  if (tx.locktime === 0 || tx.outs.length < LIMITS.outputsMin || tx.outs.length > LIMITS.outputsMax) return undefined
+  for (const { script } of tx.outs) {
+    const announcement = parseAnnouncementScript(script, options)
+    if (!announcement) continue
+    const bond = tx.outs[0]!
+    return {
+      ...announcement,
+      outpoint: { txid: asTxid(tx.getId()), vout: 0 },
+      amountSats: asSats(bond.value),
+      isP2wsh: isP2wsh(bond.script),
+    }
+  }
+  return undefined
+}
+
+/** Reads an output script: OP_RETURN, exactly one push, nothing after it. */
+export function parseAnnouncementScript(script: Uint8Array, options: AnnouncementOptions): Announcement | undefined {
+  const data = singlePush(script)
+  return data && parseAnnouncementText(Buffer.from(data).toString('latin1'), options)
+}
+
+export function parseAnnouncementText(text: string, options: AnnouncementOptions): Announcement | undefined {
+  const onion = ONION.exec(text)
+  if (onion) {
+    const [, label, suffix, port, height] = onion
+    if (!isOnionLabel(label!)) return undefined
+    if (port !== undefined) {
+      return isPort(port) ? withHeight({ format: 'A', address: `${label}.onion:${port}` }, 'B', height) : undefined
+    }
+    if (height === undefined) return undefined
+    const format = suffix === undefined ? 'D' : 'C'
+    return withHeight({ format, address: `${label}.onion:${DEFAULT_MAKER_PORT}` }, format, height)
+  }
+  const test = options.allowTestAddresses ? TEST.exec(text) : null
+  if (!test) return undefined
+  const [, address, port, height] = test
+  return isPort(port!) ? withHeight({ format: 'A', address: address! }, 'B', height) : undefined
+}
+
+/** `formatWithHeight` is the format it becomes when a height is announced. */
+function withHeight(
+  announcement: Announcement,
+  formatWithHeight: Announcement['format'],
+  height: string | undefined,
+): Announcement | undefined {
+  if (height === undefined) return announcement
+  const lockHeight = Number(height)
+  return lockHeight <= 0xffffffff ? { ...announcement, format: formatWithHeight, lockHeight } : undefined
+}
+
+function isPort(digits: string): boolean {
+  return Number(digits) >= 1 && Number(digits) <= 65535
+}
+
+function singlePush(script: Uint8Array): Uint8Array | undefined {
+  if (script[0] !== OP_RETURN) return undefined
+  const opcode = script[1]
+  if (opcode === undefined) return undefined
+  let start: number
+  let length: number
+  if (opcode >= 0x01 && opcode <= 0x4b) {
+    start = 2
+    length = opcode
+  } else if (opcode === OP_PUSHDATA1 && script.length > 2) {
+    start = 3
+    length = script[2]!
+  } else if (opcode === OP_PUSHDATA2 && script.length > 3) {
+    start = 4
+    length = script[2]! | (script[3]! << 8)
+  } else {
+    return undefined
+  }
+  return script.length === start + length ? script.subarray(start) : undefined
+}
+
+/** OP_0 and a push of 32 bytes (BIP141). */
+function isP2wsh(script: Uint8Array): boolean {
+  return script.length === 34 && script[0] === 0x00 && script[1] === 0x20
+}
+
+/** The text of an announcement; `address` as in Announcement. */
+export function formatAnnouncement({ format, address, lockHeight }: Announcement): string {
+  const host = address.slice(0, address.lastIndexOf(':'))
+  switch (format) {
+    case 'A':
+      return address
+    case 'B':
+      return `${address}#${lockHeight}`
+    case 'C':
+      return `${host}#${lockHeight}`
+    case 'D':
+      return `${host.replace(/\.onion$/, '')}#${lockHeight}`
+  }
+}
+
+/** OP_RETURN and one push, as the Rust programs write it: PUSHDATA1 above 75 bytes. */
+export function announcementScript(text: string): Buffer {
+  const data = Buffer.from(text, 'latin1')
+  const push = data.length <= 75 ? [data.length] : [OP_PUSHDATA1, data.length]
+  return Buffer.concat([Buffer.of(OP_RETURN, ...push), data])
+}

@@ -1,0 +1,28 @@
+/**
+ * One hash over the live bonds, so that two trackers at the same block can tell whether they agree. Each bond, in order
+ * of (txid internal bytes, vout): txid (32, internal) ‖ vout (u32 LE) ‖ amount (u64 LE) ‖ confirmation height (u32 LE) ‖
+ * lock height (u32 LE, 0 if absent) ‖ length of address (u8) ‖ address (ASCII). Source: docs/protocol.md, "Digest".
+ */
+import { createHash } from 'node:crypto'
+import { type Outpoint, toInternal } from '../chain/types.ts'
+import type { ConfirmedBond } from './types.ts'
+
+export function compareOutpoints(a: Outpoint, b: Outpoint): number {
+  return Buffer.compare(toInternal(a.txid), toInternal(b.txid)) || a.vout - b.vout
+}
+
+/** SHA-256, 32 bytes. `live` in any order. */
+export function digestOf(live: readonly ConfirmedBond[]): Buffer {
+  const hash = createHash('sha256')
+  for (const bond of live.toSorted((a, b) => compareOutpoints(a.outpoint, b.outpoint))) {
+    const address = Buffer.from(bond.address, 'ascii')
+    const numbers = Buffer.alloc(21)
+    numbers.writeUInt32LE(bond.outpoint.vout, 0)
+    numbers.writeBigUInt64LE(BigInt(bond.amountSats), 4)
+    numbers.writeUInt32LE(bond.conf.height, 12)
+    numbers.writeUInt32LE(bond.lockHeight ?? 0, 16)
+    numbers.writeUInt8(address.length, 20)
+    hash.update(toInternal(bond.outpoint.txid)).update(numbers).update(address)
+  }
+  return hash.digest()
+}

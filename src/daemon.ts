@@ -1,0 +1,216 @@
+/**
+ * Composition root: open what is ours (lock, database, listener), loop on what is not (bitcoind, Tor), close in reverse.
+ * Only this file knows everyone.
+ */
+import { join } from 'node:path'
+import { newFollowing } from './chain/following.ts'
+import { runMempool } from './chain/mempool.ts'
+import { openNode } from './chain/node.ts'
+import { runSync } from './chain/sync.ts'
+import { type Config, revealAuth } from './config.ts'
+import { UnreachableError } from './errors.ts'
+import { Indexer } from './indexer.ts'
+import { runAll } from './run-all.ts'
+import { type Report, type Status, unseenHeights, whyNotReady } from './status.ts'
+import { writeReport } from './store/daemon.ts'
+import { lockDataDir } from './store/lock.ts'
+import { type Db, openStore } from './store/open.ts'
+import { readScannedFrom } from './store/tip.ts'
+import { formatHostPort } from './tor/address.ts'
+import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
+import { VERSION } from './version.ts'
+import { Watcher } from './watch/watcher.ts'
+import { newHandle } from './wire/handlers.ts'
+import { serveWire, type WireServer } from './wire/server.ts'
+import { sleep, type World } from './world.ts'
+
+export const LIMITS = {
+  /** How often the report for the status verb is written, when it has changed. */
+  reportMs: 1_000,
+}
+
+/** Returns when `signal` has stopped every loop; rejects on the first fatal. */
+export async function runDaemon(config: Config, world: World, signal: AbortSignal): Promise<void> {
+  const { clock, log } = world
+  using _lock = lockDataDir(config.dataDir)
+  const { db, identity, migrated } = openStore(config.dataDir, config.network)
+  using _db = db
+  if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
+
+  const indexer = new Indexer(
+    db,
+    {
+      network: config.network,
+      allowTestAddresses: config.allowTestAddresses,
+      retentionBlocks: config.retentionBlocks,
+      keySalt: identity.keySalt,
+    },
+    clock,
+  )
+  const status: Status = {
+    following: newFollowing(),
+    onion:
+      config.tor.kind === 'none' ? { kind: 'disabled', detail: '--no-tor' } : { kind: 'starting', detail: 'starting' },
+    scannedFrom: readScannedFrom(db),
+  }
+  status.following.tip = indexer.tip()
+
+  const { host, port, auth } = config.rpc
+  await using node = await openNode({
+    rpc: { host, port, auth: revealAuth(auth) },
+    network: config.network,
+    keySalt: identity.keySalt,
+  })
+  const watcher = new Watcher(db, indexer, node.with(signal), config.watchesMax)
+  let listener = formatHostPort(config.listen)
+  const ownAddress = () =>
+    'onionHost' in status.onion ? formatHostPort({ host: status.onion.onionHost, port: config.listen.port }) : listener
+  const handle = newHandle({
+    db,
+    indexer,
+    watcher,
+    status,
+    network: config.network,
+    version: VERSION,
+    clock,
+    ownAddress,
+  })
+  await using wire = await serveWire({ listen: config.listen, limits: config.wire }, handle, {
+    ...world,
+    log: log.child({ room: 'wire' }),
+  })
+  listener = formatHostPort(wire)
+  log.info(
+    { version: VERSION, network: config.network, address: listener, dataDir: config.dataDir, pid: process.pid },
+    'listening',
+  )
+
+  const { following } = status
+  const chainWorld = { ...world, log: log.child({ room: 'chain' }), node, index: indexer, following }
+  const torWorld = {
+    ...world,
+    log: log.child({ room: 'tor' }),
+    report: (state: OnionState) => {
+      status.onion = state
+    },
+  }
+  const { tor } = config
+  const virtualPort = wire.port
+  await runAll(signal, {
+    thread: (s) => Promise.race([node.broken, untilAborted(s)]),
+    sync: (s) => runSync(chainWorld, s),
+    mempool: (s) => runMempool(chainWorld, s),
+    report: (s) => runReport({ config, status, db, wire, world, ownAddress }, s),
+    start: (s) => watchStart(config, status, world, s),
+    ...(tor.kind === 'control' && {
+      onion: (s: AbortSignal) =>
+        runOnion(
+          {
+            control: tor.control,
+            password: tor.password,
+            keyFile: join(config.dataDir, 'onion.key'),
+            virtualPort,
+            target: { host: loopbackOf(wire.host), port: wire.port },
+          },
+          torWorld,
+          s,
+        ),
+    }),
+    ...(tor.kind === 'torrc' && {
+      onion: (s: AbortSignal) => runTorrcOnion({ hostnameFile: tor.hostnameFile, virtualPort }, torWorld, s),
+    }),
+  })
+  log.info('stopped')
+}
+
+/** Where Tor, on this machine, reaches a listener on `host`. */
+function loopbackOf(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  return host === '::' ? '::1' : host
+}
+
+function untilAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}
+
+interface ReportDeps {
+  config: Config
+  status: Status
+  db: Db
+  wire: WireServer
+  world: World
+  ownAddress: () => string
+}
+
+/** Keeps the stored report true, and says in the log when readiness changes. */
+async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
+  const { config, status, db, wire, world } = deps
+  const { clock, log } = world
+  const startedAtMs = clock.nowMs()
+  let saidReady: boolean | undefined
+  let written = ''
+  for (;;) {
+    status.scannedFrom = readScannedFrom(db)
+    const notReady = whyNotReady(status, clock.monotonicMs())
+    const isReady = notReady.length === 0
+    if (isReady !== saidReady) {
+      const unseen = unseenHeights(status.scannedFrom, status.following.tip)
+      if (isReady) log.info({ address: deps.ownAddress(), ...(unseen && { unseen }) }, 'ready')
+      else log.info({ notReady }, 'not ready')
+    }
+    saidReady = isReady
+    const report = reportOf(deps, notReady, startedAtMs)
+    const text = JSON.stringify(report)
+    if (text !== written) writeReport(db, { ...report, writtenAtMs: clock.nowMs() })
+    written = text
+    await sleep(LIMITS.reportMs, signal)
+  }
+
+  function reportOf({ ownAddress }: ReportDeps, notReady: string[], since: number): Omit<Report, 'writtenAtMs'> {
+    const { following, onion } = status
+    return {
+      pid: process.pid,
+      version: VERSION,
+      network: config.network,
+      startedAtMs: since,
+      address: formatHostPort(wire),
+      onion: {
+        state: onion.kind,
+        detail: onion.detail,
+        ...('onionHost' in onion && { address: ownAddress() }),
+        ...('torVersion' in onion && onion.torVersion !== undefined && { torVersion: onion.torVersion }),
+      },
+      ready: notReady.length === 0,
+      notReady,
+      node: following.node,
+      ...(following.source !== undefined && { source: following.source }),
+      ...(following.best && { best: following.best }),
+      ...(following.progress && { progress: following.progress }),
+      reorgs: following.reorgs,
+      reorgDepthMax: following.reorgDepthMax,
+      mempool: following.mempool,
+      connections: wire.connections(),
+    }
+  }
+}
+
+/** Gives up when bitcoind or Tor has not appeared within --start-timeout. */
+async function watchStart(config: Config, status: Status, { clock }: World, signal: AbortSignal): Promise<void> {
+  if (config.startTimeoutS === 0) return
+  const deadlineMs = clock.monotonicMs() + config.startTimeoutS * 1000
+  const waited = `within ${config.startTimeoutS} s (--start-timeout)`
+  for (;;) {
+    const hasNode = status.following.answeredAtMs !== undefined
+    const { onion } = status
+    const hasTor = onion.kind !== 'starting' && onion.kind !== 'unreachable'
+    if (hasNode && hasTor) return
+    if (clock.monotonicMs() >= deadlineMs) {
+      if (!hasNode) throw new UnreachableError(`bitcoind did not answer ${waited}: ${status.following.node.detail}`)
+      throw new UnreachableError(`Tor did not answer ${waited}: ${onion.detail}`)
+    }
+    await sleep(100, signal)
+  }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+/** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
+import { runCli } from './cli.ts'
+import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
+import { after } from './world.ts'
+
+/** A clean stop takes milliseconds; this is for a stop that hangs. */
+const STOP_MS_MAX = 4_500
+
+// Hides the command line, which may hold a password given as a flag, from `ps` of other users.
+process.title = 'fidelity-tracker'
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    const code = signal === 'SIGINT' ? 130 : 143
+    if (stop.signal.aborted) process.exit(code)
+    stop.abort(new DOMException(`stopped by ${signal}`, 'AbortError'))
+    after(STOP_MS_MAX, () => process.exit(1))
+  })
+}
+// A reader that went away (`| head`) is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+try {
+  process.exitCode = await runCli(process.argv, stop.signal)
+} catch (error) {
+  process.exitCode = exitCodeOf(error)
+  const isKnown = process.exitCode !== 1
+  process.stderr.write(`fidelity-tracker: ${describeError(error)}\n`)
+  if (!isKnown && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+}
+
+/** 2: the operator has to change something. 69: bitcoind or Tor is away. 74: the database. 1: our own failure. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return 2
+  if (error instanceof UnreachableError) return 69
+  if (error instanceof StoreError) return 74
+  return 1
+}

@@ -1,0 +1,60 @@
+/**
+ * What the daemon knows of itself: one cell per loop, written by that loop alone, and the words made of them: why it is
+ * not ready, and the report the status verb prints.
+ */
+import { type Following, type NodeCondition, type Progress, whyNotSynced } from './chain/following.ts'
+import { windowStart } from './chain/plan.ts'
+import type { BlockRef, Height, Network } from './chain/types.ts'
+import type { OnionState } from './tor/onion.ts'
+
+export interface Status {
+  following: Following
+  onion: OnionState | { kind: 'disabled'; detail: string }
+  /** Lowest height scanned. */
+  scannedFrom: Height | undefined
+}
+
+/** Everything that keeps a taker from getting an answer through Tor; empty when ready. */
+export function whyNotReady(status: Status, nowMs: number): string[] {
+  const reasons: string[] = []
+  const { node } = status.following
+  if (node.kind === 'unreachable') reasons.push(`bitcoind: ${node.detail}`)
+  const notSynced = whyNotSynced(status.following, nowMs)
+  if (notSynced !== undefined) reasons.push(`not synced: ${notSynced}`)
+  const { onion } = status
+  if (onion.kind !== 'published' && onion.kind !== 'disabled') reasons.push(`onion service: ${onion.detail}`)
+  return reasons
+}
+
+export interface HeightRange {
+  from: Height
+  to: Height
+}
+
+/** Heights of the window that were gone (pruned) before we could scan them: bonds confirmed there are unknown. */
+export function unseenHeights(scannedFrom: Height | undefined, tip: BlockRef | undefined): HeightRange | undefined {
+  if (scannedFrom === undefined || !tip) return undefined
+  const from = windowStart(tip.height)
+  return from < scannedFrom ? { from, to: scannedFrom - 1 } : undefined
+}
+
+/** As stored for the status verb. Times in Unix milliseconds. */
+export interface Report {
+  pid: number
+  version: string
+  network: Network
+  startedAtMs: number
+  writtenAtMs: number
+  address: string
+  onion: { state: string; address?: string; detail: string; torVersion?: string }
+  ready: boolean
+  notReady: string[]
+  node: NodeCondition
+  source?: string
+  best?: BlockRef
+  progress?: Progress
+  reorgs: number
+  reorgDepthMax: number
+  mempool: { size: number; isComplete: boolean }
+  connections: number
+}

@@ -1,0 +1,197 @@
+/**
+ * The loop that keeps our onion service published: hold a control connection, add the service with the saved key, wait
+ * for its descriptor's upload, watch; when the connection or Tor goes, do it again. The service is attached to the
+ * connection (no Detach), so it ends with us.
+ */
+import { readFile } from 'node:fs/promises'
+import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
+import { Backoff, sleep, type World } from '../world.ts'
+import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
+import { type ControlOptions, TorControl, TorRefusal } from './control.ts'
+import { openOnionKey } from './key.ts'
+
+export const LIMITS = {
+  /** Tor is on this machine: come back soon after it does. */
+  backoff: { firstMs: 250, maxMs: 5_000 },
+  /** A descriptor is uploaded within seconds; without one after this, the service is added anew. */
+  uploadMs: 180_000,
+  /** How often the service is looked for in Tor's own list. */
+  checkMs: 30_000,
+  /** How often a torrc-managed hostname file is read again. */
+  hostnamePollMs: 5_000,
+}
+
+export type OnionState =
+  | { kind: 'starting' | 'unreachable'; detail: string }
+  | { kind: 'publishing' | 'published'; onionHost: string; torVersion?: string; detail: string }
+
+interface OnionDeps extends World {
+  /** Called on every change. */
+  report: (state: OnionState) => void
+}
+
+export interface OnionOptions extends ControlOptions {
+  keyFile: string
+  virtualPort: number
+  target: HostPort
+}
+
+/** Runs until the signal. Throws ConfigError when the key is unusable, or Tor refuses us at first contact. */
+export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: AbortSignal): Promise<void> {
+  const { log } = deps
+  const key = openOnionKey(options.keyFile)
+  const backoff = new Backoff(LIMITS.backoff, deps.random)
+  let wasPublished = false
+  let lastDetail: string | undefined
+  for (;;) {
+    try {
+      await holdService(options, key, deps, signal, () => {
+        wasPublished = true
+        lastDetail = undefined
+        backoff.reset()
+      })
+    } catch (error) {
+      if (isAbort(error, signal)) throw error
+      const isWeather = error instanceof TransientError || (error instanceof ConfigError && wasPublished)
+      if (!isWeather) throw error
+      const detail = describeError(error)
+      if (detail !== lastDetail) log.warn({ detail }, 'onion service down')
+      lastDetail = detail
+      deps.report({ kind: 'unreachable', detail })
+      await sleep(backoff.nextMs(), signal)
+    }
+  }
+}
+
+/** One control connection's life. Always ends by throwing. */
+async function holdService(
+  options: OnionOptions,
+  key: Secret,
+  deps: OnionDeps,
+  signal: AbortSignal,
+  onPublished: () => void,
+): Promise<never> {
+  using control = new TorControl(options)
+  const ended = Promise.race([control.closed, aborted(signal)]).then((reason) => {
+    throw reason
+  })
+  ended.catch(() => {}) // raced below
+  const orEnd = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
+
+  await orEnd(control.connect())
+  const torVersion = (await orEnd(control.getInfo('version'))).split(' ', 1)[0]!
+  const { promise: uploaded, resolve: onUploaded } = Promise.withResolvers<void>()
+  let serviceId = ''
+  await orEnd(
+    control.subscribe(['HS_DESC'], (line) => {
+      if (serviceId && line.startsWith(`HS_DESC UPLOADED ${serviceId} `)) onUploaded()
+    }),
+  )
+  serviceId = await orEnd(addService(control, options, key, deps))
+  const onionHost = `${serviceId}.onion`
+  if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
+  deps.report({ kind: 'publishing', onionHost, torVersion, detail: 'waiting for the first descriptor upload' })
+  deps.log.info({ onionHost, torVersion }, 'onion service added')
+
+  const inTime = sleep(LIMITS.uploadMs, signal).then(() => {
+    throw new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)
+  })
+  inTime.catch(() => {})
+  await orEnd(Promise.race([uploaded, inTime]))
+  onPublished()
+  deps.report({ kind: 'published', onionHost, torVersion, detail: 'descriptor uploaded' })
+  deps.log.info(
+    { onionAddress: formatHostPort({ host: onionHost, port: options.virtualPort }) },
+    'onion service published',
+  )
+
+  for (;;) {
+    await orEnd(sleep(LIMITS.checkMs, signal))
+    const current = (await orEnd(control.getInfo('onions/current'))).split('\n')
+    if (!current.includes(serviceId)) throw new TransientError('Tor no longer lists the service')
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  if (signal.aborted) return Promise.resolve(signal.reason)
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason), { once: true }))
+}
+
+/** Returns the service's id (its host without `.onion`). */
+async function addService(
+  control: TorControl,
+  options: OnionOptions,
+  key: Secret,
+  { log }: OnionDeps,
+): Promise<string> {
+  const add = async (extra: string): Promise<string> => {
+    const port = `Port=${options.virtualPort},${formatHostPort(options.target)}`
+    const { lines } = await control.must(`ADD_ONION ${key.reveal()} ${extra}${port}`)
+    const line = lines.find((text) => text.startsWith('ServiceID='))
+    if (!line) throw new TransientError('Tor answered ADD_ONION without a ServiceID')
+    return line.slice('ServiceID='.length)
+  }
+  const withDefence = 'PoWDefensesEnabled=1 '
+  try {
+    return await add(withDefence)
+  } catch (error) {
+    if (!(error instanceof TorRefusal)) throw error
+    if (error.code === 550) throw new TransientError(`another program publishes our onion key (${error.message})`)
+    if (error.code !== 512 && error.code !== 513) throw asFate(error)
+  }
+  log.info('this Tor has no proof-of-work defence for onion services: published without')
+  try {
+    return await add('')
+  } catch (error) {
+    throw error instanceof TorRefusal ? asFate(error) : error
+  }
+}
+
+function asFate(refusal: TorRefusal): Error {
+  return refusal.code === 513 || refusal.code === 512
+    ? new ConfigError(`Tor refuses our onion key: ${refusal.message}. Restore the key file, or move it away`)
+    : new TransientError(`Tor refuses the onion service: ${refusal.message}`)
+}
+
+/** The alternative without a control port: torrc has the service, we read its name. Runs until the signal. */
+export async function runTorrcOnion(
+  { hostnameFile, virtualPort }: { hostnameFile: string; virtualPort: number },
+  deps: OnionDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  let last: string | undefined
+  for (;;) {
+    const found = await readHostname(hostnameFile)
+    if (found !== last) {
+      if (found === undefined) {
+        const detail = `--onion-hostname-file ${hostnameFile} is not there yet: is the HiddenServiceDir in torrc, and Tor running?`
+        deps.log.warn({ detail }, 'onion service down')
+        deps.report({ kind: 'unreachable', detail })
+      } else {
+        deps.log.info(
+          { onionAddress: formatHostPort({ host: found, port: virtualPort }) },
+          'onion service managed by torrc',
+        )
+        deps.report({ kind: 'published', onionHost: found, detail: 'managed by torrc: Tor publishes it' })
+      }
+    }
+    last = found
+    await sleep(LIMITS.hostnamePollMs, signal)
+  }
+}
+
+async function readHostname(file: string): Promise<string | undefined> {
+  let text: string
+  try {
+    text = (await readFile(file, 'utf8')).trim()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'ENOENT') return undefined
+    throw new ConfigError(
+      `--onion-hostname-file ${file} can't be read (${describeError(error)}): give this user read access to it and its folder`,
+    )
+  }
+  if (!isOnionHost(text)) throw new ConfigError(`--onion-hostname-file ${file} holds no v3 onion host name`)
+  return text
+}

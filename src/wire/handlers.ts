@@ -1,0 +1,118 @@
+/**
+ * Request → reply, from the store only. A handler for every request is a compile-time duty. The list is encoded once
+ * per tip and shared by all connections until it changes.
+ */
+import { listMakers, type MakerList } from '../bonds/list.ts'
+import { whyNotSynced } from '../chain/following.ts'
+import { windowStart } from '../chain/plan.ts'
+import type { BlockHash, Network } from '../chain/types.ts'
+import { PeerFault } from '../errors.ts'
+import type { Indexer } from '../indexer.ts'
+import { type Status, unseenHeights } from '../status.ts'
+import { readBonds } from '../store/bonds.ts'
+import type { Db } from '../store/open.ts'
+import type { Watcher } from '../watch/watcher.ts'
+import type { Clock } from '../world.ts'
+import { encodeReply, type Request, type TipFields } from './messages.ts'
+import type { Handle, Outcome } from './server.ts'
+
+type Handlers = { [T in Request['type']]: (request: Extract<Request, { type: T }>) => Promise<Outcome> | Outcome }
+
+export interface HandlerDeps {
+  db: Db
+  indexer: Indexer
+  watcher: Watcher
+  status: Status
+  network: Network
+  version: string
+  clock: Clock
+  /** `host:port` under which we are reached: the onion service, or the listener without one. */
+  ownAddress: () => string
+}
+
+export function newHandle(deps: HandlerDeps): Handle {
+  const { clock, status, watcher, version, network } = deps
+  const current = new CurrentList(deps.db, deps.indexer)
+  const startedAtMs = clock.monotonicMs()
+  const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
+  const makers = () => {
+    const list = current.read()
+    if (!list) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
+    return list
+  }
+  const tipFields = (list: Listed | undefined): TipFields => ({
+    version,
+    network,
+    height: list?.tip.height ?? 0,
+    blockHash: list?.tip.hash ?? NO_BLOCK,
+    digest: list?.digest ?? Buffer.alloc(32),
+  })
+
+  const handlers: Handlers = {
+    // v1 takers know no errors: without a reply they come again in ten seconds, which is right while we are behind.
+    Get: () => (notSynced() === undefined ? { send: makers().encodedAddresses } : 'close'),
+    Watch: async ({ outpoint }) => {
+      const behind = notSynced()
+      if (behind !== undefined) throw new PeerFault('not_synced', `not synced: ${behind}`)
+      const spends = await watcher.watch(outpoint, makers().tip.height)
+      const transactions = spends
+        .filter(({ state }) => state.kind !== 'evicted') // v1 can't tell them from live ones
+        .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
+      return { send: encodeReply({ type: 'WatchResponse', transactions }) }
+    },
+    Ping: () => ({ send: encodeReply({ type: 'Pong', address: deps.ownAddress(), ...tipFields(current.read()) }) }),
+    Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
+    Status: () => {
+      const list = current.read()
+      const unseen = unseenHeights(status.scannedFrom, list?.tip)
+      return {
+        send: encodeReply({
+          type: 'Status',
+          ...tipFields(list),
+          blockTimeS: list?.tip.timeS ?? 0,
+          scannedFrom: status.scannedFrom ?? 0,
+          synced: notSynced() === undefined,
+          bonds: list?.live.length ?? 0,
+          makersUp: 0, // nobody is probed yet, so nobody is known to be up
+          uptimeS: Math.floor((clock.monotonicMs() - startedAtMs) / 1000),
+          ...(unseen ? { unseen } : {}),
+        }),
+      }
+    },
+  }
+  return (request) => (handlers[request.type] as (request: Request) => Promise<Outcome> | Outcome)(request)
+}
+
+/** Where a hash must stand and there is none yet. */
+const NO_BLOCK = '00'.repeat(32) as BlockHash
+
+interface Listed extends MakerList {
+  encodedAddresses: Buffer
+}
+
+/** The list at our tip, made anew only when rows have changed. */
+class CurrentList {
+  readonly #db: Db
+  readonly #indexer: Indexer
+  #revision = -1
+  #list: Listed | undefined
+
+  constructor(db: Db, indexer: Indexer) {
+    this.#db = db
+    this.#indexer = indexer
+  }
+
+  read(): Listed | undefined {
+    if (this.#revision === this.#indexer.revision) return this.#list
+    const tip = this.#indexer.tip()
+    if (tip) {
+      const list = listMakers(readBonds(this.#db, windowStart(tip.height)), tip)
+      const encodedAddresses = encodeReply({ type: 'Address', addresses: list.addresses })
+      this.#list = { ...list, encodedAddresses }
+    } else {
+      this.#list = undefined
+    }
+    this.#revision = this.#indexer.revision
+    return this.#list
+  }
+}
