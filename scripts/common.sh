@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# Set-up shared by demo.sh and test.sh: sourced, not run. Everything goes into a private folder (.tools beside this
+# folder, or $FIDELITY_TRACKER_TOOLS); the system is touched only where a Debian package is missing, and then it says so.
+# Every step looks first whether its work is done, so a second run is quick.
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+TOOLS=${FIDELITY_TRACKER_TOOLS:-$ROOT/.tools}
+REGISTRY=${npm_config_registry:-https://registry.npmjs.org}
+REGISTRY=${REGISTRY%/}
+
+# Node 24 LTS and npm as npm's registry has them, with the registry's own integrity values.
+NODE_VERSION=24.21.0
+NODE_SHA512_x64='3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
+NODE_SHA512_arm64='FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
+NPM_VERSION=11.19.1
+NPM_SHA512='ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g=='
+
+say() { printf '[set-up] %s\n' "$*" >&2; }
+fail() { printf '[set-up] error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# as_root COMMAND...: as it is when root, by sudo else.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif have sudo; then sudo "$@"
+  else return 1
+  fi
+}
+
+# need_package PROGRAM PACKAGE: installs Debian's PACKAGE when PROGRAM is missing.
+APT_UPDATED=
+need_package() {
+  have "$1" && return 0
+  have apt-get || fail "$1 is missing, and there is no apt-get: install it by hand"
+  say "installing Debian's $2 (for $1)"
+  if [ -z "$APT_UPDATED" ]; then
+    as_root apt-get -qq update >/dev/null || fail "apt-get update failed: install $2 by hand (neither root nor sudo?)"
+    APT_UPDATED=1
+  fi
+  # policy-rc.d: no service is started by an installation.
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install -y --no-install-recommends "$2" >/dev/null \
+    || fail "apt-get install $2 failed: install it by hand"
+}
+
+# download URL FILE SHA512: fetches, checks, then moves into place.
+download() {
+  local got
+  if have curl; then curl -fsSL --retry 3 -o "$2.part" "$1" || fail "can't download $1"
+  else
+    need_package wget wget
+    wget -q -O "$2.part" "$1" || fail "can't download $1"
+  fi
+  got=$(sha512sum "$2.part" | cut -d' ' -f1 | sed 's/../\\x&/g')
+  got=$(printf '%b' "$got" | base64 -w0)
+  [ "$got" = "$3" ] || fail "$1 is not what it should be (sha512 $got)"
+  mv -f "$2.part" "$2"
+}
+
+# Node 24: the host's when it is that new, else a private one. Sets PATH.
+setup_node() {
+  local major arch sha home="$TOOLS/node-$NODE_VERSION"
+  if have node && have npm; then
+    major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+    if [ "$major" -ge 24 ]; then return 0; fi
+  fi
+  case $(uname -m) in
+    x86_64) arch=x64 sha=$NODE_SHA512_x64 ;;
+    aarch64) arch=arm64 sha=$NODE_SHA512_arm64 ;;
+    *) fail "no packaged Node for $(uname -m): install Node 24 and npm by hand" ;;
+  esac
+  if [ ! -x "$home/bin/node" ] || [ ! -x "$home/bin/npm" ]; then
+    say "bringing Node $NODE_VERSION and npm $NPM_VERSION into $home (the host has ${major:+Node }${major:-none})"
+    rm -rf "$home" "$home.new"
+    mkdir -p "$home.new/npm"
+    download "$REGISTRY/node-linux-$arch/-/node-linux-$arch-$NODE_VERSION.tgz" "$home.new/node.tgz" "$sha"
+    download "$REGISTRY/npm/-/npm-$NPM_VERSION.tgz" "$home.new/npm.tgz" "$NPM_SHA512"
+    tar -xzf "$home.new/node.tgz" -C "$home.new" --strip-components=1
+    tar -xzf "$home.new/npm.tgz" -C "$home.new/npm" --strip-components=1
+    printf '#!/bin/sh\nexec node "%s/npm/bin/npm-cli.js" "$@"\n' "$home" >"$home.new/bin/npm"
+    printf '#!/bin/sh\nexec node "%s/npm/bin/npx-cli.js" "$@"\n' "$home" >"$home.new/bin/npx"
+    chmod +x "$home.new/bin/"*
+    rm -f "$home.new/"*.tgz
+    mv "$home.new" "$home"
+  fi
+  PATH="$home/bin:$PATH"
+  export PATH
+}
+
+# Dependencies, from the lock file, when that has changed.
+setup_packages() {
+  local want stamp="$ROOT/node_modules/.from-lockfile"
+  want=$(sha256sum "$ROOT/package-lock.json" | cut -d' ' -f1)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return 0; fi
+  say 'installing the dependencies (npm ci)'
+  (cd "$ROOT" && npm ci --no-audit --no-fund --loglevel=error) >&2 || fail 'npm ci failed (above)'
+  printf '%s\n' "$want" >"$stamp"
+}
+
+# dist/, when a source is newer.
+setup_build() {
+  if [ -f "$ROOT/dist/main.js" ] && [ -z "$(find "$ROOT/src" "$ROOT/package.json" "$ROOT/tsconfig.build.json" -newer "$ROOT/dist/main.js" -print -quit)" ]; then
+    return 0
+  fi
+  say 'building (npm run build)'
+  (cd "$ROOT" && npm run --silent build) >&2 || fail 'the build failed (above)'
+}
+
+# bitcoind, unpacked from Debian's archive. Exports where it is.
+setup_bitcoind() {
+  export FIDELITY_TRACKER_BITCOIND=${FIDELITY_TRACKER_BITCOIND:-$TOOLS/bitcoind/bin/bitcoind}
+  if [ -x "$FIDELITY_TRACKER_BITCOIND" ]; then return 0; fi
+  say 'bringing bitcoind from Debian'"'"'s archive (37 MB, not installed, only unpacked)'
+  "$ROOT/scripts/get-bitcoind.sh" "$TOOLS/bitcoind" || fail 'no bitcoind (above)'
+}
+
+# Tor: Debian's package. Its system service is neither started nor touched.
+setup_tor() {
+  PATH="$PATH:/usr/sbin:/sbin"
+  need_package tor tor
+  need_package tor-gencert tor
+}
+
+setup_all() {
+  mkdir -p "$TOOLS"
+  setup_node
+  setup_packages
+  setup_build
+  setup_bitcoind
+  setup_tor
+}

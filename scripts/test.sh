@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# All tests, with all they need brought along. The last line is `N passed, N failed`.
+#   scripts/test.sh                      lint, types, then every test
+#   scripts/test.sh unit                 the unit tests
+#   scripts/test.sh integration/reorg    the tests whose path (under test/) begins so
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+setup_all
+cd "$ROOT"
+if [ $# -eq 0 ]; then
+  say 'lint and types'
+  npm run --silent lint
+  npm run --silent typecheck
+fi
+
+files=()
+while IFS= read -r file; do
+  if [ $# -eq 0 ]; then files+=("$file"); continue; fi
+  for prefix; do case $file in test/"$prefix"*) files+=("$file") ;; esac; done
+done < <(find test -name '*.test.ts' | sort)
+[ ${#files[@]} -gt 0 ] || fail "no test matches: $*"
+
+say "running ${#files[@]} test files"
+# Two at a time: each integration test runs a bitcoind, some a Tor network.
+exec node --test --test-concurrency=2 --test-reporter=./scripts/test-reporter.mjs "${files[@]}"
