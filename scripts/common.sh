@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Set-up shared by demo.sh and test.sh: sourced, not run. Everything goes into a private folder (.tools beside this
-# folder, or $FIDELITY_TRACKER_TOOLS); the system is touched only where a Debian package is missing, and then it says so.
+# folder, or $SANDBOX_TOOLS); the system is touched only where a Debian package is missing, and then it says so.
 # Every step looks first whether its work is done, so a second run is quick.
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-TOOLS=${FIDELITY_TRACKER_TOOLS:-$ROOT/.tools}
+TOOLS=${SANDBOX_TOOLS:-$ROOT/.tools}
 REGISTRY=${npm_config_registry:-https://registry.npmjs.org}
 REGISTRY=${REGISTRY%/}
 
@@ -107,8 +107,8 @@ setup_build() {
 
 # bitcoind, unpacked from Debian's archive. Exports where it is.
 setup_bitcoind() {
-  export FIDELITY_TRACKER_BITCOIND=${FIDELITY_TRACKER_BITCOIND:-$TOOLS/bitcoind/bin/bitcoind}
-  if [ -x "$FIDELITY_TRACKER_BITCOIND" ]; then return 0; fi
+  export SANDBOX_BITCOIND=${SANDBOX_BITCOIND:-$TOOLS/bitcoind/bin/bitcoind}
+  if [ -x "$SANDBOX_BITCOIND" ]; then return 0; fi
   say 'bringing bitcoind from Debian'"'"'s archive (37 MB, not installed, only unpacked)'
   "$ROOT/scripts/get-bitcoind.sh" "$TOOLS/bitcoind" || fail 'no bitcoind (above)'
 }

@@ -1,0 +1,110 @@
+/** A private Tor network on loopback (scripts/tor-testnet.sh), and its clients one by one. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type HostPort, parseHostPort } from '../../src/tor/address.ts'
+import { waitUntil } from './wait.ts'
+
+const SCRIPT = new URL('../tor-testnet.sh', import.meta.url).pathname
+
+export interface TorClient {
+  socks: HostPort
+  control: HostPort
+  cookieFile: string
+  password: string
+}
+
+export class TorNetwork implements AsyncDisposable {
+  readonly clients: readonly TorClient[]
+  readonly #dir: string
+  readonly #restarted: ChildProcess[] = []
+
+  private constructor(dir: string, clients: readonly TorClient[]) {
+    this.#dir = dir
+    this.clients = clients
+  }
+
+  /** Starts it and waits until an onion service answers (about ten seconds). */
+  static async start({ clients = 2, extraTorrc = '' } = {}): Promise<TorNetwork> {
+    const dir = mkdtempSync(join(tmpdir(), 'ft-tor-'))
+    process.on('exit', () => stop(dir))
+    const child = spawn(SCRIPT, ['start', dir], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TT_CLIENTS: String(clients), TT_EXTRA_CLIENT: extraTorrc },
+    })
+    let out = ''
+    let log = ''
+    child.stdout.on('data', (chunk) => {
+      out += chunk
+    })
+    child.stderr.on('data', (chunk) => {
+      log += chunk
+    })
+    const [code] = await once(child, 'exit')
+    if (code !== 0) throw new Error(`the private Tor network did not start:\n${log}`)
+    const found = out
+      .trim()
+      .split('\n')
+      .map((line): TorClient => {
+        const [, socks, control, cookieFile] = /socks=(\S+) control=(\S+) cookie=(\S+)/.exec(line)!
+        return {
+          socks: parseHostPort(socks!)!,
+          control: parseHostPort(control!)!,
+          cookieFile: cookieFile!,
+          password: 'testnet',
+        }
+      })
+    return new TorNetwork(dir, found)
+  }
+
+  /** Ends a client's Tor, as a crash would. */
+  async kill(index: number): Promise<void> {
+    const pid = this.#pid(index)
+    process.kill(pid, 'SIGKILL')
+    await waitUntil('Tor is gone', () => !isAlive(pid))
+  }
+
+  /** Starts it again with its own torrc. */
+  restart(index: number): void {
+    const dir = join(this.#dir, `client${index}`)
+    const args = ['--hush', '--defaults-torrc', join(this.#dir, 'empty'), '-f', join(dir, 'torrc')]
+    const child = spawn('tor', args, {
+      stdio: 'ignore',
+      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
+    })
+    this.#restarted.push(child)
+    process.on('exit', () => child.kill('SIGKILL'))
+  }
+
+  #pid(index: number): number {
+    const last = this.#restarted.findLast((child) => child.spawnargs.some((arg) => arg.includes(`client${index}/`)))
+    if (last?.pid !== undefined && last.exitCode === null) return last.pid
+    return Number(readFileSync(join(this.#dir, `client${index}`, 'pid'), 'utf8').split(' ')[0])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#restarted) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+    }
+    stop(this.#dir)
+    rmSync(this.#dir, { recursive: true, force: true })
+  }
+}
+
+function stop(dir: string): void {
+  execFileSync(SCRIPT, ['stop', dir], { stdio: 'ignore' })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.startsWith('Z') !== true
+  } catch {
+    return false
+  }
+}

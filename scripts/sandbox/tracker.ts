@@ -1,0 +1,210 @@
+/** The daemon under test: the real program, started as its user would, and asked as its users would. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { ask } from '../../src/wire/client.ts'
+import type { Reply, Request } from '../../src/wire/messages.ts'
+import { freePorts, type Regtest } from './regtest.ts'
+import { waitUntil } from './wait.ts'
+
+export const MAIN = new URL('../../dist/main.js', import.meta.url).pathname
+
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+export interface TrackerOptions {
+  dataDir?: string
+  /** Flags after `start`, besides network, node, data directory and address. */
+  args?: string[]
+  env?: NodeJS.ProcessEnv
+  port?: number
+}
+
+/** A log line, as JSON. */
+export interface LogLine {
+  msg: string
+  level: number
+  [field: string]: unknown
+}
+
+export class Tracker implements AsyncDisposable {
+  readonly dataDir: string
+  readonly port: number
+  readonly log: LogLine[] = []
+  /** What it wrote that is no log line: its last words. */
+  stderr = ''
+  readonly #ownsDir: boolean
+  readonly #flags: string[]
+  readonly #env: NodeJS.ProcessEnv
+  #process!: ChildProcess
+
+  private constructor(dataDir: string, ownsDir: boolean, port: number, flags: string[], env: NodeJS.ProcessEnv) {
+    this.dataDir = dataDir
+    this.#ownsDir = ownsDir
+    this.port = port
+    this.#flags = flags
+    this.#env = env
+  }
+
+  /** Starts `fidelity-tracker start` without Tor (unless `args` say else) and returns at once. */
+  static async start(node: Regtest, options: TrackerOptions = {}): Promise<Tracker> {
+    const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
+    const port = options.port ?? (await freePorts(1))[0]!
+    const flags = [
+      ...['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`, '--cookie-file', node.cookieFile],
+      ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
+      ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
+    ]
+    const tracker = new Tracker(dataDir, options.dataDir === undefined, port, flags, options.env ?? {})
+    tracker.launch()
+    return tracker
+  }
+
+  /** Starts the program (again). */
+  launch(): void {
+    const child = spawn(process.execPath, [MAIN, 'start', ...this.#flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#env },
+    })
+    this.#process = child
+    children.add(child)
+    child.once('exit', () => children.delete(child))
+    let rest = ''
+    child.stdout!.on('data', (chunk) => {
+      const lines = (rest + chunk).split('\n')
+      rest = lines.pop()!
+      for (const line of lines) this.log.push(JSON.parse(line))
+    })
+    child.stderr!.on('data', (chunk) => {
+      this.stderr += chunk
+    })
+  }
+
+  get pid(): number {
+    return this.#process.pid!
+  }
+
+  get isRunning(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null
+  }
+
+  /** Sends a signal and waits for the end; returns exit code or signal. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals> {
+    if (this.isRunning) this.#process.kill(signal)
+    return this.exited()
+  }
+
+  async exited(): Promise<number | NodeJS.Signals> {
+    if (this.isRunning) await once(this.#process, 'exit')
+    return this.#process.exitCode ?? this.#process.signalCode!
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop('SIGKILL')
+    if (this.#ownsDir) rmSync(this.dataDir, { recursive: true, force: true })
+  }
+
+  connect(): Promise<Socket> {
+    const socket = connect({ host: '127.0.0.1', port: this.port, noDelay: true })
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject)
+      socket.once('connect', () => {
+        socket.off('error', reject)
+        socket.on('error', () => {})
+        resolve(socket)
+      })
+    })
+  }
+
+  /** One request on a connection of its own. */
+  async ask<T extends Reply['type']>(request: Request, expected: T): Promise<Extract<Reply, { type: T }>> {
+    const socket = await this.connect()
+    try {
+      const reply = await ask(socket, request, { timeoutMs: 20_000 })
+      if (reply.type !== expected) throw new Error(`expected ${expected}, got ${JSON.stringify(reply)}`)
+      return reply as Extract<Reply, { type: T }>
+    } finally {
+      socket.destroy()
+    }
+  }
+
+  async addresses(): Promise<readonly string[]> {
+    return (await this.ask({ type: 'Get' }, 'Address')).addresses
+  }
+
+  /** Waits until it says that it is synced with the node's tip. */
+  async caughtUp(node: Regtest): Promise<void> {
+    await waitUntil('the tracker is at the node’s tip', async () => {
+      if (!this.isRunning) throw new Error(`the tracker has ended: ${this.stderr}${JSON.stringify(this.log.slice(-3))}`)
+      const status = await this.ask({ type: 'Status' }, 'Status').catch(() => undefined)
+      return status?.synced === true && status.blockHash === (await node.tipHash())
+    })
+  }
+
+  logged(msg: string): LogLine | undefined {
+    return this.log.find((line) => line.msg === msg)
+  }
+
+  /** Waits for a log line after the first `after` ones. */
+  said(msg: string, after = 0): Promise<LogLine> {
+    return waitUntil(`the log says “${msg}”`, () => this.log.slice(after).find((line) => line.msg === msg))
+  }
+
+  /** All rows of the tables that the chain alone determines (at the same key salt). */
+  chainRows(): Record<string, unknown[]> {
+    return chainRows(this.dataDir)
+  }
+}
+
+/** `SELECT *` of the chain's tables, in key order, blobs as hex. */
+export function chainRows(dataDir: string): Record<string, unknown[]> {
+  const db = new Database(join(dataDir, 'tracker.sqlite'), { readonly: true })
+  try {
+    const rows = (query: string) => (db.prepare(query).all() as Record<string, unknown>[]).map(plain)
+    return {
+      blocks: rows('SELECT * FROM blocks ORDER BY height'),
+      bonds: rows('SELECT * FROM bonds ORDER BY txid, vout'),
+      spends: rows(
+        'SELECT txid, vout, spender_txid, vin, raw_tx, height FROM spends WHERE height IS NOT NULL ORDER BY txid, vout, spender_txid',
+      ),
+      spent_keys: rows('SELECT * FROM spent_keys ORDER BY bucket, height'),
+    }
+  } finally {
+    db.close()
+  }
+}
+
+function plain(row: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, Buffer.isBuffer(value) ? value.toString('hex') : value]),
+  )
+}
+
+/** Runs a verb to its end. */
+export async function runVerb(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  })
+  children.add(child)
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+  })
+  const [code] = await once(child, 'close')
+  children.delete(child)
+  return { code: code ?? -1, stdout, stderr }
+}
