@@ -15,7 +15,6 @@ import { type Report, type Status, unseenHeights, whyNotReady } from './status.t
 import { writeReport } from './store/daemon.ts'
 import { lockDataDir } from './store/lock.ts'
 import { type Db, openStore } from './store/open.ts'
-import { readScannedFrom } from './store/tip.ts'
 import { formatHostPort } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
@@ -51,7 +50,6 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     following: newFollowing(),
     onion:
       config.tor.kind === 'none' ? { kind: 'disabled', detail: '--no-tor' } : { kind: 'starting', detail: 'starting' },
-    scannedFrom: readScannedFrom(db),
   }
   status.following.tip = indexer.tip()
 
@@ -100,7 +98,7 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
     mempool: (s) => runMempool(chainWorld, s),
-    report: (s) => runReport({ config, status, db, wire, world, ownAddress }, s),
+    report: (s) => runReport({ config, status, db, indexer, wire, world, ownAddress }, s),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>
@@ -140,6 +138,7 @@ interface ReportDeps {
   config: Config
   status: Status
   db: Db
+  indexer: Indexer
   wire: WireServer
   world: World
   ownAddress: () => string
@@ -153,11 +152,10 @@ async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
   let saidReady: boolean | undefined
   let written = ''
   for (;;) {
-    status.scannedFrom = readScannedFrom(db)
     const notReady = whyNotReady(status, clock.monotonicMs())
     const isReady = notReady.length === 0
     if (isReady !== saidReady) {
-      const unseen = unseenHeights(status.scannedFrom, status.following.tip)
+      const unseen = unseenHeights(deps.indexer.scannedFrom(), status.following.tip)
       if (isReady) log.info({ address: deps.ownAddress(), ...(unseen && { unseen }) }, 'ready')
       else log.info({ notReady }, 'not ready')
     }

@@ -31,7 +31,7 @@ import {
   upsertMempoolSpend,
 } from './store/spends.ts'
 import { deleteSpentKeysAt, findCandidateHeights, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
-import { deleteBlock, insertBlock, readBlockHash, readTip } from './store/tip.ts'
+import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import { expireWatches, hasWatch, readWatches, upsertWatch } from './store/watches.ts'
 import { TrackedOutpoints } from './watch/tracked.ts'
 import type { Clock } from './world.ts'
@@ -65,6 +65,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
   /** The mempool's transactions that mean something to us; few. Applied again after a block is taken back. */
   readonly #present = new Map<Txid, PresentTx>()
   #tip: Tip | undefined
+  #scannedFrom: Height | undefined
   #revision = 0
 
   constructor(db: Db, options: IndexerOptions, clock: Clock) {
@@ -74,6 +75,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#keys = new OutpointKeys(options.keySalt)
     this.#tracked = new TrackedOutpoints(this.#keys)
     this.#tip = readTip(db)
+    this.#scannedFrom = readScannedFrom(db)
     db.transaction(() => {
       clearPendingBonds(db)
       clearMempoolSpends(db)
@@ -84,6 +86,11 @@ export class Indexer implements ChainIndex, MempoolIndex {
 
   tip(): Tip | undefined {
     return this.#tip
+  }
+
+  /** The lowest height whose block was scanned. */
+  scannedFrom(): Height | undefined {
+    return this.#scannedFrom
   }
 
   /** Changes whenever rows that an answer is made of may have changed. */
@@ -120,6 +127,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
       return expireWatches(this.#db, height)
     })
     this.#tip = { hash: block.hash, height, timeS: block.timeS }
+    this.#scannedFrom ??= height
     this.#revision++
     if (expired.length > 0) {
       for (const outpoint of expired) this.#tracked.remove(outpoint)
@@ -140,6 +148,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
     })
     for (const outpoint of gone) if (!hasWatch(this.#db, outpoint)) this.#tracked.remove(outpoint)
     this.#tip = readTip(this.#db)
+    this.#scannedFrom = readScannedFrom(this.#db)
     this.#revision++
   }
 

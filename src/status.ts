@@ -10,8 +10,6 @@ import type { OnionState } from './tor/onion.ts'
 export interface Status {
   following: Following
   onion: OnionState | { kind: 'disabled'; detail: string }
-  /** Lowest height scanned. */
-  scannedFrom: Height | undefined
 }
 
 /** Everything that keeps a taker from getting an answer through Tor; empty when ready. */

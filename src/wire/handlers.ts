@@ -64,13 +64,13 @@ export function newHandle(deps: HandlerDeps): Handle {
     Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
     Status: () => {
       const list = current.read()
-      const unseen = unseenHeights(status.scannedFrom, list?.tip)
+      const unseen = unseenHeights(deps.indexer.scannedFrom(), list?.tip)
       return {
         send: encodeReply({
           type: 'Status',
           ...tipFields(list),
           blockTimeS: list?.tip.timeS ?? 0,
-          scannedFrom: status.scannedFrom ?? 0,
+          scannedFrom: deps.indexer.scannedFrom() ?? 0,
           synced: notSynced() === undefined,
           bonds: list?.live.length ?? 0,
           makersUp: 0, // nobody is probed yet, so nobody is known to be up
