@@ -1,0 +1,284 @@
+/**
+ * The whole market in a sandbox, and a taker's questions answered through Tor. Run by scripts/demo.sh.
+ * `--once`: ends after the answers, with exit code 0 only when everything was as it should be.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { formatOutpoint } from '../../src/chain/types.ts'
+import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../../src/tor/address.ts'
+import { expandSeed } from '../../src/tor/key.ts'
+import { dial } from '../../src/tor/socks.ts'
+import { decode, encode } from '../../src/wire/cbor.ts'
+import { ask, exchange } from '../../src/wire/client.ts'
+import type { Reply, Request } from '../../src/wire/messages.ts'
+import { bondKey } from './bond-key.ts'
+import type { MakerSettings } from './maker.ts'
+import { type BondPlan, type FundedBond, freePorts, Regtest } from './regtest.ts'
+import { TorNetwork } from './tor-network.ts'
+import { runVerb, Tracker } from './tracker.ts'
+import { waitUntil } from './wait.ts'
+
+const isOnce = process.argv.includes('--once')
+const unknown = process.argv.slice(2).filter((arg) => arg !== '--once')
+if (unknown.length > 0) {
+  process.stderr.write(`demo: unknown argument ${unknown.join(' ')} (only --once can be given)\n`)
+  process.exit(2)
+}
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort())
+const step = (text: string) => process.stdout.write(`\n== ${text}\n`)
+const say = (text: string) => process.stdout.write(`${text}\n`)
+const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }))
+
+/** A stop while something is being set up ends the demo there. */
+const orStop = <T>(work: Promise<T>): Promise<T> =>
+  Promise.race([work, stopped.then(() => Promise.reject(new Stopped()))])
+class Stopped extends Error {}
+
+function onionHost(name: string): string {
+  return onionHostOf(expandSeed(createHash('sha256').update(name).digest()).publicKey)
+}
+
+interface Announced {
+  name: string
+  about: string
+  /** The state `bonds --all` must show; undefined: it must not be known at all. */
+  expected: string | undefined
+  bond: FundedBond
+}
+
+const problems: string[] = []
+const expect = (isTrue: boolean, problem: string) => {
+  if (!isTrue) problems.push(problem)
+}
+
+try {
+  await run()
+} catch (error) {
+  if (!(error instanceof Stopped)) throw error
+  say('stopped')
+}
+
+async function run(): Promise<void> {
+  step('A regtest chain (real bitcoind) and a private Tor network (real Tor), both on loopback only')
+  const startMs = performance.now()
+  const [nodeStart, torStart] = await Promise.allSettled([Regtest.start(), TorNetwork.start({ clients: 2 })])
+  if (nodeStart.status === 'rejected') throw nodeStart.reason
+  await using node = nodeStart.value
+  if (torStart.status === 'rejected') throw torStart.reason
+  await using tor = torStart.value
+  const [trackerTor, takerTor] = [tor.clients[0]!, tor.clients[1]!]
+  say(`block ${await node.height()}, Tor answers; ${Math.round((performance.now() - startMs) / 1000)} s`)
+
+  step('Bonds, made by real transactions')
+  const market: Announced[] = []
+  const announce = async (name: string, about: string, expected: string | undefined, plan: Partial<BondPlan>) => {
+    const format = plan.format ?? 'D'
+    const port = format === 'A' || format === 'B' ? 6102 : 21
+    const bond = await node.fundBond({ key: bondKey(name), format, address: `${onionHost(name)}:${port}`, ...plan })
+    market.push({ name, about, expected, bond })
+    say(`${name.padEnd(11)} ${about}`)
+  }
+  await announce('maker-a', 'format A, host:port', 'live', { format: 'A', amountSats: 50_000 })
+  await announce('maker-b', 'format B, host:port#height', 'live', { format: 'B', amountSats: 2_000_000 })
+  await announce('maker-c', 'format C, host.onion#height', 'live', { format: 'C', amountSats: 500_000 })
+  await announce('maker-d', 'format D, host#height, as makers write it today', 'live', {
+    format: 'D',
+    amountSats: 5_000_000,
+  })
+  say('-- and what must not be listed:')
+  const good = onionHost('bad-onion')
+  const flipped = `${good[0] === 'a' ? 'b' : 'a'}${good.slice(1)}`
+  await announce('bad-onion', 'one letter of the onion name is wrong', undefined, { address: `${flipped}:21` })
+  await announce('not-p2wsh', 'the coins lie in an ordinary output', 'refused (not-p2wsh)', { isPlain: true })
+  await announce('too-small', '9,999 sats', 'refused (too-small)', { amountSats: 9_999 })
+  await announce('too-long', 'locked for more than 25,920 blocks', 'refused (lock-too-long)', { lockBlocks: 26_000 })
+  await announce('six-outputs', 'more than five outputs', undefined, { extraOutputs: 4 })
+  await announce('expired', 'its lock has passed', 'expired', { lockBlocks: 2 })
+  await announce('spent', 'its lock has passed, and its coins have moved', 'spent', { lockBlocks: 1 })
+  await node.mine(1)
+  const confHeight = await node.height()
+  await node.mine(2)
+  await node.spendBond(market.find(({ name }) => name === 'spent')!.bond)
+  await node.mine(1)
+  say(`all confirmed in block ${confHeight}, the chain is at ${await node.height()}`)
+
+  step('Four makers, each a process behind its own onion service')
+  const makers: ChildProcess[] = []
+  using _makers = {
+    [Symbol.dispose]() {
+      for (const maker of makers) maker.kill('SIGTERM')
+    },
+  }
+  const live = market.filter(({ expected }) => expected === 'live')
+  await orStop(
+    Promise.all(
+      live.map(async ({ name, bond }) => {
+        const { host, port } = parseHostPort(bond.address)!
+        const settings: MakerSettings = {
+          name,
+          control: takerTor.control,
+          virtualPort: port,
+          bond: {
+            outpoint: formatOutpoint(bond.outpoint),
+            amountSats: bond.amountSats,
+            lockHeight: bond.lockHeight,
+            confHeight,
+            onionHost: host,
+          },
+        }
+        const script = new URL('./maker.ts', import.meta.url).pathname
+        const maker = spawn(process.execPath, [script, JSON.stringify(settings)], {
+          stdio: ['pipe', 'pipe', 'inherit'],
+        })
+        makers.push(maker)
+        const [line] = await Promise.race([once(maker.stdout, 'data'), once(maker, 'exit').then(() => [undefined])])
+        if (line === undefined) throw new Error(`${name} did not start`)
+        say(`${name.padEnd(11)} ${JSON.parse(String(line)).reachable}`)
+      }),
+    ),
+  )
+
+  step('The tracker: fidelity-tracker start')
+  const dataDir = mkdtempSync(join(tmpdir(), 'ft-demo-'))
+  using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
+  const port = (await freePorts(1))[0]!
+  await using tracker = await Tracker.start(node, {
+    dataDir,
+    port,
+    args: ['--control-port', formatHostPort(trackerTor.control), '--socks-port', formatHostPort(trackerTor.socks)],
+  })
+  await orStop(
+    waitUntil(
+      'the tracker is ready',
+      () => {
+        if (!tracker.isRunning) throw new Error(`the tracker has ended: ${tracker.stderr}`)
+        return tracker.logged('ready') !== undefined
+      },
+      { timeoutMs: 120_000 },
+    ),
+  )
+  const onionAddress = String(tracker.logged('ready')!.address)
+  say(`ready at ${onionAddress}`)
+
+  step('A taker asks it through Tor (another Tor client, a circuit of its own)')
+  const askTor = async (request: Request): Promise<Reply> => {
+    const socket = await dialTor(parseHostPort(onionAddress)!, takerTor.socks, 'taker')
+    try {
+      return await ask(socket, request, { timeoutMs: 60_000 })
+    } finally {
+      socket.destroy()
+    }
+  }
+  const status = await orStop(askTor({ type: 'Status' }))
+  const list = await orStop(askTor({ type: 'Get' }))
+  if (status.type !== 'Status' || list.type !== 'Address')
+    throw new Error(`unexpected replies: ${status.type}, ${list.type}`)
+  say(
+    `Status: block ${status.height}, synced ${status.synced}, ${status.bonds} live bonds, digest ${Buffer.from(status.digest).toString('hex').slice(0, 16)}…`,
+  )
+  say(`Get:    ${list.addresses.length} makers\n`)
+
+  const verb = await runVerb(['bonds', '--all', '--json', '--network', 'regtest', '--datadir', dataDir])
+  const rows = new Map<string, BondRow>((JSON.parse(verb.stdout) as BondRow[]).map((row) => [row.outpoint, row]))
+  const table = [['LISTED', 'MAKER', 'FORMAT', 'SATS', 'VALUE', 'LOCK', 'LEFT', 'ADDRESS']]
+  for (const address of list.addresses) {
+    const announced = market.find(({ bond }) => bond.address === address)
+    const row = announced && rows.get(formatOutpoint(announced.bond.outpoint))
+    table.push([
+      'yes',
+      announced?.name ?? '?',
+      row?.format ?? '?',
+      String(row?.amount),
+      String(row?.value),
+      String(row?.lock_height ?? '-'),
+      String(row?.blocks_left),
+      address,
+    ])
+  }
+  for (const { name, about, bond } of market) {
+    if (list.addresses.includes(bond.address)) continue
+    const row = rows.get(formatOutpoint(bond.outpoint))
+    const why = row ? describeState(row) : 'no valid announcement'
+    table.push(['no', name, row?.format ?? '-', String(bond.amountSats), '-', '-', '-', `${why}: ${about}`])
+  }
+  const widths = table[0]!.map((_, i) => Math.max(...table.map((cells) => cells[i]!.length)))
+  for (const cells of table)
+    say(
+      cells
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    )
+
+  const expectedOrder = ['maker-d', 'maker-b', 'maker-c', 'maker-a'].map(
+    (name) => market.find((m) => m.name === name)!.bond.address,
+  )
+  expect(
+    JSON.stringify(list.addresses) === JSON.stringify(expectedOrder),
+    'the list is not the four makers, best first',
+  )
+  expect(status.synced, 'the tracker does not say that it is synced')
+  expect(status.height === (await node.height()), 'the tracker is not at the tip')
+  expect(status.bonds === 4, `Status counts ${status.bonds} live bonds instead of 4`)
+  for (const { name, expected, bond } of market) {
+    const row = rows.get(formatOutpoint(bond.outpoint))
+    const state = row && describeState(row)
+    expect(state === expected, `${name} is ${state ?? 'unknown'} instead of ${expected ?? 'unknown'}`)
+  }
+
+  step('The taker calls the first maker of the list')
+  const maker = await orStop(dialTor(parseHostPort(list.addresses[0]!)!, takerTor.socks, 'maker'))
+  const hello = decode(await exchange(maker, encode({ TakerHello: null }), { timeoutMs: 60_000 }))
+  const offer = await exchange(maker, encode({ GetOffer: null }), { timeoutMs: 60_000 })
+  maker.destroy()
+  expect(hello !== undefined && offer.length > 400, 'the maker did not answer')
+  say(`it says hello and offers (${offer.length} bytes, with its fidelity proof)`)
+
+  if (problems.length > 0) {
+    process.exitCode = 1
+    say(`\nNOT AS IT SHOULD BE:\n${problems.map((problem) => `- ${problem}`).join('\n')}`)
+  } else {
+    say('\nEverything is as it should be.')
+  }
+  if (isOnce) return
+  step('All of it keeps running: try it by hand, Ctrl-C ends it')
+  const common = `--network regtest --datadir ${dataDir}`
+  say(`node dist/main.js status ${common}`)
+  say(`node dist/main.js bonds --all ${common}`)
+  say(`node dist/main.js query ${onionAddress} get --socks-port ${takerTor.socks.port}`)
+  await stopped
+  say('\nstopping')
+}
+
+interface BondRow {
+  outpoint: string
+  format: string
+  state: string
+  refusal: string | null
+  amount: number
+  value: number
+  lock_height: number | null
+  blocks_left: number | null
+}
+
+function describeState(row: BondRow): string {
+  return row.refusal ? `${row.state} (${row.refusal})` : row.state
+}
+
+/** A fresh circuit can fail once: as takers do, try again. */
+async function dialTor(target: HostPort, proxy: HostPort, isolation: string): Promise<ReturnType<typeof connect>> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await dial(target, { proxy, isolation: `${isolation}-${attempt}`, timeoutMs: 60_000, signal: stop.signal })
+    } catch (error) {
+      if (attempt === 3 || stop.signal.aborted) throw error
+    }
+  }
+}
