@@ -24,6 +24,8 @@ export interface TrackerOptions {
   args?: string[]
   env?: NodeJS.ProcessEnv
   port?: number
+  /** False: no --cookie-file; `args` or `env` have the credentials. */
+  cookie?: boolean
 }
 
 /** A log line, as JSON. */
@@ -57,7 +59,8 @@ export class Tracker implements AsyncDisposable {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
     const port = options.port ?? (await freePorts(1))[0]!
     const flags = [
-      ...['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`, '--cookie-file', node.cookieFile],
+      ...['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`],
+      ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
       ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
       ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
     ]
