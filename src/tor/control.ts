@@ -87,14 +87,19 @@ export class TorControl extends Tor implements Disposable {
     const socket = connect({ host: control.host, port: control.port, noDelay: true })
     this.#socket = socket
     socket.setEncoding('latin1')
-    socket.on('error', (error) => this.#close(new TransientError(`${where}: ${describeError(error)}`)))
+    let isConnected = false
+    socket.on('error', (error) => {
+      const what = isConnected ? where : `${where} is not reachable (is Tor running?)`
+      this.#close(new TransientError(`${what}: ${describeError(error)}`))
+    })
     socket.on('close', () => this.#close(new TransientError(`${where} closed the connection`)))
     socket.on('data', (chunk) => this.#feed(String(chunk)))
     const cancel = after(LIMITS.connectMs, () => socket.destroy(new Error('no connection in time')))
     try {
       await once(socket, 'connect')
+      isConnected = true
     } catch (error) {
-      throw new TransientError(`${where} is not reachable: ${describeError(error)}. Is Tor running?`)
+      throw this.#closed ?? error
     } finally {
       cancel()
     }

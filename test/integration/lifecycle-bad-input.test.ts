@@ -145,7 +145,7 @@ test('bitcoind, its cookie or Tor away: waits, and with --start-timeout leaves w
   await using node = await Regtest.start({ blocks: 5 })
   await using tracker = await Tracker.start(node, { args: ['--control-port', String(port), '--start-timeout', '2'] })
   assert.equal(await tracker.exited(), 69)
-  assert.match(tracker.stderr, /Tor did not answer within 2 s .*--control-port.*Is Tor running\?/)
+  assert.match(tracker.stderr, /Tor did not answer within 2 s .*--control-port.*is Tor running\?/)
 })
 
 test('a node in initial download: no list, no watch, and it says so; once it has caught up, both', async () => {

@@ -1,0 +1,70 @@
+/**
+ * A far end that costs almost nothing: bitcoind's RPC and REST for a made-up regtest chain whose blocks are a few given
+ * bodies under headers that link. A process of its own: `null-node.ts BLOCKS FILE...`; prints its port.
+ */
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+
+const [count, ...files] = process.argv.slice(2)
+const bodies = files.map((file) => readFileSync(file))
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest()
+
+const headers: Buffer[] = []
+const heights = new Map<string, number>()
+const hashes: string[] = []
+let previous = Buffer.alloc(32)
+for (let height = 0; height < Number(count); height++) {
+  const header = Buffer.from(bodies[height % bodies.length]!.subarray(0, 80))
+  previous.copy(header, 4)
+  header.writeUInt32LE(1_700_000_000 + 600 * height, 68)
+  previous = sha256(sha256(header))
+  const hash = Buffer.from(previous).reverse().toString('hex')
+  headers.push(header)
+  heights.set(hash, height)
+  hashes.push(hash)
+}
+const best = hashes.length - 1
+
+const answers: Record<string, (params: unknown[]) => unknown> = {
+  getblockchaininfo: () => ({
+    chain: 'regtest',
+    blocks: best,
+    headers: best,
+    bestblockhash: hashes[best],
+    initialblockdownload: false,
+    pruned: false,
+  }),
+  getnetworkinfo: () => ({ version: 290_000, subversion: '/null/' }),
+  getzmqnotifications: () => [],
+  getbestblockhash: () => hashes[best],
+  waitfornewblock: () => ({ hash: hashes[best], height: best }),
+  getrawmempool: () => [],
+  getblockhash: ([height]) => hashes[height as number],
+}
+type Call = { id: unknown; method: string; params: unknown[] }
+const answer = ({ id, method, params }: Call) => ({ id, result: answers[method]?.(params) ?? null, error: null })
+
+const server = createServer(async (request, response) => {
+  const rest = /^\/rest\/block\/([0-9a-f]{64})\.bin$/.exec(request.url ?? '')
+  if (rest) {
+    const height = heights.get(rest[1]!)!
+    const body = bodies[height % bodies.length]!
+    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': body.length })
+    response.write(headers[height])
+    response.end(body.subarray(80))
+    return
+  }
+  if (request.method === 'GET') {
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+    return
+  }
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk)
+  const call = JSON.parse(Buffer.concat(chunks).toString()) as Call | Call[]
+  const reply = Array.isArray(call) ? call.map(answer) : answer(call)
+  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
+}).listen(0, '127.0.0.1')
+await once(server, 'listening')
+process.stdout.write(`${JSON.stringify({ port: (server.address() as { port: number }).port, hashes })}\n`)

@@ -1,0 +1,30 @@
+/**
+ * npm run bench -- scan | get | stall [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
+ * the same run. Absolute times depend on the machine; compare ratios.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { benchGet } from './get.ts'
+import { benchScan, benchStall } from './scan.ts'
+import { syntheticBlock } from './synthetic-block.ts'
+
+const [which, ...files] = process.argv.slice(2)
+const missing = files.filter((file) => !existsSync(file))
+if (missing.length > 0) throw new Error(`no such block file: ${missing.join(', ')}`)
+/** Raw mainnet blocks when given; else made ones of the same shape. */
+const blocks = () =>
+  files.length > 0 ? files.map((file) => readFileSync(file)) : [syntheticBlock(1), syntheticBlock(2)]
+
+switch (which) {
+  case 'scan':
+    await benchScan(blocks())
+    break
+  case 'get':
+    await benchGet()
+    break
+  case 'stall':
+    await benchStall(blocks())
+    break
+  default:
+    process.stderr.write('usage: npm run bench -- scan | get | stall [BLOCK FILE...]\n')
+    process.exitCode = 2
+}

@@ -1,0 +1,130 @@
+/**
+ * scan: the real daemon's catch-up (fetch, walk, commit) against a null server, in blocks/s, as a ratio to merely
+ * downloading the same blocks through the same client.
+ * stall: how long a request waits for its answer while the daemon scans, and while it is idle.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { BitcoindRpc } from '../../src/chain/rpc.ts'
+import { LIMITS as SYNC_LIMITS } from '../../src/chain/sync.ts'
+import { asBlockHash, type BlockHash } from '../../src/chain/types.ts'
+import { ask } from '../../src/wire/client.ts'
+import type { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
+import { quantile, report } from './report.ts'
+
+const BLOCKS = 1_500
+const ROUNDS = 3
+const AUTH = { kind: 'password', user: 'x', password: 'x' } as const
+
+interface NullNode extends AsyncDisposable {
+  port: number
+  hashes: BlockHash[]
+}
+
+async function startNullNode(blocks: readonly Buffer[]): Promise<NullNode> {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
+  const files = blocks.map((block, i) => {
+    const file = join(dir, `${i}.raw`)
+    writeFileSync(file, block)
+    return file
+  })
+  const script = new URL('./null-node.ts', import.meta.url).pathname
+  const child: ChildProcess = spawn(process.execPath, [script, String(BLOCKS), ...files], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(createInterface(child.stdout!), 'line')
+  const { port, hashes } = JSON.parse(String(line)) as { port: number; hashes: string[] }
+  return {
+    port,
+    hashes: hashes.map(asBlockHash),
+    async [Symbol.asyncDispose]() {
+      const exited = once(child, 'exit')
+      child.kill()
+      await exited
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Blocks per second of fetching alone, with as many in flight as the daemon has. */
+async function download(node: NullNode): Promise<number> {
+  const rpc = new BitcoindRpc({ host: '127.0.0.1', port: node.port, auth: AUTH })
+  const startMs = performance.now()
+  let next = 0
+  const fetchSome = async () => {
+    while (next < node.hashes.length) await rpc.blockByRest(node.hashes[next++]!)
+  }
+  await Promise.all(Array.from({ length: SYNC_LIMITS.blocksInFlight }, fetchSome))
+  return (1000 * node.hashes.length) / (performance.now() - startMs)
+}
+
+function startTracker(node: NullNode): Promise<Tracker> {
+  // The null node stands in for a Regtest where only its port is looked at.
+  const target = { rpcPort: node.port } as Regtest
+  return Tracker.start(target, { args: ['--no-tor'], env: { FIDELITY_TRACKER_AUTH: 'x:x' }, cookie: false })
+}
+
+async function isSynced(tracker: Tracker): Promise<boolean> {
+  const status = await tracker.ask({ type: 'Status' }, 'Status').catch(() => undefined)
+  return status?.synced === true
+}
+
+/** Blocks per second from the first block to the last commit, by the daemon's own clock. */
+async function scan(node: NullNode): Promise<number> {
+  await using tracker = await startTracker(node)
+  const begins = Date.parse(String((await tracker.said('scan begins')).time))
+  await waitUntil('it is synced', () => isSynced(tracker), { timeoutMs: 120_000, everyMs: 20 })
+  return (1000 * node.hashes.length) / (Date.now() - begins)
+}
+
+export async function benchScan(blocks: readonly Buffer[]): Promise<void> {
+  await using node = await startNullNode(blocks)
+  const bytes = blocks.reduce((sum, block) => sum + block.length, 0) / blocks.length
+  const rows: [number, number][] = []
+  await download(node) // warm-up
+  for (let round = 0; round < ROUNDS; round++) rows.push([await download(node), await scan(node)])
+  report(`scan: ${BLOCKS} blocks of ${(bytes / 1e6).toFixed(2)} MB, ${ROUNDS} rounds`, [
+    ['download only, blocks/s', ...rows.map(([alone]) => alone)],
+    ['scan, blocks/s', ...rows.map(([, whole]) => whole)],
+    ['ratio', ...rows.map(([alone, whole]) => whole / alone)],
+  ])
+}
+
+export async function benchStall(blocks: readonly Buffer[]): Promise<void> {
+  await using node = await startNullNode(blocks)
+  await using tracker = await startTracker(node)
+  await tracker.said('scan begins')
+  const scanning = await waits(tracker, async () => !(await isSynced(tracker)))
+  let rounds = 0
+  const idle = await waits(tracker, async () => ++rounds <= 20)
+  report('stall: how long a Status request waits, ms', [
+    ['', 'n', 'median', 'p99', 'p99.9', 'max'],
+    ['while scanning', ...summary(scanning)],
+    ['idle', ...summary(idle)],
+  ])
+}
+
+/** Round trips on one kept connection, 100 at a time, while `goOn`. */
+async function waits(tracker: Tracker, goOn: () => Promise<boolean>): Promise<number[]> {
+  const times: number[] = []
+  while (await goOn()) {
+    const socket = await tracker.connect()
+    for (let i = 0; i < 90; i++) {
+      const startMs = performance.now()
+      await ask(socket, { type: 'Status' }, { timeoutMs: 10_000 })
+      times.push(performance.now() - startMs)
+    }
+    socket.destroy()
+  }
+  return times
+}
+
+function summary(times: number[]): number[] {
+  return [times.length, quantile(times, 0.5), quantile(times, 0.99), quantile(times, 0.999), Math.max(...times)]
+}
