@@ -39,6 +39,11 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
+/** Lets everything else that is waiting (sockets above all) have its turn. */
+export function breathe(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
 /** Calls `fire` after `ms` unless the returned function is called first. */
 export function after(ms: number, fire: () => void): () => void {
   const timer = setTimeout(fire, ms)

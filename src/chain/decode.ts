@@ -139,6 +139,9 @@ export interface ScannedBlock {
   spent: BucketedKeys
 }
 
+/** Room for the keys of any block, used anew for each: an input takes at least 41 bytes. */
+const keysScratch = new Uint32Array(2 * Math.ceil(LIMITS.blockBytes / 41))
+
 /**
  * Walks a whole block. Throws MalformedError when the header is not that of `expected`, or the bytes don't end exactly
  * where the last transaction does: a download cut short is never taken for a block.
@@ -151,8 +154,8 @@ export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys):
   const transactions = cursor.compactSize()
   const shape = newShape()
   const candidates: Uint8Array[] = []
-  // An input takes at least 41 bytes, so this never has to grow.
-  const spent = new Uint32Array(2 * Math.ceil(raw.length / 41))
+  if (raw.length > LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
+  const spent = keysScratch
   let count = 0
   const onInput: OnInput = (offset) => {
     if (offset + 36 > raw.length) throw new MalformedError('ends in the middle of an input')

@@ -1,6 +1,7 @@
 /** The node thread: a NodeReader behind a message port. Keeps bitcoind's large replies off the thread that serves. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { describeError } from '../errors.ts'
+import type { ScannedBlock } from './decode.ts'
 import type { ThreadReply, ThreadRequest } from './node.ts'
 import { NodeReader, type NodeReaderOptions } from './node-reader.ts'
 
@@ -17,10 +18,18 @@ port.on('message', async (request: ThreadRequest | 'close') => {
   const { id, method, args } = request
   try {
     const call = reader[method] as (...args: unknown[]) => Promise<unknown>
-    port.postMessage({ id, ok: true, value: await call.apply(reader, args) } satisfies ThreadReply)
+    const value = await call.apply(reader, args)
+    port.postMessage({ id, ok: true, value } satisfies ThreadReply, movable(value))
   } catch (error) {
     const name = error instanceof Error ? error.name : 'Error'
     const stack = error instanceof Error ? error.stack : undefined
     port.postMessage({ id, ok: false, name, message: describeError(error), stack } satisfies ThreadReply)
   }
 })
+
+/** A block's keys are handed over, not copied. */
+function movable(value: unknown): ArrayBuffer[] {
+  if (typeof value !== 'object' || value === null || !('block' in value)) return []
+  const { spent } = (value as { block: ScannedBlock }).block
+  return [spent.words.buffer as ArrayBuffer]
+}

@@ -4,7 +4,7 @@
  * Knows no bonds: what a block means is the ChainIndex's affair.
  */
 import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
-import { Backoff, sleep, type World } from '../world.ts'
+import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { ScannedBlock } from './decode.ts'
 import type { Following, NodeCondition } from './following.ts'
 import type { Node } from './node.ts'
@@ -193,6 +193,7 @@ async function connectAll(
       following.source = source
     }
     await index.connect(block, height, best, api)
+    await breathe() // the next block may be there already: takers first
     prevHash = block.hash
     meter.count(block.bytes, height)
     noteTip(deps)

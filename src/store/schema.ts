@@ -26,6 +26,6 @@ export interface Schema {
     height: number | null
     in_mempool: number
   }
-  spent_keys: { bucket: number; height: number; keys: Buffer }
+  spent_keys: { height: number; bucket: number; keys: Buffer }
   daemon: { id: number; report: string }
 }

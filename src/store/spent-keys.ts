@@ -11,15 +11,14 @@ const KEY_BYTES = 8
 
 const INSERT = sql
   .insertInto('spent_keys')
-  .values({ bucket: 0, height: 0, keys: Buffer.alloc(0) })
+  .values({ height: 0, bucket: 0, keys: Buffer.alloc(0) })
   .compile().sql
-const DELETE_BELOW = sql.deleteFrom('spent_keys').where('bucket', '=', 0).where('height', '<', 0).compile().sql
-const DELETE_AT = sql.deleteFrom('spent_keys').where('bucket', '=', 0).where('height', '=', 0).compile().sql
+/** One seek per block: the rows of a bucket don't lie together. */
 const OF_BUCKET = sql
-  .selectFrom('spent_keys')
-  .select(['height', 'keys'])
-  .where('bucket', '=', 0)
-  .orderBy('height', 'desc')
+  .selectFrom('blocks as b')
+  .innerJoin('spent_keys as s', (join) => join.onRef('s.height', '=', 'b.height').on('s.bucket', '=', 0))
+  .select(['s.height', 's.keys'])
+  .orderBy('b.height', 'desc')
   .compile().sql
 
 /** Only inside the transaction that connects the block. */
@@ -30,18 +29,18 @@ export function insertSpentKeys(db: Db, height: Height, { words, counts }: Bucke
   let at = 0
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const length = KEY_BYTES * counts[bucket]!
-    if (length > 0) insert.run(bucket, height, bytes.subarray(at, at + length))
+    if (length > 0) insert.run(height, bucket, bytes.subarray(at, at + length))
     at += length
   }
 }
 
 export function deleteSpentKeysAt(db: Db, height: Height): void {
-  for (let bucket = 0; bucket < BUCKETS; bucket++) db.prepare(DELETE_AT).run(bucket, height)
+  db.run(sql.deleteFrom('spent_keys').where('height', '=', height))
 }
 
 /** Drops what lies below the retention. */
 export function pruneSpentKeys(db: Db, belowHeight: Height): void {
-  for (let bucket = 0; bucket < BUCKETS; bucket++) db.prepare(DELETE_BELOW).run(bucket, belowHeight)
+  db.run(sql.deleteFrom('spent_keys').where('height', '<', belowHeight))
 }
 
 /** Heights of the blocks that may have spent the outpoint of `key`, newest first. */
