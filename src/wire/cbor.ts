@@ -2,10 +2,11 @@
  * CBOR as serde_cbor 0.11 writes and reads it (docs/protocol.md, "CBOR"; RFC 8949), for a stranger's bytes: bounded in
  * depth and items, never allocating more than the bytes that are there, text checked as UTF-8, every fault a CborError.
  *
- * Values: unsigned and negative integers as number (bigint beyond 2^53), byte strings as Buffer, text as string, arrays
- * as Array, maps as CborMap (entries in order, keys may repeat: who reads a map judges that), floats as number, true,
- * false, null, undefined. Tags are skipped. Knows no messages.
+ * Values: integers as number (bigint beyond 2^53), byte strings as Buffer (a view of the bytes read), text as string,
+ * arrays as Array, maps as CborMap, floats as Float (1.0 is no integer here), true, false, null, undefined. Tags are
+ * skipped. Knows no messages.
  */
+import { isUtf8 } from 'node:buffer'
 
 export const LIMITS = {
   /** Our deepest message has 6 levels (Post); nobody needs more than this, and recursion stays shallow. */
@@ -18,10 +19,10 @@ export class CborError extends Error {
   override readonly name = 'CborError'
 }
 
-/** A map as it came: entries in order. */
+/** A map as it came: entries in order, any values as keys, and keys may repeat: who reads the map judges that. */
 export class CborMap {
   readonly entries: readonly (readonly [CborValue, CborValue])[]
-  /** Exactly the head byte it came with: serde_cbor takes an enum only behind `a1`. */
+  /** The byte it began with (a tag's, if one stood before it): serde_cbor takes an enum only behind exactly `a1`. */
   readonly head: number
   constructor(entries: readonly (readonly [CborValue, CborValue])[], head: number) {
     this.entries = entries
@@ -29,9 +30,16 @@ export class CborMap {
   }
 }
 
-export type CborValue = number | bigint | boolean | null | undefined | string | Buffer | CborValue[] | CborMap
+/** A number that is written as a float even when it is whole (`f90000` for 0.0), and that came as one. */
+export class Float {
+  readonly value: number
+  constructor(value: number) {
+    this.value = value
+  }
+}
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+export type CborValue = number | bigint | boolean | null | undefined | string | Buffer | Float | CborValue[] | CborMap
+
 const BREAK = Symbol('break')
 
 /** Reads exactly one value that fills `bytes`. Throws CborError. */
@@ -59,12 +67,14 @@ class Reader {
 
   #item(depth: number): CborValue | typeof BREAK {
     if (depth > LIMITS.depthMax) throw new CborError(`nested deeper than ${LIMITS.depthMax}`)
-    let head = this.#byte()
+    const first = this.#byte()
+    let head = first
     while (head >> 5 === 6) {
       this.#argument(head & 31) // a tag: skipped, as serde_cbor does
       head = this.#byte()
+      if (head === 0xff) throw new CborError('a tag without a value')
     }
-    if (++this.#items > LIMITS.itemsMax) throw new CborError(`more than ${LIMITS.itemsMax} items`)
+    this.#countItem()
     const info = head & 31
     switch (head >> 5) {
       case 0:
@@ -77,16 +87,13 @@ class Reader {
         return this.#string(2, info)
       case 3: {
         const bytes = this.#string(3, info)
-        try {
-          return utf8.decode(bytes)
-        } catch {
-          throw new CborError('text that is not UTF-8')
-        }
+        if (!isUtf8(bytes)) throw new CborError('text that is not UTF-8')
+        return bytes.toString('utf8')
       }
       case 4:
         return this.#array(info, depth)
       case 5:
-        return this.#map(head, depth)
+        return new CborMap(this.#entries(info, depth), first)
       default:
         return this.#simple(info)
     }
@@ -102,9 +109,8 @@ class Reader {
     return values
   }
 
-  #map(head: number, depth: number): CborMap {
+  #entries(info: number, depth: number): [CborValue, CborValue][] {
     const entries: [CborValue, CborValue][] = []
-    const info = head & 31
     if (info === 31) {
       for (let key = this.#item(depth + 1); key !== BREAK; key = this.#item(depth + 1)) {
         entries.push([key, this.value(depth + 1)])
@@ -112,7 +118,7 @@ class Reader {
     } else {
       for (let left = this.#count(info); left > 0; left--) entries.push([this.value(depth + 1), this.value(depth + 1)])
     }
-    return new CborMap(entries, head)
+    return entries
   }
 
   #string(major: number, info: number): Buffer {
@@ -120,7 +126,7 @@ class Reader {
     const chunks: Buffer[] = []
     for (let head = this.#byte(); head !== 0xff; head = this.#byte()) {
       if (head >> 5 !== major || (head & 31) === 31) throw new CborError('a chunk of another kind in a string')
-      if (++this.#items > LIMITS.itemsMax) throw new CborError(`more than ${LIMITS.itemsMax} items`)
+      this.#countItem()
       chunks.push(this.#take(this.#count(head & 31)))
     }
     return Buffer.concat(chunks)
@@ -137,11 +143,11 @@ class Reader {
       case 23:
         return undefined
       case 25:
-        return halfToNumber(this.#take(2).readUInt16BE())
+        return new Float(halfToNumber(this.#take(2).readUInt16BE()))
       case 26:
-        return this.#take(4).readFloatBE()
+        return new Float(this.#take(4).readFloatBE())
       case 27:
-        return this.#take(8).readDoubleBE()
+        return new Float(this.#take(8).readDoubleBE())
       case 31:
         return BREAK
       default:
@@ -165,6 +171,10 @@ class Reader {
       default:
         throw new CborError(`a head with the reserved length ${info}`)
     }
+  }
+
+  #countItem(): void {
+    if (++this.#items > LIMITS.itemsMax) throw new CborError(`more than ${LIMITS.itemsMax} items`)
   }
 
   /** A length or number of elements: each takes at least one byte, so it can't exceed what is left. */
@@ -196,15 +206,10 @@ function halfToNumber(half: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
-/** Marks a number to be written as a float even when it is whole (`f90000` for 0.0). */
-export class Float {
-  readonly value: number
-  constructor(value: number) {
-    this.value = value
-  }
-}
-
-/** What can be written. Objects become maps, fields in their order; a field that is undefined is left out. */
+/**
+ * What can be written. Whole numbers become integers and must be safe ones (else bigint); other numbers become floats.
+ * Objects become maps, fields in their order; a field that is undefined is left out.
+ */
 export type Encodable =
   | number
   | bigint
@@ -216,7 +221,7 @@ export type Encodable =
   | readonly Encodable[]
   | { readonly [field: string]: Encodable | undefined }
 
-/** Shortest heads, definite lengths, fields in the order given: the bytes serde_cbor writes. */
+/** Shortest heads, definite lengths, fields in the order given: the bytes serde_cbor writes. Throws RangeError. */
 export function encode(value: Encodable): Buffer {
   const writer = new Writer()
   writer.value(value)
@@ -257,7 +262,8 @@ class Writer {
   }
 
   #number(n: number): void {
-    if (!Number.isSafeInteger(n) || Object.is(n, -0)) this.#float(n)
+    if (!Number.isInteger(n) || Object.is(n, -0)) this.#float(n)
+    else if (!Number.isSafeInteger(n)) throw new RangeError(`${n} is written as a bigint or as a Float`)
     else if (n >= 0) this.#head(0, n)
     else this.#head(1, -1 - n)
   }

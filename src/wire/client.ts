@@ -1,4 +1,4 @@
-/** The asking side: one request, one reply, on a socket somebody else has dialled. */
+/** The asking side: one request, one reply, on a socket somebody else has dialled and will destroy. */
 import type { Socket } from 'node:net'
 import { TransientError } from '../errors.ts'
 import { after } from '../world.ts'
@@ -10,17 +10,29 @@ export const LIMITS = {
   replyBytesMax: 16_777_216,
 }
 
-/** Sends one payload and reads one. Rejects with TransientError (closed, too long, no answer in time). */
-export function exchange(
-  socket: Socket,
-  payload: Uint8Array,
-  options: { timeoutMs: number; prefix?: number },
-): Promise<Buffer> {
+export interface ExchangeOptions {
+  /** From the request's first byte to the reply's last. */
+  timeoutMs: number
+  signal?: AbortSignal
+  /** The byte that makers of 0.1.x expect before the CBOR item: 0x01 from a taker, 0x02 from a tracker. */
+  prefix?: 0x01 | 0x02
+  replyBytesMax?: number
+}
+
+/**
+ * Sends one payload and reads one; may be called again once it has resolved. Rejects with TransientError (closed, too
+ * long, no answer in time) or the signal's reason, and then the socket is of no more use.
+ */
+export function exchange(socket: Socket, payload: Uint8Array, options: ExchangeOptions): Promise<Buffer> {
+  const { timeoutMs, signal, prefix, replyBytesMax = LIMITS.replyBytesMax } = options
   return new Promise((resolve, reject) => {
-    const reader = new FrameReader(LIMITS.replyBytesMax)
+    if (signal?.aborted) return reject(signal.reason)
+    if (socket.destroyed || socket.readableEnded) return reject(new TransientError('the connection is closed'))
+    const reader = new FrameReader(replyBytesMax)
     const settle = (outcome: () => void) => {
       cancel()
-      socket.off('data', onData).off('error', onError).off('close', onClose)
+      signal?.removeEventListener('abort', onAbort)
+      socket.off('data', onData).off('error', onError).off('close', onClose).off('end', onClose).pause()
       outcome()
     }
     const fail = (message: string, cause?: unknown) =>
@@ -36,16 +48,22 @@ export function exchange(
       }
     }
     const onError = (error: Error) => fail('the connection broke', error)
-    const onClose = () => fail('the connection was closed without a reply')
-    const cancel = after(options.timeoutMs, () => fail(`no reply within ${options.timeoutMs / 1000} s`))
+    const onClose = () => fail(`the connection was closed ${reader.isMidFrame ? 'in mid-reply' : 'without a reply'}`)
+    const onAbort = () => settle(() => reject(signal?.reason))
+    const cancel = after(timeoutMs, () => fail(`no reply within ${timeoutMs / 1000} s`))
+    signal?.addEventListener('abort', onAbort, { once: true })
     // Before anything is sent: bytes that a proxy held back are emitted once, to whoever listens then.
-    socket.on('data', onData).on('error', onError).on('close', onClose)
-    socket.write(encodeFrame(payload, options.prefix))
+    socket.on('data', onData).on('error', onError).on('close', onClose).on('end', onClose)
+    if (!socket.listeners('error').includes(ignore)) socket.on('error', ignore)
+    socket.resume().write(encodeFrame(payload, prefix))
   })
 }
 
-/** Asks a tracker. Rejects with TransientError, also when what comes back is no tracker's reply. */
-export async function ask(socket: Socket, request: Request, options: { timeoutMs: number }): Promise<Reply> {
+/** An error after the last exchange concerns nobody; without a listener it would end the process. */
+function ignore(): void {}
+
+/** Asks a tracker or pings a maker. Rejects as `exchange` does; TransientError also when what comes is no reply. */
+export async function ask(socket: Socket, request: Request, options: ExchangeOptions): Promise<Reply> {
   const payload = await exchange(socket, encodeRequest(request), options)
   try {
     return parseReply(payload)

@@ -5,6 +5,9 @@
 
 export const HEAD_BYTES = 4
 
+/** What a frame begun is first given to grow in; nearly all requests are shorter. */
+const FIRST_BYTES = 256
+
 /** A frame announced a length over the limit. */
 export class FrameTooLarge extends Error {
   override readonly name = 'FrameTooLarge'
@@ -15,42 +18,85 @@ export class FrameTooLarge extends Error {
   }
 }
 
+/**
+ * Chunks wait as they came until `next` is asked. A frame that lies whole in one chunk is a view of it; a frame in
+ * pieces grows in one buffer by doubling, so that one byte per chunk costs neither quadratic time nor a Buffer each.
+ */
 export class FrameReader {
   readonly #maxBytes: number
   #chunks: Buffer[] = []
-  #buffered = 0
+  /** The frame begun, head included: the first `#begunBytes` of `#begun`. */
+  #begun = Buffer.alloc(0)
+  #begunBytes = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
-  /** Bytes of a frame that is not whole yet (its head included). */
-  get pendingBytes(): number {
-    return this.#buffered
-  }
-
   push(chunk: Buffer): void {
-    if (chunk.length === 0) return
-    this.#chunks.push(chunk)
-    this.#buffered += chunk.length
+    if (chunk.length > 0) this.#chunks.push(chunk)
   }
 
-  /** The next whole payload, or undefined until more has come. Throws FrameTooLarge. */
+  /** True when part of a frame has come and the rest not; meaningful once `next` has returned undefined. */
+  get isMidFrame(): boolean {
+    return this.#begunBytes > 0
+  }
+
+  /** The next whole payload, or undefined until more has come. Throws FrameTooLarge; nothing is to be read after that. */
   next(): Buffer | undefined {
-    if (this.#buffered < HEAD_BYTES) return undefined
-    const length = this.#head()
-    if (length > this.#maxBytes) throw new FrameTooLarge(length, this.#maxBytes)
-    if (this.#buffered < HEAD_BYTES + length) return undefined
-    const all = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#buffered)
-    const rest = all.subarray(HEAD_BYTES + length)
-    this.#chunks = rest.length > 0 ? [rest] : []
-    this.#buffered = rest.length
-    return all.subarray(HEAD_BYTES, HEAD_BYTES + length)
+    for (let chunk = this.#chunks.shift(); chunk; chunk = this.#chunks.shift()) {
+      if (this.#begunBytes === 0 && chunk.length >= HEAD_BYTES) {
+        const end = HEAD_BYTES + this.#judgedLength(chunk)
+        if (chunk.length >= end) {
+          this.#putBack(chunk.subarray(end))
+          return chunk.subarray(HEAD_BYTES, end)
+        }
+      }
+      const rest = this.#grow(chunk)
+      this.#putBack(rest)
+      const payload = this.#finished()
+      if (payload) return payload
+    }
+    return undefined
   }
 
-  #head(): number {
-    if (this.#chunks[0]!.length < HEAD_BYTES) this.#chunks = [Buffer.concat(this.#chunks, this.#buffered)]
-    return this.#chunks[0]!.readUInt32BE(0)
+  /** Adds to the frame begun what belongs to it (first its head, then its payload); returns what is left of `chunk`. */
+  #grow(chunk: Buffer): Buffer {
+    const wanted = this.#frameBytes() ?? HEAD_BYTES
+    const taken = Math.min(chunk.length, wanted - this.#begunBytes)
+    const filled = this.#begunBytes + taken
+    if (filled > this.#begun.length) {
+      const grown = Buffer.allocUnsafe(Math.max(filled, FIRST_BYTES, Math.min(wanted, 2 * this.#begun.length)))
+      this.#begun.copy(grown, 0, 0, this.#begunBytes)
+      this.#begun = grown
+    }
+    chunk.copy(this.#begun, this.#begunBytes, 0, taken)
+    this.#begunBytes = filled
+    return chunk.subarray(taken)
+  }
+
+  #finished(): Buffer | undefined {
+    const frameBytes = this.#frameBytes()
+    if (frameBytes === undefined || this.#begunBytes < frameBytes) return undefined
+    const payload = this.#begun.subarray(HEAD_BYTES, frameBytes)
+    this.#begun = Buffer.alloc(0)
+    this.#begunBytes = 0
+    return payload
+  }
+
+  /** Length of the frame begun, head included; undefined until its head is whole. */
+  #frameBytes(): number | undefined {
+    return this.#begunBytes < HEAD_BYTES ? undefined : HEAD_BYTES + this.#judgedLength(this.#begun)
+  }
+
+  #judgedLength(head: Buffer): number {
+    const length = head.readUInt32BE(0)
+    if (length > this.#maxBytes) throw new FrameTooLarge(length, this.#maxBytes)
+    return length
+  }
+
+  #putBack(rest: Buffer): void {
+    if (rest.length > 0) this.#chunks.unshift(rest)
   }
 }
 

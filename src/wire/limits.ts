@@ -12,10 +12,19 @@ export const WIRE_LIMITS = {
   requestsPerS: 20,
   /** A taker that asks about all outputs of a swap at once. */
   requestsBurst: 100,
-  /** Bytes of replies a client may leave unread before its requests wait. One list of 10,000 makers has 0.7 MB. */
-  unsentBytesMax: 1_048_576,
-  /** Such a client is cut off when nothing has moved for this long. */
+  /**
+   * Bytes of replies a client may leave unread before its requests wait, and the piece in which a longer reply is handed
+   * to the socket. With one reply on top of it, what a thousand clients who never read can hold of ours is 64 MB.
+   */
+  unsentBytesMax: 65_536,
+  /** Such a client is cut off when no piece has been taken for this long. Takers themselves give up after 60 s. */
   unsentMsMax: 60_000,
+  /** After our last word its bytes are still read and dropped this long: closing on unread bytes would void that word. */
+  lingerMsMax: 2_000,
+  /** What a stop grants to requests being answered; it is to be over within a second. */
+  stopMsMax: 500,
+  /** All deadlines are looked after, and tokens handed out, this often: one timer for all connections. */
+  sweepMs: 1_000,
 } as const satisfies Record<string, number>
 
 export type WireLimits = { readonly [K in keyof typeof WIRE_LIMITS]: number }

@@ -32,7 +32,7 @@ test('floats are written in the shortest form that is exact', () => {
     [1.0e300, 'fb7e37e43c8800759c'],
     [65_504.0, 'f97bff'],
     [65_536.0, 'fa47800000'],
-    [5.960464477539063e-8, 'f90001'],
+    [2 ** -24, 'f90001'],
     [2 ** -25, 'fa33000000'],
     [0.00006103515625, 'f90400'],
     [Number.POSITIVE_INFINITY, 'f97c00'],

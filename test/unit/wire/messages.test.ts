@@ -111,7 +111,7 @@ test('our WatchResponse has all three keys in order, and begins like the publish
   const reply: Reply = { type: 'WatchResponse', transactions: [{ txid: TXID, seenAtMs, rawTx: hex('0200ff') }] }
   const ours = encodeReply(reply)
   const published = vector('watch_response_1').cbor
-  assert.equal(ours.toString('hex'), `${published.replace('81a264', '81a364')}67726177747866303230306666`)
+  assert.equal(ours.toString('hex'), `${published.replace('81a264', '81a364')}65726177747866303230306666`)
   assert.deepEqual(parseReply(ours), reply)
 })
 
@@ -129,7 +129,7 @@ for (const name of ['post_as_tracker_expects', 'post_as_coinswap_0_1_3_would_sen
 test('seen_at is UTC without a zone, with a fraction only when there is one', () => {
   const seenAt = (seenAtMs: number) => {
     const bytes = encodeReply({ type: 'WatchResponse', transactions: [{ txid: TXID, seenAtMs, rawTx: hex('') }] })
-    return /seen_at.(.*)g?rawtx/.exec(bytes.toString('latin1').replace('grawtx', 'rawtx'))?.[1]
+    return /seen_at.(.*)erawtx/.exec(bytes.toString('latin1'))?.[1]
   }
   assert.equal(seenAt(0), '1970-01-01T00:00:00')
   assert.equal(seenAt(1_755_159_643_000), '2025-08-14T08:20:43')
@@ -197,7 +197,7 @@ const ACCEPTED: [string, string, Request][] = [
   ['a variant name as its index', `a1 03 a1 ${KEY} ${OUTPOINT}`, WATCH],
   ['the old array of name and fields', `82 655761746368 a1 ${KEY} ${OUTPOINT}`, WATCH],
   ['keys in another order', `a1 655761746368 a1 ${KEY} a2 64766f7574 05 6474786964 ${BYTES}`, WATCH],
-  ['unknown fields', `a1 655761746368 a2 61ff`.replace('61ff', '6178 a1 01 82 02 f4') + ` ${KEY} ${OUTPOINT}`, WATCH],
+  ['unknown fields', `a1 655761746368 a2 6178 a1 01 82 02 f4 ${KEY} ${OUTPOINT}`, WATCH],
   ['unknown fields twice', `a1 655761746368 a3 6178 01 6178 02 ${KEY} ${OUTPOINT}`, WATCH],
   ['an indefinite struct map', `a1 655761746368 bf ${KEY} ${OUTPOINT} ff`, WATCH],
   ['a struct map in a longer head', `a1 655761746368 b801 ${KEY} ${OUTPOINT}`, WATCH],
@@ -424,11 +424,14 @@ const anyReply: fc.Arbitrary<Reply> = fc.oneof(
   fc.record({
     type: fc.constant('WatchResponse' as const),
     transactions: fc.array(
-      fc.record({
-        txid: anyHash.map((txid) => txid as Txid),
-        seenAtMs: fc.integer({ min: 0, max: 253_402_300_799_999 }),
-        rawTx: anyBytes,
-      }),
+      fc.record(
+        {
+          txid: anyHash.map((txid) => txid as Txid),
+          seenAtMs: fc.integer({ min: 0, max: 253_402_300_799_999 }),
+          rawTx: anyBytes,
+        },
+        { noNullPrototype: true },
+      ),
     ),
   }),
   fc.record(
@@ -446,17 +449,15 @@ const anyReply: fc.Arbitrary<Reply> = fc.oneof(
   fc.record({ type: fc.constant('Error' as const), code: anyText, message: anyText }),
 )
 
-const plain = (value: object) => ({ ...value })
-
 test('any request and any reply come back from their bytes', () => {
   fc.assert(
     fc.property(anyRequest, fc.constantFrom(undefined, 1, 2), (request, prefix) => {
       const payload = encodeFrame(encodeRequest(request), prefix).subarray(4)
-      assert.deepEqual(JSON.stringify(requestOf(payload)), JSON.stringify(request))
+      assert.equal(JSON.stringify(requestOf(payload)), JSON.stringify(request))
     }),
   )
   fc.assert(
-    fc.property(anyReply, (reply) => assert.deepEqual(plain(parseReply(encodeReply(reply))), plain(reply))),
+    fc.property(anyReply, (reply) => assert.deepEqual(parseReply(encodeReply(reply)), { ...reply })),
     {
       numRuns: 300,
     },
