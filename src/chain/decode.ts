@@ -114,6 +114,10 @@ function hasAnnouncementShape(shape: TxShape): boolean {
   return shape.mayAnnounce && shape.lockTime !== 0 && shape.outputs >= 2 && shape.outputs <= 5
 }
 
+function viewOf(raw: Buffer): DataView {
+  return new DataView(raw.buffer, raw.byteOffset, raw.byteLength)
+}
+
 function newShape(): TxShape {
   return { end: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
 }
@@ -155,11 +159,12 @@ export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys):
   const shape = newShape()
   const candidates: Uint8Array[] = []
   if (raw.length > LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
+  const view = viewOf(raw)
   const spent = keysScratch
   let count = 0
   const onInput: OnInput = (offset) => {
     if (offset + 36 > raw.length) throw new MalformedError('ends in the middle of an input')
-    keys.write(raw, offset, spent, 2 * count++)
+    keys.write(view, offset, spent, 2 * count++)
   }
   for (let i = 0; i < transactions; i++) {
     const start = cursor.at
@@ -193,8 +198,10 @@ export function scanTransaction(txid: Txid, raw: Buffer, keys: OutpointKeys): Sc
   const cursor = new Cursor(raw, 0)
   const spent: number[] = []
   const pair = new Uint32Array(2)
+  const view = viewOf(raw)
   walkTransaction(cursor, shape, (offset) => {
-    keys.write(raw, offset, pair, 0)
+    if (offset + 36 > raw.length) throw new MalformedError('ends in the middle of an input')
+    keys.write(view, offset, pair, 0)
     spent.push(pair[0]!, pair[1]!)
   })
   if (cursor.at !== raw.length) throw new MalformedError(`${raw.length - cursor.at} bytes after transaction ${txid}`)

@@ -10,8 +10,8 @@
 import { createHash } from 'node:crypto'
 import { type Outpoint, toInternal } from './types.ts'
 
-/** Words of an outpoint: 8 of the txid, 1 for vout. */
-const WORDS = 9
+/** Secret odd multipliers: one for each of the txid's eight words, two to mix the halves. */
+const MULTIPLIERS = 10
 
 /** A key's buckets are told apart by its top 6 bits: 64 rows a block, each about 100 keys of a full block. */
 export const BUCKETS = 64
@@ -22,35 +22,41 @@ export class OutpointKeys {
 
   /** `salt`: 16 random bytes, the same for the life of a database. */
   constructor(salt: Uint8Array) {
-    this.#multipliers = new Uint32Array(2 * WORDS)
+    this.#multipliers = new Uint32Array(MULTIPLIERS)
     for (let i = 0; i < this.#multipliers.length; i++) {
       const digest = createHash('sha256').update(salt).update(Buffer.of(i)).digest()
       this.#multipliers[i] = (digest.readUInt32LE(0) | 1) >>> 0
     }
   }
 
-  /** Writes the key (high word, then low word) of the 36 bytes at `offset` of `raw` to `out[at]`, `out[at + 1]`. */
-  write(raw: Uint8Array, offset: number, out: Uint32Array, at: number): void {
+  /**
+   * Writes the key (high word, then low word) of the 36 bytes at `offset` to `out[at]`, `out[at + 1]`. Each word mixes
+   * half of the txid and the vout, then both mix with each other, so that every byte counts in every key.
+   */
+  write(raw: DataView, offset: number, out: Uint32Array, at: number): void {
     const m = this.#multipliers
-    let hi = 0
-    let lo = 0x9e3779b9
-    for (let i = 0; i < WORDS; i++) {
-      const p = offset + 4 * i
-      const word = raw[p]! | (raw[p + 1]! << 8) | (raw[p + 2]! << 16) | (raw[p + 3]! << 24)
-      hi = Math.imul(hi ^ word, m[i]!)
+    const vout = raw.getUint32(offset + 32, true)
+    let hi = vout
+    let lo = ~vout
+    for (let i = 0; i < 4; i++) {
+      hi = Math.imul(hi ^ raw.getUint32(offset + 8 * i, true), m[i]!)
       hi ^= hi >>> 15
-      lo = Math.imul(lo ^ word, m[WORDS + i]!)
+      lo = Math.imul(lo ^ raw.getUint32(offset + 8 * i + 4, true), m[4 + i]!)
       lo ^= lo >>> 13
     }
-    out[at] = Math.imul(hi, 0x85ebca6b)
-    out[at + 1] = Math.imul(lo, 0xc2b2ae35)
+    hi = Math.imul(hi ^ lo, m[8]!)
+    out[at] = hi ^ (hi >>> 16)
+    lo = Math.imul(lo ^ hi, m[9]!)
+    out[at + 1] = lo ^ (lo >>> 16)
   }
 
   /** The key of one outpoint. */
   of(outpoint: Outpoint): OutpointKey {
-    const raw = Buffer.alloc(36)
-    toInternal(outpoint.txid).copy(raw)
-    raw.writeUInt32LE(outpoint.vout, 32)
+    const raw = new DataView(new ArrayBuffer(36))
+    toInternal(outpoint.txid).forEach((byte, i) => {
+      raw.setUint8(i, byte)
+    })
+    raw.setUint32(32, outpoint.vout, true)
     const words = new Uint32Array(2)
     this.write(raw, 0, words, 0)
     return { hi: words[0]!, lo: words[1]! }
