@@ -49,7 +49,9 @@ export class Connection {
   /** Nothing is answered any more. */
   #isOver = false
   #isStopping = false
-  /** Last time a whole request came or a reply was sent. */
+  /** No whole request has come yet. */
+  #isSilent = true
+  /** Last time a whole request came or a reply was made; until then, when the connection was. */
   #activeAtMs: number
   /** Since when we wait for the rest of a frame. */
   #midFrameSinceMs: number | undefined
@@ -88,6 +90,11 @@ export class Connection {
   /** True while a request is being answered: not the moment to give the slot to somebody else. */
   get isHandling(): boolean {
     return this.#isHandling
+  }
+
+  /** True until its first whole request. */
+  get isSilent(): boolean {
+    return this.#isSilent
   }
 
   isIdlerThan(other: Connection): boolean {
@@ -151,6 +158,7 @@ export class Connection {
       if (payload) {
         this.#tokens.take()
         this.#midFrameSinceMs = undefined
+        this.#isSilent = false
         this.#activeAtMs = nowMs
         return payload
       }

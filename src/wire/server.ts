@@ -32,6 +32,8 @@ export async function serveWire(
   { clock, log }: Pick<World, 'clock' | 'log'>,
 ): Promise<WireServer> {
   const connections = new Set<Connection>()
+  /** Those too whose client has left while a handler is still at work for it. */
+  const conversations = new Set<Promise<void>>()
   const counts = new Map<string, number>()
   const world: ConnectionWorld = {
     limits,
@@ -49,6 +51,9 @@ export async function serveWire(
     const connection = new Connection(socket, world)
     connections.add(connection)
     socket.on('close', () => connections.delete(connection))
+    const { conversation } = connection
+    conversations.add(conversation)
+    void conversation.then(() => conversations.delete(conversation))
   })
   try {
     server.listen({ host: listen.host, port: listen.port, backlog: 1_024 })
@@ -79,7 +84,7 @@ export async function serveWire(
         cancelDeadline = after(limits.stopMsMax, resolve)
       })
       // Handlers too: who disposes of us closes the store next.
-      await Promise.race([Promise.all([closed, ...all.map(({ conversation }) => conversation)]), deadline])
+      await Promise.race([Promise.all([closed, ...conversations]), deadline])
       cancelDeadline()
       for (const connection of all) connection.destroy()
       await closed
@@ -97,16 +102,24 @@ function whyNot(error: unknown): string {
 }
 
 /**
- * All are strangers and look alike behind Tor: the one that has been silent longest has to go. False when every single
- * one is being answered right now.
+ * Closes one connection for a newcomer's sake; false when every single one is being answered right now. All are
+ * strangers and look alike behind Tor, so the longest idle has to go. But those that have asked something and those that
+ * have not each keep half of the slots from the other: ten thousand that only connect push out one another, not the
+ * clients; and a thousand that asked once and stay don't keep newcomers from speaking.
  */
 function makeRoom(connections: Set<Connection>): boolean {
-  let idlest: Connection | undefined
+  let silent = 0
+  for (const connection of connections) if (connection.isSilent) silent++
+  const isSilentsTurn = silent * 2 > connections.size
+  let victim: Connection | undefined
   for (const connection of connections) {
-    if (!connection.isHandling && (!idlest || connection.isIdlerThan(idlest))) idlest = connection
+    if (connection.isHandling) continue
+    const isTurn = connection.isSilent === isSilentsTurn
+    const wasTurn = victim?.isSilent === isSilentsTurn
+    if (!victim || (isTurn === wasTurn ? connection.isIdlerThan(victim) : isTurn)) victim = connection
   }
-  if (!idlest) return false
-  connections.delete(idlest) // before its 'close', lest it be chosen again for the next newcomer of this turn
-  idlest.destroy()
+  if (!victim) return false
+  connections.delete(victim) // before its 'close', lest it be chosen again for the next newcomer of this turn
+  victim.destroy()
   return true
 }

@@ -1,0 +1,356 @@
+/** What strangers may cost us: each limit met on real sockets, with small numbers or with the hands of the clock. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { asTxid } from '../../src/chain/types.ts'
+import { encodeFrame } from '../../src/wire/frame.ts'
+import { WIRE_LIMITS } from '../../src/wire/limits.ts'
+import { encodeRequest, type Request } from '../../src/wire/messages.ts'
+import { address, Client, echo, HandClock, startServer } from '../support/wire.ts'
+
+const GET: Request = { type: 'Get' }
+const watch = (vout: number): Request => ({ type: 'Watch', outpoint: { txid: asTxid('cd'.repeat(32)), vout } })
+
+async function answered(client: Client): Promise<void> {
+  const before = client.replies.length
+  client.send(GET)
+  await waitUntil('an answer', () => client.replies.length > before || client.isClosed, { everyMs: 1 })
+  assert.equal(client.replies.length, before + 1)
+}
+
+/** Lets sockets and sweeps have their turn: this many sweeps of 10 ms happen. */
+async function someSweeps(): Promise<void> {
+  const untilMs = performance.now() + 100
+  await waitUntil('some sweeps', () => performance.now() > untilMs, { everyMs: 10 })
+}
+
+test('a connection on which nothing is asked is closed, one that asks is not', async () => {
+  const clock = new HandClock()
+  await using server = await startServer(echo, {}, clock)
+  using idle = await Client.open(server.port)
+  using asking = await Client.open(server.port)
+  await answered(idle)
+  clock.atMs += WIRE_LIMITS.idleMsMax - 1_000
+  await answered(asking)
+  await someSweeps()
+  assert.equal(server.connections(), 2)
+  clock.atMs += 1_001
+  await waitUntil('the idle one is closed', () => idle.isClosed)
+  await answered(asking)
+  assert.deepEqual(idle.replies, [{ type: 'Address', addresses: ['Get'] }], 'closed without a word')
+})
+
+test('a request in the making is not idle', async () => {
+  const clock = new HandClock()
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await using server = await startServer(
+    async (request) => {
+      await released
+      return echo(request)
+    },
+    {},
+    clock,
+  )
+  using client = await Client.open(server.port)
+  client.send(GET)
+  await waitUntil('it is being answered', () => server.connections() === 1)
+  await someSweeps()
+  clock.atMs += 2 * WIRE_LIMITS.idleMsMax
+  await someSweeps()
+  release()
+  await waitUntil('the reply', () => client.replies.length === 1)
+})
+
+test('a frame that is begun and not finished within 10 s ends the connection, however it trickles', async () => {
+  const clock = new HandClock()
+  await using server = await startServer(echo, {}, clock)
+  using slow = await Client.open(server.port)
+  using inTime = await Client.open(server.port)
+  const bytes = encodeFrame(encodeRequest(watch(1)))
+  slow.sendBytes(bytes.subarray(0, 2))
+  inTime.sendBytes(bytes.subarray(0, 2))
+  for (let at = 2; at < 12; at++) {
+    await someSweeps()
+    clock.atMs += 990
+    slow.sendBytes(bytes.subarray(at, at + 1))
+  }
+  inTime.sendBytes(bytes.subarray(2))
+  await waitUntil('the one in time is answered', () => inTime.replies.length === 1)
+  assert.equal(slow.isClosed, false)
+  clock.atMs += 200
+  await waitUntil('the slow one is closed', () => slow.isClosed)
+  const [reply] = slow.replies
+  assert(reply?.type === 'Error' && reply.code === 'bad_frame' && /within 10 s/.test(reply.message))
+  clock.atMs += WIRE_LIMITS.frameMsMax + 1
+  await answered(inTime)
+})
+
+test('beyond its rate a client is not read, and nothing of it is lost', async () => {
+  const clock = new HandClock()
+  let handled = 0
+  await using server = await startServer(
+    (request) => {
+      handled++
+      return echo(request)
+    },
+    { requestsPerS: 20, requestsBurst: 100 },
+    clock,
+  )
+  using client = await Client.open(server.port)
+  using other = await Client.open(server.port)
+  // 60,000 requests make 3.7 MB: what is not read stays in the client.
+  const frame = encodeFrame(encodeRequest(watch(9)))
+  const count = 60_000
+  for (let i = 0; i < count; i += 1_000) client.sendBytes(Buffer.concat(Array(1_000).fill(frame)))
+  await waitUntil('the burst', () => client.replies.length === 100)
+  await someSweeps()
+  assert.equal(handled, 100)
+  clock.atMs += 1_000
+  await waitUntil('a second later', () => client.replies.length === 120)
+  await someSweeps()
+  assert.equal(handled, 120)
+  const unread = client.socket.writableLength
+  const read = client.socket.bytesWritten - unread
+  assert(unread > 0, 'the client can not get rid of all its requests')
+  await someSweeps()
+  assert.equal(client.socket.bytesWritten - client.socket.writableLength, read, 'nothing is read meanwhile')
+  await answered(other)
+  let lastReplies = 0
+  await waitUntil(
+    'all are answered in the end',
+    () => {
+      if (client.replies.length !== lastReplies) clock.atMs += 5_000
+      lastReplies = client.replies.length
+      return client.replies.length === count
+    },
+    { timeoutMs: 60_000, everyMs: 5 },
+  )
+  assert.equal(client.isClosed, false)
+})
+
+test('a client that never reads its replies is answered no further, and cut off', async () => {
+  const clock = new HandClock()
+  const reply = Buffer.concat([address(...Array.from({ length: 1_000 }, (_, i) => `${i}${'x'.repeat(60)}`))])
+  let handled = 0
+  await using server = await startServer(
+    () => {
+      handled++
+      return { send: reply }
+    },
+    { requestsPerS: 1e9, requestsBurst: 1e9 },
+    clock,
+  )
+  using deaf = await Client.open(server.port)
+  using other = await Client.open(server.port)
+  deaf.socket.pause()
+  deaf.send(...Array.from({ length: 1_000 }, () => GET)) // would be 70 MB of replies
+  const before = process.memoryUsage().arrayBuffers
+  let last = -1
+  await waitUntil('it is answered no further', () => {
+    const isStill = handled === last
+    last = handled
+    return isStill && handled > 0
+  })
+  assert(handled < 500, `${handled} answered, beyond what two sockets' buffers hold`)
+  assert(process.memoryUsage().arrayBuffers - before < 20_000_000)
+  other.send(GET)
+  await waitUntil('the other is answered', () => other.replies.length === 1)
+  clock.atMs += WIRE_LIMITS.unsentMsMax - 1
+  await someSweeps()
+  assert.equal(server.connections(), 2)
+  clock.atMs += 2
+  await waitUntil('it is cut off', () => server.connections() === 1)
+})
+
+test('a client that reads slowly keeps its connection', async () => {
+  const clock = new HandClock()
+  const reply = address(...Array.from({ length: 1_000 }, (_, i) => `${i}${'x'.repeat(60)}`))
+  await using server = await startServer(() => ({ send: reply }), { requestsPerS: 1e9, requestsBurst: 1e9 }, clock)
+  using slow = await Client.open(server.port)
+  slow.socket.pause()
+  const count = 300 // 20 MB
+  slow.send(...Array.from({ length: count }, () => GET))
+  let taken = 0
+  await waitUntil(
+    'all replies, a bit every 40 s',
+    async () => {
+      const before = slow.replies.length
+      slow.socket.resume()
+      await waitUntil('something', () => slow.replies.length > before || slow.isClosed, { everyMs: 1 })
+      slow.socket.pause()
+      await new Promise(setImmediate)
+      clock.atMs += 1_000
+      taken++
+      return slow.isClosed || slow.replies.length === count
+    },
+    { everyMs: 1 },
+  )
+  assert.equal(slow.replies.length, count)
+  assert(taken > 1, 'it did not all come at once')
+})
+
+test('10,000 idle connections hurt only themselves', async () => {
+  await using server = await startServer(echo, { requestsPerS: 1e9, requestsBurst: 1e9 })
+  using asking = await Client.open(server.port)
+  const idle: Client[] = []
+  let slowestMs = 0
+  let most = 0
+  try {
+    for (let i = 0; i < 10_000; i += 100) {
+      idle.push(...(await Promise.all(Array.from({ length: 100 }, () => Client.open(server.port)))))
+      const startMs = performance.now()
+      await answered(asking)
+      slowestMs = Math.max(slowestMs, performance.now() - startMs)
+      most = Math.max(most, server.connections())
+    }
+    assert.equal(most, WIRE_LIMITS.connectionsMax)
+    assert(slowestMs < 1_000, `slowest answer ${slowestMs} ms`)
+    await waitUntil('all but the last are closed', () => {
+      return idle.filter(({ isClosed }) => isClosed).length === 10_000 - (WIRE_LIMITS.connectionsMax - 1)
+    })
+    assert(idle.at(-1)?.isClosed === false, 'it is the oldest that went')
+    assert(idle[0]?.isClosed)
+  } finally {
+    for (const client of idle) client[Symbol.dispose]()
+  }
+  await answered(asking)
+})
+
+test('a thousand newcomers at one moment spare the one that has asked before, and a newcomer displaces who asked and stayed', async () => {
+  await using server = await startServer(echo, { connectionsMax: 10 })
+  using early = await Client.open(server.port)
+  await answered(early)
+  const flood = await Promise.all(Array.from({ length: 1_000 }, () => Client.open(server.port)))
+  await waitUntil('the flood has hurt itself', () => flood.filter(({ isClosed }) => isClosed).length === 991)
+  await answered(early)
+  for (const client of flood) client[Symbol.dispose]()
+  await waitUntil('the flood is gone', () => server.connections() === 1)
+
+  const stayers = await Promise.all(Array.from({ length: 9 }, () => Client.open(server.port)))
+  for (const stayer of stayers) await answered(stayer)
+  using newcomer = await Client.open(server.port)
+  await waitUntil('the longest idle has gone', () => early.isClosed)
+  await answered(newcomer)
+  assert.equal(stayers.filter(({ isClosed }) => isClosed).length, 0)
+  for (const client of stayers) client[Symbol.dispose]()
+})
+
+test('at the cap one that is being answered is spared; when all are, the newcomer has to go', async () => {
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const handle = async (request: Request) => {
+    if (request.type === 'Watch') await released
+    return echo(request)
+  }
+  let started = 0
+  await using server = await startServer(
+    (request) => {
+      started++
+      return handle(request)
+    },
+    { connectionsMax: 2 },
+  )
+  using first = await Client.open(server.port)
+  first.send(watch(1))
+  await waitUntil('the first is being answered', () => started === 1)
+  using second = await Client.open(server.port)
+  await answered(second)
+  using third = await Client.open(server.port)
+  await waitUntil('the second made room', () => second.isClosed)
+  third.send(watch(3))
+  await waitUntil('the third is being answered', () => started === 3)
+  using fourth = await Client.open(server.port)
+  await waitUntil('the fourth is refused', () => fourth.isClosed)
+  assert.equal(server.connections(), 2)
+  release()
+  await waitUntil('first and third have their replies', () => first.replies.length + third.replies.length === 2)
+})
+
+test('many newcomers at one moment never exceed the cap', async () => {
+  await using server = await startServer(echo, { connectionsMax: 10 })
+  const clients = await Promise.all(Array.from({ length: 300 }, () => Client.open(server.port)))
+  let most = 0
+  while (clients.filter(({ isClosed }) => isClosed).length < 290) {
+    most = Math.max(most, server.connections())
+    await new Promise(setImmediate) // right after connections were taken, before any is closed
+  }
+  assert.equal(most, 10)
+  for (const client of clients) client[Symbol.dispose]()
+  await waitUntil('all are forgotten', () => server.connections() === 0)
+})
+
+test('a client that stays after our last word is dropped', async () => {
+  const clock = new HandClock()
+  await using server = await startServer(echo, {}, clock)
+  using client = await Client.open(server.port)
+  client.sendPayload('') // bad_frame, and we close
+  await waitUntil('our last word', () => client.isClosed)
+  await someSweeps()
+  assert.equal(server.connections(), 1, 'its own side is still open')
+  clock.atMs += WIRE_LIMITS.lingerMsMax + 1
+  await waitUntil('it is dropped', () => server.connections() === 0)
+})
+
+test('a stop is over within a second: idle ones at once, replies on their way are finished, the stuck are cut', async () => {
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let started = 0
+  const server = await startServer(async (request) => {
+    started++
+    if (request.type === 'Watch') await released
+    if (request.type === 'Status') await new Promise(() => {})
+    return echo(request)
+  })
+  using idle = await Client.open(server.port)
+  using half = await Client.open(server.port)
+  half.sendBytes(Buffer.of(0, 0))
+  using busy = await Client.open(server.port)
+  busy.send(watch(4), GET)
+  using stuck = await Client.open(server.port)
+  stuck.send({ type: 'Status' })
+  await waitUntil('all are there', () => server.connections() === 4 && started === 2)
+  const startMs = performance.now()
+  const stopped = server[Symbol.asyncDispose]()
+  await waitUntil('the idle are closed', () => idle.isClosed && half.isClosed, { everyMs: 1 })
+  assert.equal(busy.isClosed, false)
+  release()
+  await stopped
+  assert(performance.now() - startMs < 1_000, `took ${performance.now() - startMs} ms`)
+  await waitUntil('all are closed', () => busy.isClosed && stuck.isClosed)
+  assert.deepEqual(busy.replies, [{ type: 'Address', addresses: ['watched:4'] }], 'its reply, and no further one')
+  assert.equal(server.connections(), 0)
+  await assert.rejects(Client.open(server.port), /ECONNREFUSED/)
+})
+
+test('a stop waits for a handler whose client has gone: the store closes next', async () => {
+  let release = () => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let isDone = false
+  const server = await startServer(
+    async (request) => {
+      await released
+      isDone = true
+      return echo(request)
+    },
+    { stopMsMax: 10_000 },
+  )
+  using client = await Client.open(server.port)
+  client.send(GET)
+  await waitUntil('it is there', () => server.connections() === 1)
+  await someSweeps()
+  client.socket.resetAndDestroy()
+  await waitUntil('it is gone', () => server.connections() === 0)
+  const stopped = server[Symbol.asyncDispose]().then(() => isDone)
+  await someSweeps()
+  release()
+  assert.equal(await stopped, true)
+})
