@@ -68,14 +68,12 @@ CREATE TABLE spends (
 CREATE INDEX spends_by_height ON spends (height);
 CREATE INDEX spends_by_spender ON spends (spender_txid);
 
--- What every block of the retention spent: 8-byte keys (two big-endian words), one row per block and bucket. Ordered by
--- height, so that a block is written to a few pages in a row and not to one page per bucket.
+-- What every block of the retention spent: 8-byte keys (two big-endian words), one row per block and bucket, with
+-- id = 64 × height + bucket: a block is written to a few pages in a row, and a row of a bucket is found by one seek.
 CREATE TABLE spent_keys (
-  height INTEGER NOT NULL REFERENCES blocks (height),
-  bucket INTEGER NOT NULL,
-  keys BLOB NOT NULL,
-  PRIMARY KEY (height, bucket)
-) STRICT, WITHOUT ROWID;
+  id INTEGER PRIMARY KEY,
+  keys BLOB NOT NULL
+) STRICT;
 
 -- One row: what the running daemon says of itself, as JSON, for the status verb.
 CREATE TABLE daemon (

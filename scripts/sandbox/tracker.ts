@@ -176,7 +176,7 @@ export function chainRows(dataDir: string): Record<string, unknown[]> {
       spends: rows(
         'SELECT txid, vout, spender_txid, vin, raw_tx, height FROM spends WHERE height IS NOT NULL ORDER BY txid, vout, spender_txid',
       ),
-      spent_keys: rows('SELECT * FROM spent_keys ORDER BY height, bucket'),
+      spent_keys: rows('SELECT * FROM spent_keys ORDER BY id'),
     }
   } finally {
     db.close()

@@ -26,6 +26,6 @@ export interface Schema {
     height: number | null
     in_mempool: number
   }
-  spent_keys: { height: number; bucket: number; keys: Buffer }
+  spent_keys: { id: number; keys: Buffer }
   daemon: { id: number; report: string }
 }

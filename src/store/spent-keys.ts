@@ -3,6 +3,7 @@
  * the keys' top bits. A look-up reads one such row per block, about 0.8 kB each, and names CANDIDATE heights: the
  * caller confirms in the block.
  */
+import { type RawBuilder, sql as raw } from 'kysely'
 import { BUCKETS, type BucketedKeys, bucketOf, keyBytes, type OutpointKey } from '../chain/outpoint-keys.ts'
 import type { Height } from '../chain/types.ts'
 import { type Db, sql } from './open.ts'
@@ -11,15 +12,20 @@ const KEY_BYTES = 8
 
 const INSERT = sql
   .insertInto('spent_keys')
-  .values({ height: 0, bucket: 0, keys: Buffer.alloc(0) })
+  .values({ id: 0, keys: Buffer.alloc(0) })
   .compile().sql
 /** One seek per block: the rows of a bucket don't lie together. */
 const OF_BUCKET = sql
   .selectFrom('blocks as b')
-  .innerJoin('spent_keys as s', (join) => join.onRef('s.height', '=', 'b.height').on('s.bucket', '=', 0))
-  .select(['s.height', 's.keys'])
+  .innerJoin('spent_keys as s', (join) => join.on('s.id', '=', rowId('b.height', 0)))
+  .select(['b.height', 's.keys'])
   .orderBy('b.height', 'desc')
   .compile().sql
+
+/** The row of a bucket, as SQL. */
+function rowId(height: 'b.height', bucket: number): RawBuilder<number> {
+  return raw<number>`${raw.ref(height)} * ${raw.lit(BUCKETS)} + ${bucket}`
+}
 
 /** Only inside the transaction that connects the block. */
 export function insertSpentKeys(db: Db, height: Height, { words, counts }: BucketedKeys): void {
@@ -29,18 +35,23 @@ export function insertSpentKeys(db: Db, height: Height, { words, counts }: Bucke
   let at = 0
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const length = KEY_BYTES * counts[bucket]!
-    if (length > 0) insert.run(height, bucket, bytes.subarray(at, at + length))
+    if (length > 0) insert.run(BUCKETS * height + bucket, bytes.subarray(at, at + length))
     at += length
   }
 }
 
 export function deleteSpentKeysAt(db: Db, height: Height): void {
-  db.run(sql.deleteFrom('spent_keys').where('height', '=', height))
+  db.run(
+    sql
+      .deleteFrom('spent_keys')
+      .where('id', '>=', BUCKETS * height)
+      .where('id', '<', BUCKETS * (height + 1)),
+  )
 }
 
 /** Drops what lies below the retention. */
 export function pruneSpentKeys(db: Db, belowHeight: Height): void {
-  db.run(sql.deleteFrom('spent_keys').where('height', '<', belowHeight))
+  db.run(sql.deleteFrom('spent_keys').where('id', '<', BUCKETS * belowHeight))
 }
 
 /** Heights of the blocks that may have spent the outpoint of `key`, newest first. */
@@ -57,10 +68,4 @@ export function findCandidateHeights(db: Db, key: OutpointKey): Height[] {
     }
   }
   return heights
-}
-
-/** The lowest height the index reaches back to. */
-export function readIndexedFrom(db: Db): Height | undefined {
-  const row = db.first(sql.selectFrom('spent_keys').select(({ fn }) => fn.min('height').as('height')))
-  return row?.height ?? undefined
 }
