@@ -9,7 +9,7 @@ export function report(title: string, rows: readonly (readonly (string | number)
   process.stdout.write(`${title}\n`)
   for (const [name, ...cells] of rows) {
     const shown = cells.map((cell) => (typeof cell === 'string' ? cell : formatNumber(cell)).padStart(10))
-    process.stdout.write(`  ${String(name).padEnd(28)}${shown.join('')}\n`)
+    process.stdout.write(`  ${String(name).padEnd(30)}${shown.join('')}\n`)
   }
 }
 

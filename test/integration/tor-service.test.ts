@@ -1,0 +1,235 @@
+/**
+ * The onion service against a real, private Tor network: published, reached by a taker that speaks the reference
+ * client's bytes, and again under the same address after Tor was killed. One network for the whole file.
+ */
+import assert from 'node:assert/strict'
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { bondKey } from '../../scripts/sandbox/bond-key.ts'
+import { Regtest } from '../../scripts/sandbox/regtest.ts'
+import { TorNetwork } from '../../scripts/sandbox/tor-network.ts'
+import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { Secret } from '../../src/secret.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '../../src/tor/address.ts'
+import { TorControl } from '../../src/tor/control.ts'
+import { dial } from '../../src/tor/socks.ts'
+import { readFrame, socksConnect } from '../support/raw-socks.ts'
+
+const vectors = new Map<string, string>(
+  (
+    JSON.parse(readFileSync(new URL('../vectors/wire-v1.json', import.meta.url), 'utf8')) as {
+      name: string
+      frame: string
+    }[]
+  ).map(({ name, frame }) => [name, frame]),
+)
+
+let tor: TorNetwork
+let node: Regtest
+before(async () => {
+  ;[tor, node] = await Promise.all([TorNetwork.start({ clients: 2 }), Regtest.start()])
+})
+after(async () => {
+  await tor?.[Symbol.asyncDispose]()
+  await node?.[Symbol.asyncDispose]()
+})
+
+function torFlags(...more: string[]): string[] {
+  const { control, socks } = tor.clients[0]!
+  return [
+    '--control-port',
+    formatHostPort(control),
+    '--socks-port',
+    formatHostPort(socks),
+    '--allow-test-addresses',
+    ...more,
+  ]
+}
+
+async function published(tracker: Tracker, after = 0): Promise<HostPort> {
+  const line = await waitUntil(
+    'the service is published',
+    () => {
+      if (!tracker.isRunning) throw new Error(`the tracker has ended: ${tracker.stderr}`)
+      return tracker.log.slice(after).find(({ msg }) => msg === 'onion service published')
+    },
+    { timeoutMs: 60_000 },
+  )
+  return parseHostPort(String(line.onionAddress))!
+}
+
+/** One request of a v1 taker: new connection through its own Tor, one frame out, one frame in. */
+async function converse(address: HostPort, requestFrame: string): Promise<string> {
+  return waitUntil(
+    'the onion service answers',
+    async () => {
+      const socket = await socksConnect(tor.clients[1]!.socks, address).catch(() => undefined)
+      if (!socket) return false
+      try {
+        socket.write(Buffer.from(requestFrame, 'hex'))
+        return (await readFrame(socket)).toString('hex')
+      } finally {
+        socket.destroy()
+      }
+    },
+    { timeoutMs: 60_000 },
+  )
+}
+
+test('the reference client’s conversation, byte for byte, over SOCKS and the onion; the address survives Tor', async () => {
+  await using tracker = await Tracker.start(node, { args: torFlags() })
+  const address = await published(tracker)
+  await tracker.caughtUp(node)
+  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_0'))
+  await node.fundBond({ key: bondKey('1'), format: 'B', address: '127.0.0.1:6102', amountSats: 90_000 })
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_1'))
+  await node.fundBond({ key: bondKey('2'), format: 'B', address: '127.0.0.1:16102', amountSats: 80_000 })
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_2'))
+  assert.equal(await converse(address, vectors.get('watch_vout0')!), vectors.get('watch_response_0'))
+
+  const asked = await runVerb([
+    'query',
+    formatHostPort(address),
+    'get',
+    '--socks-port',
+    formatHostPort(tor.clients[1]!.socks),
+  ])
+  assert.deepEqual([asked.code, asked.stdout], [0, '127.0.0.1:6102\n127.0.0.1:16102\n'], asked.stderr)
+  const ping = await runVerb([
+    'query',
+    formatHostPort(address),
+    'ping',
+    '--json',
+    '--socks-port',
+    formatHostPort(tor.clients[1]!.socks),
+  ])
+  assert.equal(JSON.parse(ping.stdout).address, formatHostPort(address), 'a Pong names the onion address')
+
+  const keyFile = join(tracker.dataDir, 'onion.key')
+  assert.equal(statSync(keyFile).mode & 0o777, 0o600)
+  const secret = readFileSync(keyFile, 'utf8').trim().slice('ED25519-V3:'.length)
+  assert.ok(!JSON.stringify(tracker.log).includes(secret), 'the key is not in the log')
+
+  const before = tracker.log.length
+  await tor.kill(0)
+  await tracker.said('onion service down', before)
+  tor.restart(0)
+  assert.deepEqual(await published(tracker, before), address, 'the same address')
+  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_2'))
+
+  assert.equal(await tracker.stop('SIGTERM'), 0)
+  const stopped = tracker.log.length
+  tracker.launch()
+  assert.deepEqual(await published(tracker, stopped), address, 'the same address after our own restart')
+})
+
+test('authentication by password; a wrong one, and an onion key open to others, end the start with exit code 2', async () => {
+  const env = { FIDELITY_TRACKER_TOR_AUTH_PASSWORD: tor.clients[0]!.password }
+  await using tracker = await Tracker.start(node, { args: torFlags(), env })
+  await published(tracker)
+  await tracker.stop()
+  await using wrong = await Tracker.start(node, {
+    args: torFlags(),
+    env: { FIDELITY_TRACKER_TOR_AUTH_PASSWORD: 'wr"o\\ng' },
+  })
+  assert.equal(await wrong.exited(), 2)
+  assert.match(wrong.stderr, /--control-port.* refuses the password: check --tor-auth-password/)
+
+  const dataDir = mkdtempSync(join(tmpdir(), 'ft-key-'))
+  copyFileSync(join(tracker.dataDir, 'onion.key'), join(dataDir, 'onion.key'))
+  chmodSync(join(dataDir, 'onion.key'), 0o644)
+  await using open = await Tracker.start(node, { args: torFlags(), dataDir })
+  assert.equal(await open.exited(), 2)
+  assert.match(open.stderr, /onion\.key is open to other users: chmod 600/)
+  rmSync(dataDir, { recursive: true })
+})
+
+test('a service that torrc manages: its hostname is read, once it is there', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-torrc-'))
+  const file = join(dir, 'hostname')
+  await using tracker = await Tracker.start(node, {
+    args: ['--onion-hostname-file', file, '--socks-port', formatHostPort(tor.clients[0]!.socks)],
+  })
+  assert.match(String((await tracker.said('onion service down')).detail), /--onion-hostname-file .* is not there yet/)
+
+  using control = new TorControl({ control: tor.clients[0]!.control, password: new Secret(tor.clients[0]!.password) })
+  await control.connect()
+  await control.must(
+    `SETCONF HiddenServiceDir="${join(dir, 'service')}" HiddenServicePort="${tracker.port} 127.0.0.1:${tracker.port}"`,
+  )
+  const made = await waitUntil('Tor has made the service', () => {
+    try {
+      return readFileSync(join(dir, 'service', 'hostname'), 'utf8')
+    } catch {
+      return false
+    }
+  })
+  writeFileSync(file, made)
+  const line = await tracker.said('onion service managed by torrc')
+  await tracker.caughtUp(node)
+  const frame = await converse(parseHostPort(String(line.onionAddress))!, vectors.get('get')!)
+  assert.equal(frame, vectors.get('address_2'))
+  rmSync(dir, { recursive: true })
+})
+
+test('dials isolated from each other never share a circuit; a deadline and a stop leave no connection', async () => {
+  await using tracker = await Tracker.start(node, { args: torFlags() })
+  const address = await published(tracker)
+  await converse(address, vectors.get('get')!)
+  const taker = tor.clients[1]!
+  using control = new TorControl({ control: taker.control, password: undefined })
+  await control.connect()
+  const circuits = new Map<string, Set<string>>()
+  await control.subscribe(['STREAM'], (line) => {
+    const circuit = /^STREAM \d+ SUCCEEDED (\d+) /.exec(line)?.[1]
+    const user = /SOCKS_USERNAME="([^"]*)"/.exec(line)?.[1]
+    if (circuit === undefined || user === undefined) return
+    circuits.set(user, (circuits.get(user) ?? new Set()).add(circuit))
+  })
+  const signal = new AbortController().signal
+  for (const isolation of ['ann', 'bob', 'ann', 'bob']) {
+    const socket = await dial(address, { proxy: taker.socks, isolation, timeoutMs: 60_000, signal })
+    socket.destroy()
+  }
+  await waitUntil('both have had a circuit', () => circuits.size === 2)
+  const [ann, bob] = [circuits.get('ann')!, circuits.get('bob')!]
+  assert.ok(
+    [...ann].every((circuit) => !bob.has(circuit)),
+    `${[...ann]} and ${[...bob]}`,
+  )
+
+  const nobody = { host: address.host, port: 1 }
+  await assert.rejects(
+    dial(nobody, { proxy: taker.socks, isolation: 'x', timeoutMs: 60_000, signal }),
+    /refused the port/,
+  )
+  const unknown = { host: `${'a'.repeat(55)}d.onion`, port: 1 }
+  await assert.rejects(
+    dial(unknown, { proxy: taker.socks, isolation: 'x', timeoutMs: 60_000, signal }),
+    /not known, or its descriptor is gone/,
+  )
+  await assert.rejects(
+    dial(address, { proxy: { host: '127.0.0.1', port: 1 }, isolation: 'x', timeoutMs: 60_000, signal }),
+    /--socks-port/,
+  )
+  await assert.rejects(
+    dial(address, { proxy: taker.socks, isolation: 'late', timeoutMs: 1, signal }),
+    /no connection within/,
+  )
+  const stopper = new AbortController()
+  const stopping = dial(address, {
+    proxy: taker.socks,
+    isolation: 'stopped',
+    timeoutMs: 60_000,
+    signal: stopper.signal,
+  })
+  stopper.abort(new Error('stop'))
+  await assert.rejects(stopping, /stop/)
+})
