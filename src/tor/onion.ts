@@ -160,7 +160,7 @@ export async function runTorrcOnion(
   deps: OnionDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  let last: string | undefined
+  let last: string | undefined | null = null // not looked yet
   for (;;) {
     const found = await readHostname(hostnameFile)
     if (found !== last) {
