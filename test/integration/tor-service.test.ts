@@ -155,7 +155,7 @@ test('a service that torrc manages: its hostname is read, once it is there', asy
   const dir = mkdtempSync(join(tmpdir(), 'ft-torrc-'))
   const file = join(dir, 'hostname')
   await using tracker = await Tracker.start(node, {
-    args: ['--onion-hostname-file', file, '--socks-port', formatHostPort(tor.clients[0]!.socks)],
+    args: ['--onion-hostname-file', file, '--allow-test-addresses'],
   })
   assert.match(String((await tracker.said('onion service down')).detail), /--onion-hostname-file .* is not there yet/)
 
