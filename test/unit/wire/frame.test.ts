@@ -92,9 +92,9 @@ test('a long frame, byte by byte, takes linear time and little memory', () => {
 
 test('an announced length alone reserves nothing', () => {
   const before = process.memoryUsage().arrayBuffers
-  const readers = Array.from({ length: 1_000 }, () => new FrameReader(16_777_216))
+  const readers = Array.from({ length: 100 }, () => new FrameReader(16_777_216))
   for (const reader of readers) {
-    reader.push(frameHead(16_777_216))
+    reader.push(Buffer.concat([frameHead(16_777_216), Buffer.alloc(1_000)]))
     assert.equal(reader.next(), undefined)
     assert.equal(reader.isMidFrame, true)
   }

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Block, Transaction } from 'bitcoinjs-lib'
+import fc from 'fast-check'
+import { announcementScript } from '../../../src/bonds/announcement.ts'
+import {
+  blockHashOf,
+  findSpenderInBlock,
+  MalformedError,
+  scanBlock,
+  scanTransaction,
+  spenderOf,
+} from '../../../src/chain/decode.ts'
+import { bucketOf, keyBytes, mapKey, OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
+import { asTxid, fromInternal, type Outpoint } from '../../../src/chain/types.ts'
+import { TrackedOutpoints } from '../../../src/watch/tracked.ts'
+
+const keys = new OutpointKeys(Buffer.alloc(16, 9))
+const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'
+
+interface TxPlan {
+  inputs: { hash: Uint8Array; index: number; witness: Uint8Array[]; script: Uint8Array }[]
+  outputs: Uint8Array[]
+  lockTime: number
+}
+
+function transaction({ inputs, outputs, lockTime }: TxPlan): Transaction {
+  const tx = new Transaction()
+  tx.version = 2
+  tx.locktime = lockTime
+  inputs.forEach(({ hash, index, witness, script }, i) => {
+    tx.addInput(hash, index, 0xffffffff, script)
+    if (witness.length > 0) tx.setWitness(i, witness)
+  })
+  for (const script of outputs) tx.addOutput(script, 1n)
+  return tx
+}
+
+/** A serialized block; its header's merkle root is of no interest here. */
+function block(transactions: Transaction[]): Buffer {
+  const made = new Block()
+  made.prevHash = Buffer.alloc(32, 3)
+  made.merkleRoot = Buffer.alloc(32, 4)
+  made.timestamp = 1_774_000_000
+  made.bits = 0x207fffff
+  made.nonce = 1
+  made.transactions = transactions
+  return Buffer.from(made.toBuffer())
+}
+
+const input = fc.record({
+  hash: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+  index: fc.nat(0xffffffff),
+  witness: fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 3 }),
+  script: fc.uint8Array({ maxLength: 300 }),
+})
+const plan: fc.Arbitrary<TxPlan> = fc.record({
+  inputs: fc.array(input, { minLength: 1, maxLength: 4 }),
+  outputs: fc.array(fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.constant(announcementScript(`${LABEL}#915000`))), {
+    minLength: 1,
+    maxLength: 7,
+  }),
+  lockTime: fc.constantFrom(0, 1, 900_000),
+})
+const coinbase = transaction({
+  inputs: [{ hash: Buffer.alloc(32), index: 0xffffffff, witness: [Buffer.alloc(32)], script: Buffer.of(1, 2) }],
+  outputs: [Buffer.of(0x51)],
+  lockTime: 0,
+})
+
+test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spenders', () => {
+  fc.assert(
+    fc.property(fc.array(plan, { maxLength: 6 }), (plans) => {
+      const transactions = plans.map(transaction)
+      const raw = block([coinbase, ...transactions])
+      const scanned = scanBlock(raw, blockHashOf(raw), keys)
+      assert.equal(scanned.transactions, transactions.length + 1)
+      assert.equal(scanned.timeS, 1_774_000_000)
+      assert.equal(scanned.prevHash, '03'.repeat(32))
+
+      const spent: Outpoint[] = transactions.flatMap((tx) =>
+        tx.ins.map(({ hash, index }) => ({ txid: asTxid(fromInternal(hash)), vout: index })),
+      )
+      const expected = spent.map((outpoint) => keyBytes(keys.of(outpoint)).toString('hex')).sort()
+      const { words } = scanned.spent
+      const got = Array.from({ length: words.length / 2 }, (_, i) =>
+        keyBytes({ hi: words[2 * i]!, lo: words[2 * i + 1]! }).toString('hex'),
+      )
+      assert.deepEqual([...got].sort(), expected)
+      const buckets = got.map((key) => bucketOf(Number.parseInt(key.slice(0, 8), 16)))
+      assert.deepEqual(
+        buckets,
+        [...buckets].sort((a, b) => a - b),
+        'ordered by bucket',
+      )
+
+      const candidates = transactions.filter(
+        (tx) =>
+          tx.locktime !== 0 &&
+          tx.outs.length >= 2 &&
+          tx.outs.length <= 5 &&
+          tx.outs.some(({ script }) => script[0] === 0x6a && script.length >= 13 && script.length <= 83),
+      )
+      assert.deepEqual(
+        scanned.candidates.map((bytes) => Buffer.from(bytes).toString('hex')),
+        candidates.map((tx) => tx.toHex()),
+      )
+      for (const outpoint of spent) {
+        const by = findSpenderInBlock(raw, outpoint)!
+        const tx = transactions.findLast(({ ins }) =>
+          ins.some(({ hash, index }) => fromInternal(hash) === outpoint.txid && index === outpoint.vout),
+        )
+        assert.ok(by && tx)
+        assert.equal(Transaction.fromBuffer(by.rawTx).getId(), by.txid)
+        assert.equal(spenderOf(by.rawTx, outpoint)?.vin, by.vin)
+      }
+      assert.equal(findSpenderInBlock(raw, { txid: asTxid('ab'.repeat(32)), vout: 0 }), undefined)
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a block cut short, with a byte too many, or of another hash is refused', () => {
+  const tx = transaction({
+    inputs: [{ hash: Buffer.alloc(32, 5), index: 1, witness: [Buffer.alloc(70)], script: Buffer.alloc(0) }],
+    outputs: [Buffer.alloc(22)],
+    lockTime: 0,
+  })
+  const raw = block([coinbase, tx, tx])
+  const hash = blockHashOf(raw)
+  for (let cut = 0; cut < raw.length; cut++) {
+    assert.throws(() => scanBlock(raw.subarray(0, cut), hash, keys), MalformedError, `cut at ${cut}`)
+  }
+  assert.throws(() => scanBlock(Buffer.concat([raw, Buffer.of(0)]), hash, keys), /1 bytes after/)
+  const other = Buffer.from(raw)
+  other[70]! ^= 1
+  assert.throws(() => scanBlock(other, hash, keys), /header hashes to/)
+  const bytes = Buffer.from(tx.toBuffer())
+  for (let cut = 0; cut < bytes.length; cut++) {
+    assert.throws(() => scanTransaction(asTxid(tx.getId()), bytes.subarray(0, cut), keys), MalformedError)
+  }
+})
+
+test('random bytes after a header never give anything but MalformedError', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 81, maxLength: 400 }), (bytes) => {
+      const raw = Buffer.from(bytes)
+      try {
+        scanBlock(raw, blockHashOf(raw), keys)
+      } catch (error) {
+        assert.ok(error instanceof MalformedError, String(error))
+      }
+    }),
+  )
+})
+
+test('keys depend on every byte of the outpoint and on the salt', () => {
+  const base: Outpoint = { txid: asTxid('00'.repeat(32)), vout: 0 }
+  const seen = new Set<string>()
+  const note = (outpoint: Outpoint, with_ = keys) => seen.add(keyBytes(with_.of(outpoint)).toString('hex'))
+  note(base)
+  for (let bit = 0; bit < 256; bit++) {
+    const bytes = Buffer.alloc(32)
+    bytes[bit >> 3]! |= 1 << (bit & 7)
+    note({ txid: asTxid(bytes.toString('hex')), vout: 0 })
+  }
+  for (let bit = 0; bit < 32; bit++) note({ ...base, vout: 2 ** bit })
+  note(base, new OutpointKeys(Buffer.alloc(16, 10)))
+  assert.equal(seen.size, 1 + 256 + 32 + 1)
+})
+
+test('tracked outpoints are found by key, added and removed one by one', () => {
+  const tracked = new TrackedOutpoints(keys)
+  const a: Outpoint = { txid: asTxid('aa'.repeat(32)), vout: 0 }
+  const b: Outpoint = { txid: asTxid('aa'.repeat(32)), vout: 1 }
+  const words = (...outpoints: Outpoint[]) =>
+    Uint32Array.from(outpoints.flatMap((outpoint) => [keys.of(outpoint).hi, keys.of(outpoint).lo]))
+  const before = tracked.revision
+  tracked.add(a)
+  tracked.add({ ...a })
+  assert.equal(tracked.revision, before + 1, 'the same outpoint twice is one')
+  assert.deepEqual(tracked.hits(words(b, a)), [a])
+  tracked.add(b)
+  tracked.remove(a)
+  assert.deepEqual(tracked.hits(words(b, a)), [b])
+  const { hi, lo } = keys.of(a)
+  assert.ok(Number.isSafeInteger(mapKey(hi, lo)))
+})
