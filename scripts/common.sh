@@ -45,6 +45,7 @@ need_package() {
 # download URL FILE SHA512: fetches, checks, then moves into place.
 download() {
   local got
+  if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then need_package update-ca-certificates ca-certificates; fi
   if have curl; then curl -fsSL --retry 3 -o "$2.part" "$1" || fail "can't download $1"
   else
     need_package wget wget

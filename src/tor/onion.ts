@@ -4,6 +4,7 @@
  * connection (no Detach), so it ends with us.
  */
 import { readFile } from 'node:fs/promises'
+import { Bell } from '../bell.ts'
 import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { Backoff, sleep, type World } from '../world.ts'
@@ -81,24 +82,30 @@ async function holdService(
 
   await orEnd(control.connect())
   const torVersion = (await orEnd(control.getInfo('version'))).split(' ', 1)[0]!
-  const { promise: uploaded, resolve: onUploaded } = Promise.withResolvers<void>()
-  let serviceId = ''
+  const uploads = new Bell()
+  const uploadedIds = new Set<string>()
   await orEnd(
     control.subscribe(['HS_DESC'], (line) => {
-      if (serviceId && line.startsWith(`HS_DESC UPLOADED ${serviceId} `)) onUploaded()
+      const id = /^HS_DESC UPLOADED (\S+) /.exec(line)?.[1]
+      if (id === undefined) return
+      uploadedIds.add(id) // of every service of this Tor: few
+      uploads.ring()
     }),
   )
-  serviceId = await orEnd(addService(control, options, key, deps))
+  const serviceId = await orEnd(addService(control, options, key, deps))
   const onionHost = `${serviceId}.onion`
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
   deps.report({ kind: 'publishing', onionHost, torVersion, detail: 'waiting for the first descriptor upload' })
   deps.log.info({ onionHost, torVersion }, 'onion service added')
 
-  const inTime = sleep(LIMITS.uploadMs, signal).then(() => {
-    throw new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)
-  })
-  inTime.catch(() => {})
-  await orEnd(Promise.race([uploaded, inTime]))
+  const deadlineMs = deps.clock.monotonicMs() + LIMITS.uploadMs
+  while (!uploadedIds.has(serviceId)) {
+    const leftMs = deadlineMs - deps.clock.monotonicMs()
+    if (leftMs <= 0) {
+      throw new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)
+    }
+    await orEnd(uploads.wait(leftMs))
+  }
   onPublished()
   deps.report({ kind: 'published', onionHost, torVersion, detail: 'descriptor uploaded' })
   deps.log.info(

@@ -1,0 +1,240 @@
+/** The control connection and the publishing loop against a control port that cuts, glues, refuses and hangs up. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import pino from 'pino'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { ConfigError, TransientError } from '../../src/errors.ts'
+import { Secret } from '../../src/secret.ts'
+import { TorControl, TorRefusal } from '../../src/tor/control.ts'
+import { type OnionState, runOnion } from '../../src/tor/onion.ts'
+import { systemClock } from '../../src/world.ts'
+import { protocolInfo, type Reply, startFakeControl } from '../support/fake-control.ts'
+
+const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'
+
+/** A Tor without authentication that answers what the test gives it first. */
+function tor(more: (command: string) => string | undefined = () => undefined): Reply {
+  return (command) => {
+    const special = more(command)
+    if (special !== undefined) return special
+    if (command.startsWith('PROTOCOLINFO')) return protocolInfo('NULL')
+    if (command === 'GETINFO version') return '250-version=0.4.8.1 (git-1)\r\n250 OK'
+    if (command === 'GETINFO onions/current') return `250-onions/current=${LABEL}\r\n250 OK`
+    return '250 OK'
+  }
+}
+
+function open(control: { host: string; port: number }, password?: string): TorControl {
+  return new TorControl({ control, password: password === undefined ? undefined : new Secret(password) })
+}
+
+test('replies cut at every byte, with data lines and events between them, reach their commands in order', async () => {
+  const data = 'ab\n.dots\n\nend'
+  const stuffed = data.replaceAll('\n', '\r\n').replace('\r\n.', '\r\n..')
+  await using fake = await startFakeControl(
+    tor((command) => {
+      const key = /^GETINFO (config-\d+)$/.exec(command)?.[1]
+      return key && `650 HS_DESC UPLOADED x y z\r\n250+${key}=\r\n${stuffed}\r\n.\r\n250 OK`
+    }),
+  )
+  using control = open(fake.control)
+  await control.connect()
+  const events: string[] = []
+  await control.subscribe(['HS_DESC'], (line) => events.push(line))
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => control.getInfo(`config-${i}`)))
+  assert.deepEqual(answers, Array(20).fill(data))
+  assert.equal(events.length, 20)
+  assert.equal(events[0], 'HS_DESC UPLOADED x y z')
+})
+
+test('commands of the package work over this transport', async () => {
+  await using fake = await startFakeControl(
+    tor((c) => (c.startsWith('DEL_ONION') ? '552 Unknown Onion Service id' : undefined)),
+  )
+  using control = open(fake.control)
+  await control.connect()
+  assert.equal(((await control.delOnion(`${LABEL}.onion`)) as unknown as { type: number }).type, 552)
+  assert.equal(fake.commands.at(-1), `DEL_ONION ${LABEL}`)
+  await assert.rejects(control.must('DEL_ONION x'), (error) => error instanceof TorRefusal && error.code === 552)
+  await assert.rejects(control.sendCommand('GETINFO a\r\nQUIT'), TypeError)
+})
+
+test('a connection that ends in mid-reply rejects what waits and what comes later', async () => {
+  await using fake = await startFakeControl(tor(), { bytewise: false })
+  using control = open(fake.control)
+  await control.connect()
+  const reason = control.closed
+  const waiting = control.sendCommand('GETINFO version')
+  fake.hangUp()
+  await assert.rejects(waiting, TransientError)
+  assert.ok((await reason) instanceof TransientError)
+  await assert.rejects(control.sendCommand('GETINFO version'), TransientError)
+})
+
+test('a reply without end is cut off', async () => {
+  await using fake = await startFakeControl(
+    tor((c) => (c === 'GETINFO flood' ? `250+flood=\r\n${'x'.repeat(2_000_000)}` : undefined)),
+    { bytewise: false },
+  )
+  using control = open(fake.control)
+  await control.connect()
+  await assert.rejects(control.getInfo('flood'), /longer than/)
+})
+
+test('each way of being refused names its setting', async () => {
+  const fails = async (
+    reply: Reply,
+    expected: RegExp,
+    kind: typeof ConfigError | typeof TransientError,
+    password?: string,
+  ) => {
+    await using fake = await startFakeControl(reply)
+    using control = open(fake.control, password)
+    await assert.rejects(control.connect(), (error) => {
+      assert.ok(error instanceof kind, String(error))
+      assert.match(error.message, expected)
+      assert.match(error.message, /--control-port/)
+      return true
+    })
+  }
+  const methods = (list: string, file?: string) =>
+    tor((c) => (c.startsWith('PROTOCOLINFO') ? protocolInfo(list, file) : undefined))
+  await fails(methods('HASHEDPASSWORD'), /wants a password: give --tor-auth-password/, ConfigError)
+  await fails(methods('FUTURE'), /no way to authenticate \(FUTURE\): add CookieAuthentication 1/, ConfigError)
+  await fails(
+    methods('COOKIE,SAFECOOKIE', '/nonexistent/cookie'),
+    /\/nonexistent\/cookie, which is not there/,
+    TransientError,
+  )
+  await fails(methods('COOKIE', '/proc/self/mem'), /can't read: add the user to Tor's group/, ConfigError)
+  await fails(
+    tor((c) =>
+      c.startsWith('PROTOCOLINFO')
+        ? protocolInfo('HASHEDPASSWORD')
+        : c.startsWith('AUTHENTICATE')
+          ? '515 Authentication failed'
+          : undefined,
+    ),
+    /refuses the password: check --tor-auth-password/,
+    ConfigError,
+    'se"sa\\me',
+  )
+})
+
+test('a password is quoted; a cookie is proven by HMAC and never sent when SAFECOOKIE is offered', async () => {
+  await using fake = await startFakeControl(
+    tor((c) => (c.startsWith('PROTOCOLINFO') ? protocolInfo('HASHEDPASSWORD') : undefined)),
+  )
+  using control = open(fake.control, 'se"sa\\me')
+  await control.connect()
+  assert.equal(
+    fake.commands.find((command) => command.startsWith('AUTHENTICATE')),
+    'AUTHENTICATE "se\\"sa\\\\me"',
+  )
+
+  const dir = mkdtempSync(join(tmpdir(), 'ft-cookie-'))
+  const cookie = Buffer.alloc(32, 7)
+  writeFileSync(join(dir, 'cookie'), cookie)
+  await using liar = await startFakeControl(
+    tor((c) => {
+      if (c.startsWith('PROTOCOLINFO')) return protocolInfo('COOKIE,SAFECOOKIE', join(dir, 'cookie'))
+      return c.startsWith('AUTHCHALLENGE')
+        ? `250 AUTHCHALLENGE SERVERHASH=${'0'.repeat(64)} SERVERNONCE=${'1'.repeat(64)}`
+        : undefined
+    }),
+  )
+  using other = open(liar.control)
+  await assert.rejects(other.connect(), /does not know Tor's cookie/)
+  assert.ok(
+    !liar.commands.some((command) => command.includes(cookie.toString('hex')) || command.startsWith('AUTHENTICATE')),
+  )
+  rmSync(dir, { recursive: true })
+})
+
+/** Runs the publishing loop until `until`, and returns the states it reported. */
+async function publish(
+  reply: Reply,
+  until: (states: OnionState[]) => boolean,
+): Promise<{ states: OnionState[]; commands: string[] }> {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-onion-'))
+  const states: OnionState[] = []
+  const stop = new AbortController()
+  await using fake = await startFakeControl((command) => {
+    const answer = reply(command)
+    if (command.startsWith('ADD_ONION') && answer?.startsWith('250')) {
+      setImmediate(() => fake.say(`650 HS_DESC UPLOADED ${LABEL} UNKNOWN $AAAA`))
+    }
+    return answer
+  })
+  const deps = {
+    clock: systemClock,
+    random: () => 0,
+    log: pino({ level: 'silent' }),
+    report: (state: OnionState) => states.push(state),
+  }
+  const options = {
+    control: fake.control,
+    password: undefined,
+    keyFile: join(dir, 'key'),
+    virtualPort: 8080,
+    target: { host: '127.0.0.1', port: 1 },
+  }
+  const running = runOnion(options, deps, stop.signal)
+  running.catch(() => {})
+  try {
+    await Promise.race([running, waitUntil('the states come', () => until(states))])
+    return { states, commands: fake.commands }
+  } finally {
+    stop.abort(new Error('stop'))
+    await running.catch(() => {})
+    rmSync(dir, { recursive: true })
+  }
+}
+
+const added = `250-ServiceID=${LABEL}\r\n250 OK`
+
+test('proof-of-work defence is asked for, and done without where Tor refuses it', async () => {
+  const { states, commands } = await publish(
+    tor((c) =>
+      c.startsWith('ADD_ONION')
+        ? c.includes('PoWDefensesEnabled=1')
+          ? '512 Unrecognized argument'
+          : added
+        : undefined,
+    ),
+    (seen) => seen.some(({ kind }) => kind === 'published'),
+  )
+  const adds = commands.filter((command) => command.startsWith('ADD_ONION'))
+  assert.equal(adds.length, 2)
+  assert.match(adds[1]!, /^ADD_ONION ED25519-V3:\S{88} Port=8080,127\.0\.0\.1:1$/)
+  assert.deepEqual(
+    states.map(({ kind }) => kind),
+    ['publishing', 'published'],
+  )
+})
+
+test('a key that somebody else publishes is told, and tried again', async () => {
+  let tries = 0
+  const { states } = await publish(
+    tor((c) => (c.startsWith('ADD_ONION') ? (tries++ === 0 ? '550 Onion address collision' : added) : undefined)),
+    (seen) => seen.some(({ kind }) => kind === 'published'),
+  )
+  assert.deepEqual(
+    states.map(({ kind }) => kind),
+    ['unreachable', 'publishing', 'published'],
+  )
+  assert.match(states[0]!.detail, /another program publishes our onion key/)
+})
+
+test('no authentication method at first contact ends the loop', async () => {
+  await assert.rejects(
+    publish(
+      tor((c) => (c.startsWith('PROTOCOLINFO') ? protocolInfo('FUTURE') : undefined)),
+      () => false,
+    ),
+    ConfigError,
+  )
+})
