@@ -1,13 +1,13 @@
 /**
  * A far end that costs almost nothing: bitcoind's RPC and REST for a made-up regtest chain whose blocks are a few given
- * bodies under headers that link. A process of its own: `null-node.ts BLOCKS FILE...`; prints its port.
+ * bodies under headers that link. A process of its own: `null-node.ts BLOCKS MEMPOOL FILE...`; prints its port.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 
-const [count, ...files] = process.argv.slice(2)
+const [count, mempool, ...files] = process.argv.slice(2)
 const bodies = files.map((file) => readFileSync(file))
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest()
 
@@ -27,6 +27,17 @@ for (let height = 0; height < Number(count); height++) {
 }
 const best = hashes.length - 1
 
+const txids = Array.from({ length: Number(mempool) }, (_, i) => sha256(Buffer.from(`tx ${i}`)).toString('hex'))
+/** Two inputs, two outputs, the size of an ordinary payment. */
+const RAW_TX = [
+  '020000000001' + '02',
+  ...[1, 2].map((n) => `${String(n).padStart(2, '0').repeat(32)}0000000000fdffffff`),
+  '02',
+  ...[1, 2].map((n) => `e803000000000000160014${String(n).padStart(2, '0').repeat(20)}`),
+  ...[1, 2].map(() => `0247${'30'.repeat(71)}21${'02'.repeat(33)}`),
+  '00000000',
+].join('')
+
 const answers: Record<string, (params: unknown[]) => unknown> = {
   getblockchaininfo: () => ({
     chain: 'regtest',
@@ -40,7 +51,8 @@ const answers: Record<string, (params: unknown[]) => unknown> = {
   getzmqnotifications: () => [],
   getbestblockhash: () => hashes[best],
   waitfornewblock: () => ({ hash: hashes[best], height: best }),
-  getrawmempool: () => [],
+  getrawmempool: () => txids,
+  getrawtransaction: () => RAW_TX,
   getblockhash: ([height]) => hashes[height as number],
 }
 type Call = { id: unknown; method: string; params: unknown[] }

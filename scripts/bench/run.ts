@@ -1,9 +1,10 @@
 /**
- * npm run bench -- scan | get | stall [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
+ * npm run bench -- scan | get | stall | mempool [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
  * the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { benchGet } from './get.ts'
+import { benchMempool } from './mempool.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { syntheticBlock } from './synthetic-block.ts'
 
@@ -24,7 +25,10 @@ switch (which) {
   case 'stall':
     await benchStall(blocks())
     break
+  case 'mempool':
+    await benchMempool(blocks())
+    break
   default:
-    process.stderr.write('usage: npm run bench -- scan | get | stall [BLOCK FILE...]\n')
+    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool [BLOCK FILE...]\n')
     process.exitCode = 2
 }

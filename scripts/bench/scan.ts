@@ -28,7 +28,10 @@ interface NullNode extends AsyncDisposable {
   hashes: BlockHash[]
 }
 
-async function startNullNode(blocks: readonly Buffer[]): Promise<NullNode> {
+export async function startNullNode(
+  blocks: readonly Buffer[],
+  { blocks: count = BLOCKS, mempool = 0 } = {},
+): Promise<NullNode> {
   const dir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   const files = blocks.map((block, i) => {
     const file = join(dir, `${i}.raw`)
@@ -36,7 +39,7 @@ async function startNullNode(blocks: readonly Buffer[]): Promise<NullNode> {
     return file
   })
   const script = new URL('./null-node.ts', import.meta.url).pathname
-  const child: ChildProcess = spawn(process.execPath, [script, String(BLOCKS), ...files], {
+  const child: ChildProcess = spawn(process.execPath, [script, String(count), String(mempool), ...files], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [line] = await once(createInterface(child.stdout!), 'line')
@@ -65,7 +68,7 @@ async function download(node: NullNode): Promise<number> {
   return (1000 * node.hashes.length) / (performance.now() - startMs)
 }
 
-function startTracker(node: NullNode, retentionBlocks = BLOCKS): Promise<Tracker> {
+export function startTracker(node: NullNode, retentionBlocks = BLOCKS): Promise<Tracker> {
   // The null node stands in for a Regtest where only its port is looked at.
   const target = { rpcPort: node.port } as Regtest
   return Tracker.start(target, {
@@ -122,7 +125,7 @@ export async function benchStall(blocks: readonly Buffer[]): Promise<void> {
 }
 
 /** Round trips on one kept connection, 100 at a time, while `goOn`. */
-async function waits(tracker: Tracker, goOn: () => Promise<boolean>): Promise<number[]> {
+export async function waits(tracker: Tracker, goOn: () => Promise<boolean>): Promise<number[]> {
   const times: number[] = []
   while (await goOn()) {
     const socket = await tracker.connect()
@@ -136,6 +139,6 @@ async function waits(tracker: Tracker, goOn: () => Promise<boolean>): Promise<nu
   return times
 }
 
-function summary(times: number[]): number[] {
+export function summary(times: number[]): number[] {
   return [times.length, quantile(times, 0.5), quantile(times, 0.99), quantile(times, 0.999), Math.max(...times)]
 }

@@ -6,6 +6,9 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import type { Report } from '../../src/status.ts'
+import { readReport } from '../../src/store/daemon.ts'
+import { openStoreReadonly } from '../../src/store/open.ts'
 import { ask } from '../../src/wire/client.ts'
 import type { Reply, Request } from '../../src/wire/messages.ts'
 import { freePorts, type Regtest } from './regtest.ts'
@@ -148,6 +151,12 @@ export class Tracker implements AsyncDisposable {
       const status = await this.ask({ type: 'Status' }, 'Status').catch(() => undefined)
       return status?.synced === true && status.blockHash === (await node.tipHash())
     })
+  }
+
+  /** What it last wrote for the status verb. */
+  reported(): Report | undefined {
+    using db = openStoreReadonly(this.dataDir)
+    return readReport(db) as Report | undefined
   }
 
   logged(msg: string): LogLine | undefined {

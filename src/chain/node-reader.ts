@@ -204,22 +204,28 @@ export class NodeReader implements NodeApi {
   async mempoolChanges(): Promise<MempoolChanges> {
     const removed: Txid[] = []
     if (this.#queue.length === 0) {
-      const present = new Set(await this.#rpc.mempoolTxids())
-      for (const txid of this.#known) {
-        if (!present.has(txid)) removed.push(txid)
+      const listed = await this.#rpc.mempoolTxids()
+      this.#mempoolSize = listed.length
+      const fresh: Txid[] = []
+      let stayed = 0
+      for (const txid of listed) {
+        if (this.#known.has(txid)) stayed++
+        else fresh.push(txid)
       }
-      for (const txid of this.#vouched) {
-        if (!present.has(txid) && !this.#known.has(txid)) removed.push(txid)
-        if (!present.has(txid) || this.#known.has(txid)) this.#vouched.delete(txid)
+      // As a rule only new ones come: who has left is looked for when the count says that somebody has.
+      if (stayed < this.#known.size || this.#vouched.size > 0) {
+        const present = new Set(listed)
+        for (const txid of this.#known) if (!present.has(txid)) removed.push(txid)
+        for (const txid of this.#vouched) {
+          if (!present.has(txid) && !this.#known.has(txid)) removed.push(txid)
+          if (!present.has(txid) || this.#known.has(txid)) this.#vouched.delete(txid)
+        }
+        for (const txid of removed) this.#known.delete(txid)
       }
-      for (const txid of removed) this.#known.delete(txid)
-      for (const txid of present) {
-        if (!this.#known.has(txid)) this.#queue.push(txid)
-      }
-      this.#mempoolSize = present.size
+      this.#queue = fresh
       if (this.#known.size + this.#queue.length > LIMITS.mempoolKnown) {
         throw new ConfigError(
-          `bitcoind's mempool has ${present.size} transactions, more than ${LIMITS.mempoolKnown}: lower its maxmempool`,
+          `bitcoind's mempool has ${listed.length} transactions, more than ${LIMITS.mempoolKnown}: lower its maxmempool`,
         )
       }
     }

@@ -12,6 +12,8 @@ import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 export const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
   closeMs: 1_000,
+  /** A mempool of 100,000 takes about 60 MB while it is listed; garbage of large replies is not left to pile up. */
+  heap: { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 },
 }
 
 export interface ThreadRequest {
@@ -40,7 +42,12 @@ export interface Node extends AsyncDisposable {
 export async function openNode(options: NodeReaderOptions): Promise<Node> {
   const script = new URL(`./node-thread${extname(import.meta.url)}`, import.meta.url)
   // No environment: bitcoin-core's HTTP client would obey HTTP_PROXY and send our credentials there.
-  const worker = new Worker(script, { workerData: options, env: {}, name: 'bitcoind' })
+  const worker = new Worker(script, {
+    workerData: options,
+    env: {},
+    name: 'bitcoind',
+    resourceLimits: LIMITS.heap,
+  })
   const pending = new Map<number, Pending>()
   const onClosed = Promise.withResolvers<void>()
   let nextId = 1
