@@ -169,9 +169,8 @@ export class NodeReader implements NodeApi {
     if (this.#source === 'rest') {
       try {
         return read(await this.#rpc.blockByRest(hash))
-      } catch (error) {
-        if (error instanceof ConfigError) throw error
-        const value = await this.#byRpc(hash, read) // throws what RPC says when it knows no better
+      } catch {
+        const value = await this.#byRpc(hash, read) // when RPC can't either, it says why
         this.#source = 'rpc'
         return value
       }
