@@ -1,209 +1,30 @@
 /**
- * Settings: one table, read from flags, environment, a TOML file and defaults (in that order), judged by zod, frozen.
- * The only reader of process.env. A value that is wrong, or a key that is unknown, is a ConfigError naming it.
+ * The settings' values, read from flags, environment, a TOML file and defaults (in that order), judged by zod, frozen.
+ * The environment is judged nowhere else. A value that is wrong, or a key that is unknown, is a ConfigError naming it.
  */
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
-import { z } from 'zod'
+import type { z } from 'zod'
 import { NETWORK_PARAMS } from './chain/networks.ts'
 import type { RpcAuth } from './chain/rpc.ts'
-import { NETWORKS, type Network } from './chain/types.ts'
+import type { Network } from './chain/types.ts'
 import { ConfigError, describeError } from './errors.ts'
-import { LOG_LEVELS } from './log.ts'
+import type { LogLevel } from './log.ts'
 import { Secret } from './secret.ts'
-import { formatHostPort, type HostPort, parseHostPort } from './tor/address.ts'
+import {
+  ENV_PREFIX,
+  envName,
+  flagName,
+  isSecret,
+  SETTING_NAMES,
+  SETTINGS,
+  type SettingName,
+  setting,
+} from './settings.ts'
+import { formatHostPort, type HostPort } from './tor/address.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
-
-export const ENV_PREFIX = 'FIDELITY_TRACKER_'
-
-/** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
-const text = z.string().min(1, 'must not be empty')
-const flag = z.union([
-  z.boolean(),
-  z.enum(['true', 'false', '1', '0'], 'expected true or false').transform((word) => word === 'true' || word === '1'),
-])
-const whole = (min: number, max: number) =>
-  z
-    .union(
-      [
-        z.number(),
-        z
-          .string()
-          .regex(/^\d{1,15}$/)
-          .transform(Number),
-      ],
-      `expected a whole number from ${min} to ${max}`,
-    )
-    .refine((n) => Number.isInteger(n) && n >= min && n <= max, `expected a whole number from ${min} to ${max}`)
-const hostPort = text.transform((value, context): HostPort => {
-  const parsed = parseHostPort(value.replace(/^https?:\/\//, '').replace(/\/$/, ''))
-  if (parsed) return parsed
-  context.addIssue('expected host:port, for example 127.0.0.1:8080')
-  return z.NEVER
-})
-/** A port on this machine, or host:port. */
-const localPort = z.union([z.number(), z.string()]).transform((value, context): HostPort => {
-  const parsed = parseHostPort(/^\d+$/.test(String(value)) ? `127.0.0.1:${value}` : String(value))
-  if (parsed) return parsed
-  context.addIssue('expected a port from 1 to 65535, or host:port')
-  return z.NEVER
-})
-const userPass = text
-  .refine((value) => value.indexOf(':') > 0, 'expected user:password')
-  .transform((value) => new Secret(value))
-const secret = text.transform((value) => new Secret(value))
-
-interface Setting {
-  schema: z.ZodType
-  /** What the flag looks like after its name; absent for a switch. */
-  argument?: string
-  short?: string
-  about: string
-  /** Shown where the default isn't a plain value. */
-  defaultText?: string
-  default?: unknown
-}
-
-/** Every setting, by the name it has as a flag and in the file. */
-export const SETTINGS = {
-  network: {
-    schema: z.enum(NETWORKS),
-    argument: '<name>',
-    about: `Bitcoin network: ${NETWORKS.join(', ')}`,
-    default: 'main',
-  },
-  datadir: {
-    schema: text,
-    argument: '<folder>',
-    about: 'where the database and the onion key live',
-    defaultText: '~/.fidelity-tracker, and a folder per network in it for all but main',
-  },
-  rpc: {
-    schema: hostPort,
-    argument: '<host:port>',
-    short: '-r',
-    about: 'bitcoind, RPC and REST',
-    defaultText: "127.0.0.1 and the network's port",
-  },
-  auth: {
-    schema: userPass,
-    argument: '<user:pass>',
-    short: '-a',
-    about: 'RPC user and password; better given in the environment or the file, where ps does not show it',
-    defaultText: 'the cookie',
-  },
-  'cookie-file': {
-    schema: text,
-    argument: '<file>',
-    about: "bitcoind's .cookie, read again whenever bitcoind restarts",
-    defaultText: "the network's under ~/.bitcoin",
-  },
-  address: {
-    schema: hostPort,
-    argument: '<host:port>',
-    short: '-s',
-    about: 'where requests are taken; the onion service has the same port',
-    default: '127.0.0.1:8080',
-  },
-  'control-port': {
-    schema: localPort,
-    argument: '<port>',
-    short: '-c',
-    about: "Tor's control port, or host:port",
-    default: 9051,
-  },
-  'tor-auth-password': {
-    schema: secret,
-    argument: '<password>',
-    about: "password of Tor's control port, where it has one; better given in the environment or the file",
-    defaultText: 'its cookie',
-  },
-  'socks-port': {
-    schema: localPort,
-    argument: '<port>',
-    about: "Tor's SOCKS port, or host:port",
-    default: 9050,
-  },
-  'onion-hostname-file': {
-    schema: text,
-    argument: '<file>',
-    about: 'the hostname file of an onion service that torrc manages: no control port is needed then',
-  },
-  tor: {
-    schema: flag,
-    about: 'no onion service, outgoing connections are direct; for tests, not on main',
-    default: true,
-  },
-  'allow-test-addresses': {
-    schema: flag,
-    about: 'also take bonds that announce 127.0.0.1:<port>; for tests, not on main',
-    default: false,
-  },
-  'start-timeout': {
-    schema: whole(0, 86_400),
-    argument: '<seconds>',
-    about: 'leave with exit code 69 when bitcoind or Tor has not answered by then; 0 waits for ever',
-    default: 0,
-  },
-  'log-level': { schema: z.enum(LOG_LEVELS), argument: '<level>', about: LOG_LEVELS.join(', '), default: 'info' },
-  'retention-blocks': {
-    schema: whole(1, 25_920),
-    argument: '<n>',
-    about: 'blocks whose spent outpoints are indexed, about 52 kB of disk each',
-    default: 4_032,
-  },
-  'watches-max': {
-    schema: whole(1, 10_000_000),
-    argument: '<n>',
-    about: 'outpoints watched at once, all clients together',
-    default: 100_000,
-  },
-  'connections-max': {
-    schema: whole(1, 100_000),
-    argument: '<n>',
-    about: 'connections at once; beyond it the longest idle one makes room',
-    default: WIRE_LIMITS.connectionsMax,
-  },
-  'frame-bytes-max': {
-    schema: whole(256, 16_777_216),
-    argument: '<n>',
-    about: 'longest request taken',
-    default: WIRE_LIMITS.frameBytesMax,
-  },
-  'idle-seconds-max': {
-    schema: whole(1, 86_400),
-    argument: '<n>',
-    about: 'a connection without a request is closed after this',
-    default: WIRE_LIMITS.idleMsMax / 1000,
-  },
-  'frame-seconds-max': {
-    schema: whole(1, 3_600),
-    argument: '<n>',
-    about: 'a request must be whole this long after its first byte',
-    default: WIRE_LIMITS.frameMsMax / 1000,
-  },
-  'requests-per-second': {
-    schema: whole(1, 1_000_000),
-    argument: '<n>',
-    about: 'requests a connection may make for long',
-    default: WIRE_LIMITS.requestsPerS,
-  },
-  'requests-burst': {
-    schema: whole(1, 1_000_000),
-    argument: '<n>',
-    about: 'requests a connection may make at once',
-    default: WIRE_LIMITS.requestsBurst,
-  },
-} as const satisfies Record<string, Setting>
-
-export type SettingName = keyof typeof SETTINGS
-const NAMES = Object.keys(SETTINGS) as SettingName[]
-
-export function setting(name: SettingName): Setting {
-  return SETTINGS[name]
-}
 
 type Values = { [N in SettingName]?: z.infer<(typeof SETTINGS)[N]['schema']> }
 export type Source = 'flag' | 'environment' | 'file' | 'default'
@@ -227,7 +48,7 @@ export interface Config {
     | { readonly kind: 'torrc'; readonly hostnameFile: string; readonly socks: HostPort }
   readonly allowTestAddresses: boolean
   readonly startTimeoutS: number
-  readonly logLevel: (typeof LOG_LEVELS)[number]
+  readonly logLevel: LogLevel
   readonly retentionBlocks: number
   readonly watchesMax: number
   readonly wire: WireLimits
@@ -246,10 +67,6 @@ export interface Sources {
   configFile: string | undefined
 }
 
-export function envName(name: SettingName): string {
-  return ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')
-}
-
 /** Reads and judges everything. Throws ConfigError naming the setting, where it came from, and what is expected. */
 export function readConfig({ flags, env, configFile }: Sources): Config {
   const fromEnv = readEnv(env)
@@ -257,7 +74,7 @@ export function readConfig({ flags, env, configFile }: Sources): Config {
   const fromFile = filePath === undefined ? {} : readFile(filePath)
   const values: Values = {}
   const origins: { name: SettingName; value: unknown; source: Source }[] = []
-  for (const name of NAMES) {
+  for (const name of SETTING_NAMES) {
     const candidates: [Source, unknown, string][] = [
       ['flag', flags[name], flagName(name)],
       ['environment', fromEnv[name], `${envName(name)} in the environment`],
@@ -272,15 +89,10 @@ export function readConfig({ flags, env, configFile }: Sources): Config {
   return assemble(values, origins)
 }
 
-function flagName(name: SettingName): string {
-  return name === 'tor' ? '--no-tor' : `--${name}`
-}
-
 function judge(name: SettingName, raw: unknown, where: string): unknown {
   const parsed = SETTINGS[name].schema.safeParse(raw)
   if (parsed.success) return parsed.data
-  const isSecret = name === 'auth' || name === 'tor-auth-password'
-  const shown = isSecret ? '' : ` ${JSON.stringify(raw)}`
+  const shown = isSecret(name) ? '' : ` ${JSON.stringify(raw)}`
   throw new ConfigError(`${where}:${shown} is not usable: ${reason(parsed.error)}`)
 }
 
@@ -294,7 +106,7 @@ function reason(error: z.ZodError): string {
 }
 
 function readEnv(env: NodeJS.ProcessEnv): RawValues {
-  const known = new Map<string, SettingName>(NAMES.map((name) => [envName(name), name]))
+  const known = new Map<string, SettingName>(SETTING_NAMES.map((name) => [envName(name), name]))
   const values: RawValues = {}
   for (const [key, value] of Object.entries(env)) {
     if (!key.startsWith(ENV_PREFIX) || key === `${ENV_PREFIX}CONFIG`) continue
@@ -313,8 +125,8 @@ function readFile(path: string): RawValues {
     throw new ConfigError(`--config ${path} can't be read: ${describeError(error)}`)
   }
   for (const key of Object.keys(table)) {
-    if (!NAMES.includes(key as SettingName)) {
-      throw new ConfigError(`${key} in ${path} is no setting${suggest(key, NAMES)}`)
+    if (!SETTING_NAMES.includes(key as SettingName)) {
+      throw new ConfigError(`${key} in ${path} is no setting${suggest(key, SETTING_NAMES)}`)
     }
   }
   return table as RawValues
@@ -410,8 +222,7 @@ export function formatConfig(config: Config): string {
   const lines = config.origins.map(({ name, value, source }) => {
     const shown = effective[name] ?? value
     if (shown === undefined) return `# ${name} is not set`
-    const isSecret = name === 'auth' || name === 'tor-auth-password'
-    if (isSecret) return `# ${name} = "<secret>"  # ${source}`
+    if (isSecret(name)) return `# ${name} = "<secret>"  # ${source}`
     const isWord = typeof setting(name).default === 'boolean' || typeof setting(name).default === 'number'
     const literal = isWord && /^(\d+|true|false)$/.test(String(shown)) ? String(shown) : JSON.stringify(String(shown))
     return `${name} = ${literal}  # ${source}`

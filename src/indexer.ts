@@ -11,6 +11,7 @@ import type { MempoolIndex } from './chain/mempool.ts'
 import type { MempoolChanges, NodeApi, NodeInfo } from './chain/node-reader.ts'
 import { OutpointKeys } from './chain/outpoint-keys.ts'
 import type { ChainIndex } from './chain/sync.ts'
+import { TrackedOutpoints } from './chain/tracked.ts'
 import type { Height, Network, Outpoint, Spender, Txid } from './chain/types.ts'
 import {
   clearPendingBonds,
@@ -33,7 +34,6 @@ import {
 import { deleteSpentKeysAt, findCandidateHeights, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
 import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import { expireWatches, hasWatch, readWatches, upsertWatch } from './store/watches.ts'
-import { TrackedOutpoints } from './watch/tracked.ts'
 import type { Clock } from './world.ts'
 
 export interface IndexerOptions {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
-import { runCli } from './cli.ts'
+import { runCli } from './cli/verbs.ts'
 import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
 import { after } from './world.ts'
 

@@ -192,6 +192,29 @@ test('a client that reads slowly keeps its connection', async () => {
   assert(taken > 1, 'it did not all come at once')
 })
 
+test('a client that takes minutes over one long reply gets it whole', async () => {
+  const clock = new HandClock()
+  const reply = address(...Array.from({ length: 200_000 }, (_, i) => `${i}${'x'.repeat(60)}`))
+  assert(reply.length > 12_000_000)
+  await using server = await startServer(() => ({ send: reply }), {}, clock)
+  using slow = await Client.open(server.port)
+  slow.socket.pause()
+  slow.send(GET)
+  let tookMs = 0
+  for (let wanted = 3_000_000; slow.replies.length === 0 && !slow.isClosed; wanted += 1_500_000) {
+    slow.socket.resume()
+    const isThere = () => slow.socket.bytesRead > wanted || slow.replies.length > 0 || slow.isClosed
+    await waitUntil('some more of it', isThere, { everyMs: 1 })
+    slow.socket.pause()
+    await someSweeps()
+    clock.atMs += 40_000
+    tookMs += 40_000
+    await someSweeps()
+  }
+  assert.equal(slow.replies.length, 1, `cut off after ${slow.socket.bytesRead} bytes`)
+  assert(tookMs > WIRE_LIMITS.unsentMsMax * 2, 'it was slow')
+})
+
 test('10,000 idle connections hurt only themselves', async () => {
   await using server = await startServer(echo, { requestsPerS: 1e9, requestsBurst: 1e9 })
   using asking = await Client.open(server.port)
@@ -219,7 +242,7 @@ test('10,000 idle connections hurt only themselves', async () => {
   await answered(asking)
 })
 
-test('a thousand newcomers at one moment spare the one that has asked before, and a newcomer displaces who asked and stayed', async () => {
+test('a thousand newcomers at one moment spare who has asked before, and newcomers displace who asked and stayed', async () => {
   await using server = await startServer(echo, { connectionsMax: 10 })
   using early = await Client.open(server.port)
   await answered(early)
@@ -231,10 +254,11 @@ test('a thousand newcomers at one moment spare the one that has asked before, an
 
   const stayers = await Promise.all(Array.from({ length: 9 }, () => Client.open(server.port)))
   for (const stayer of stayers) await answered(stayer)
-  using newcomer = await Client.open(server.port)
-  await waitUntil('the longest idle has gone', () => early.isClosed)
-  await answered(newcomer)
-  assert.equal(stayers.filter(({ isClosed }) => isClosed).length, 0)
+  const newcomers = await Promise.all(Array.from({ length: 3 }, () => Client.open(server.port)))
+  await waitUntil('the longest idle have gone', () => early.isClosed && stayers[0]?.isClosed && stayers[1]?.isClosed)
+  for (const newcomer of newcomers) await answered(newcomer)
+  assert.equal(stayers.filter(({ isClosed }) => isClosed).length, 2)
+  for (const client of newcomers) client[Symbol.dispose]()
   for (const client of stayers) client[Symbol.dispose]()
 })
 
@@ -302,12 +326,15 @@ test('a stop is over within a second: idle ones at once, replies on their way ar
     release = resolve
   })
   let started = 0
-  const server = await startServer(async (request) => {
-    started++
-    if (request.type === 'Watch') await released
-    if (request.type === 'Status') await new Promise(() => {})
-    return echo(request)
-  })
+  const server = await startServer(
+    async (request) => {
+      started++
+      if (request.type === 'Watch') await released
+      if (request.type === 'Status') await new Promise(() => {})
+      return echo(request)
+    },
+    { sweepMs: 60_000 },
+  )
   using idle = await Client.open(server.port)
   using half = await Client.open(server.port)
   half.sendBytes(Buffer.of(0, 0))

@@ -104,8 +104,12 @@ test('a frame over the limit gets too_large, and the reply is not lost to a rese
   await using server = await startServer()
   for (const announced of [65_537, 0xffffffff]) {
     using client = await Client.open(server.port)
-    // Much more than a socket's buffers hold: without somebody reading, the client's writes would end in a reset.
+    // Much more than a socket's buffers hold, by a client that writes it all before it reads: without somebody taking
+    // it, that would end in a reset.
+    client.socket.pause()
     client.sendBytes(frameHead(announced)).sendBytes(Buffer.alloc(announced === 65_537 ? 65_537 : 20_000_000))
+    await waitUntil('the client is rid of its bytes', () => client.socket.writableLength === 0)
+    client.socket.resume()
     assert.equal(await errorCode(client), 'too_large')
     await waitUntil('the end', () => client.isClosed)
     assert.equal(client.replies.length, 1)

@@ -12,8 +12,8 @@ import {
   spenderOf,
 } from '../../../src/chain/decode.ts'
 import { bucketOf, keyBytes, mapKey, OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
+import { TrackedOutpoints } from '../../../src/chain/tracked.ts'
 import { asTxid, fromInternal, type Outpoint } from '../../../src/chain/types.ts'
-import { TrackedOutpoints } from '../../../src/watch/tracked.ts'
 
 const keys = new OutpointKeys(Buffer.alloc(16, 9))
 const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'

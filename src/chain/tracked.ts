@@ -2,8 +2,8 @@
  * The outpoints whose spends we record, found by key among a block's or a transaction's inputs without allocating.
  * A hit is a candidate: look at the transaction before believing it.
  */
-import { mapKey, type OutpointKeys } from '../chain/outpoint-keys.ts'
-import { formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { mapKey, type OutpointKeys } from './outpoint-keys.ts'
+import { formatOutpoint, type Outpoint } from './types.ts'
 
 export class TrackedOutpoints {
   readonly #keys: OutpointKeys

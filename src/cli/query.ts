@@ -1,0 +1,98 @@
+/** The query verb: asks any tracker, through Tor or on this machine. */
+import { parseOutpoint } from '../chain/types.ts'
+import type { Config } from '../config.ts'
+import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
+import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
+import { dial } from '../tor/socks.ts'
+import { ask } from '../wire/client.ts'
+import type { Reply, Request } from '../wire/messages.ts'
+import { utc } from './text.ts'
+
+/** A fresh circuit to an onion service may take this long. */
+const DIAL_MS = 90_000
+const REPLY_MS = 60_000
+
+export function requestOf(word: string, outpoint: string | undefined): Request {
+  if (outpoint !== undefined && word !== 'watch') throw new ConfigError(`${word} takes no outpoint`)
+  switch (word) {
+    case 'get':
+      return { type: 'Get' }
+    case 'status':
+      return { type: 'Status' }
+    case 'ping':
+      return { type: 'Ping', address: '', port: 0 }
+    case 'watch': {
+      const parsed = parseOutpoint(outpoint ?? '')
+      if (!parsed) throw new ConfigError('watch wants an outpoint: <txid as bitcoin-cli prints it>:<vout>')
+      return { type: 'Watch', outpoint: parsed }
+    }
+    default:
+      throw new ConfigError(`${word} is no request: use get, status, ping, or watch <txid:vout>`)
+  }
+}
+
+export async function query(config: Config, target: string, request: Request, signal: AbortSignal): Promise<Reply> {
+  const address = parseHostPort(target)
+  if (!address)
+    throw new ConfigError(`${target} is no address: expected host:port, for example <56 characters>.onion:8080`)
+  if (address.host.endsWith('.onion') && !isOnionHost(address.host)) {
+    throw new ConfigError(`${address.host} is no v3 onion address: a character is wrong or missing`)
+  }
+  try {
+    const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
+    const socket = await dial(address, { proxy: proxyFor(config, address), isolation, timeoutMs: DIAL_MS, signal })
+    try {
+      return await ask(socket, request, { timeoutMs: REPLY_MS })
+    } finally {
+      socket.destroy()
+    }
+  } catch (error) {
+    if (error instanceof TransientError) throw new UnreachableError(error.message, { cause: error })
+    throw error
+  }
+}
+
+/** This machine is reached directly, everything else through Tor. */
+function proxyFor({ tor }: Config, { host }: HostPort): HostPort | 'direct' {
+  const isLocal = host === 'localhost' || host === '::1' || host.startsWith('127.')
+  return isLocal || tor.kind === 'none' ? 'direct' : tor.socks
+}
+
+export function describeReply(reply: Reply): string {
+  switch (reply.type) {
+    case 'Address':
+      return reply.addresses.length > 0 ? reply.addresses.join('\n') : 'no makers'
+    case 'WatchResponse':
+      if (reply.transactions.length === 0) return 'no spend known'
+      return reply.transactions.map(({ txid, seenAtMs }) => `${txid}  first seen ${utc(seenAtMs)}`).join('\n')
+    case 'Error':
+      return `the tracker answered ${reply.code}: ${reply.message}`
+    case 'Pong':
+    case 'Status': {
+      const fields = Object.entries(jsonOf(reply)).filter(([name]) => name !== 'type')
+      return fields
+        .map(([name, value]) => `${name.padEnd(14)}${typeof value === 'object' ? JSON.stringify(value) : value}`)
+        .join('\n')
+    }
+  }
+}
+
+/** The reply as JSON: snake_case as on the wire, bytes as hex, hashes in display order. */
+export function jsonOf(reply: Reply): Record<string, unknown> {
+  const snake = (name: string) =>
+    name
+      .replace(/(TimeS)$/, 'Time')
+      .replace(/Ms$/, '')
+      .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  const plain = (value: unknown): unknown => {
+    if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
+    if (Array.isArray(value)) return value.map(plain)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(
+      Object.entries(value)
+        .filter(([, inner]) => inner !== undefined)
+        .map(([name, inner]) => [snake(name), plain(inner)]),
+    )
+  }
+  return plain(reply) as Record<string, unknown>
+}

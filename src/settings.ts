@@ -1,0 +1,214 @@
+/**
+ * Every setting, once: its name as a flag and in the file, how its value is judged, its default, and what it is about.
+ * The command line, the environment and the documentation are made from this table.
+ */
+import { z } from 'zod'
+import { NETWORKS } from './chain/types.ts'
+import { LOG_LEVELS } from './log.ts'
+import { Secret } from './secret.ts'
+import { type HostPort, parseHostPort } from './tor/address.ts'
+import { WIRE_LIMITS } from './wire/limits.ts'
+
+/** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
+const text = z.string().min(1, 'must not be empty')
+const flag = z.union([
+  z.boolean(),
+  z.enum(['true', 'false', '1', '0'], 'expected true or false').transform((word) => word === 'true' || word === '1'),
+])
+const whole = (min: number, max: number) =>
+  z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .transform(Number),
+      ],
+      `expected a whole number from ${min} to ${max}`,
+    )
+    .refine((n) => Number.isInteger(n) && n >= min && n <= max, `expected a whole number from ${min} to ${max}`)
+const hostPort = text.transform((value, context): HostPort => {
+  const parsed = parseHostPort(value.replace(/^https?:\/\//, '').replace(/\/$/, ''))
+  if (parsed) return parsed
+  context.addIssue('expected host:port, for example 127.0.0.1:8080')
+  return z.NEVER
+})
+/** A port on this machine, or host:port. */
+const localPort = z.union([z.number(), z.string()]).transform((value, context): HostPort => {
+  const parsed = parseHostPort(/^\d+$/.test(String(value)) ? `127.0.0.1:${value}` : String(value))
+  if (parsed) return parsed
+  context.addIssue('expected a port from 1 to 65535, or host:port')
+  return z.NEVER
+})
+const userPass = text
+  .refine((value) => value.indexOf(':') > 0, 'expected user:password')
+  .transform((value) => new Secret(value))
+const secret = text.transform((value) => new Secret(value))
+
+interface Setting {
+  schema: z.ZodType
+  /** What the flag looks like after its name; absent for a switch. */
+  argument?: string
+  short?: string
+  about: string
+  /** Shown where the default isn't a plain value. */
+  defaultText?: string
+  default?: unknown
+}
+
+/** Every setting, by the name it has as a flag and in the file. */
+export const SETTINGS = {
+  network: {
+    schema: z.enum(NETWORKS),
+    argument: '<name>',
+    about: `Bitcoin network: ${NETWORKS.join(', ')}`,
+    default: 'main',
+  },
+  datadir: {
+    schema: text,
+    argument: '<folder>',
+    about: 'where the database and the onion key live',
+    defaultText: '~/.fidelity-tracker, and a folder per network in it for all but main',
+  },
+  rpc: {
+    schema: hostPort,
+    argument: '<host:port>',
+    short: '-r',
+    about: 'bitcoind, RPC and REST',
+    defaultText: "127.0.0.1 and the network's port",
+  },
+  auth: {
+    schema: userPass,
+    argument: '<user:pass>',
+    short: '-a',
+    about: 'RPC user and password; better given in the environment or the file, where ps does not show it',
+    defaultText: 'the cookie',
+  },
+  'cookie-file': {
+    schema: text,
+    argument: '<file>',
+    about: "bitcoind's .cookie, read again whenever bitcoind restarts",
+    defaultText: "the network's under ~/.bitcoin",
+  },
+  address: {
+    schema: hostPort,
+    argument: '<host:port>',
+    short: '-s',
+    about: 'where requests are taken; the onion service has the same port',
+    default: '127.0.0.1:8080',
+  },
+  'control-port': {
+    schema: localPort,
+    argument: '<port>',
+    short: '-c',
+    about: "Tor's control port, or host:port",
+    default: 9051,
+  },
+  'tor-auth-password': {
+    schema: secret,
+    argument: '<password>',
+    about: "password of Tor's control port, where it has one; better given in the environment or the file",
+    defaultText: 'its cookie',
+  },
+  'socks-port': {
+    schema: localPort,
+    argument: '<port>',
+    about: "Tor's SOCKS port, or host:port",
+    default: 9050,
+  },
+  'onion-hostname-file': {
+    schema: text,
+    argument: '<file>',
+    about: 'the hostname file of an onion service that torrc manages: no control port is needed then',
+  },
+  tor: {
+    schema: flag,
+    about: 'no onion service, outgoing connections are direct; for tests, not on main',
+    default: true,
+  },
+  'allow-test-addresses': {
+    schema: flag,
+    about: 'also take bonds that announce 127.0.0.1:<port>; for tests, not on main',
+    default: false,
+  },
+  'start-timeout': {
+    schema: whole(0, 86_400),
+    argument: '<seconds>',
+    about: 'leave with exit code 69 when bitcoind or Tor has not answered by then; 0 waits for ever',
+    default: 0,
+  },
+  'log-level': { schema: z.enum(LOG_LEVELS), argument: '<level>', about: LOG_LEVELS.join(', '), default: 'info' },
+  'retention-blocks': {
+    schema: whole(1, 25_920),
+    argument: '<n>',
+    about: 'blocks whose spent outpoints are indexed, about 52 kB of disk each',
+    default: 4_032,
+  },
+  'watches-max': {
+    schema: whole(1, 10_000_000),
+    argument: '<n>',
+    about: 'outpoints watched at once, all clients together',
+    default: 100_000,
+  },
+  'connections-max': {
+    schema: whole(1, 100_000),
+    argument: '<n>',
+    about: 'connections at once; beyond it the longest idle one makes room',
+    default: WIRE_LIMITS.connectionsMax,
+  },
+  'frame-bytes-max': {
+    schema: whole(256, 16_777_216),
+    argument: '<n>',
+    about: 'longest request taken',
+    default: WIRE_LIMITS.frameBytesMax,
+  },
+  'idle-seconds-max': {
+    schema: whole(1, 86_400),
+    argument: '<n>',
+    about: 'a connection without a request is closed after this',
+    default: WIRE_LIMITS.idleMsMax / 1000,
+  },
+  'frame-seconds-max': {
+    schema: whole(1, 3_600),
+    argument: '<n>',
+    about: 'a request must be whole this long after its first byte',
+    default: WIRE_LIMITS.frameMsMax / 1000,
+  },
+  'requests-per-second': {
+    schema: whole(1, 1_000_000),
+    argument: '<n>',
+    about: 'requests a connection may make for long',
+    default: WIRE_LIMITS.requestsPerS,
+  },
+  'requests-burst': {
+    schema: whole(1, 1_000_000),
+    argument: '<n>',
+    about: 'requests a connection may make at once',
+    default: WIRE_LIMITS.requestsBurst,
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof SETTINGS
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[]
+
+export function setting(name: SettingName): Setting {
+  return SETTINGS[name]
+}
+
+/** The setting's flag. */
+export function flagName(name: SettingName): string {
+  return name === 'tor' ? '--no-tor' : `--${name}`
+}
+
+export const ENV_PREFIX = 'FIDELITY_TRACKER_'
+
+/** The setting's environment variable. */
+export function envName(name: SettingName): string {
+  return ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')
+}
+
+/** Settings whose values must not show. */
+export function isSecret(name: SettingName): boolean {
+  return name === 'auth' || name === 'tor-auth-password'
+}
