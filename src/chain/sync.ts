@@ -99,6 +99,8 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
   const { index, log } = deps
   let reorgDepth = 0
   let isWaiting = false
+  /** One catch-up, from the first block behind to the node's tip, however many looks it takes. */
+  let meter: Meter | undefined
   for (;;) {
     const tip = index.tip()
     const view = await api.view(tip?.height)
@@ -127,13 +129,15 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
           )
         }
         const hashes = await api.hashesFrom(step.from)
-        await connectAll(deps, api, undefined, step.from, hashes, signal)
+        meter = new Meter(deps, step.from)
+        await connectAll(deps, api, meter, undefined, step.from, hashes, signal)
         break
       }
       case 'connect': {
         if (reorgDepth > 0) noteReorg(deps, reorgDepth)
         reorgDepth = 0
-        await connectAll(deps, api, tip, step.from, step.hashes, signal)
+        meter ??= new Meter(deps, step.from)
+        await connectAll(deps, api, meter, tip, step.from, step.hashes, signal)
         break
       }
       case 'disconnect':
@@ -152,6 +156,7 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
       case 'idle': {
         if (reorgDepth > 0) noteReorg(deps, reorgDepth)
         reorgDepth = 0
+        meter = undefined
         await api.waitForTip(view.best.hash, LIMITS.tipWaitMs)
         break
       }
@@ -163,6 +168,7 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
 async function connectAll(
   deps: SyncDeps,
   api: NodeApi,
+  meter: Meter,
   tip: BlockRef | undefined,
   from: Height,
   hashes: readonly BlockHash[],
@@ -170,7 +176,6 @@ async function connectAll(
 ): Promise<void> {
   const { index, following } = deps
   const best = following.best!.height
-  const meter = new Meter(deps, from, best)
   const inFlight: Promise<{ block: ScannedBlock; source: string }>[] = []
   let next = 0
   const fetchAhead = () => {
@@ -195,7 +200,7 @@ async function connectAll(
     await index.connect(block, height, best, api)
     await breathe() // the next block may be there already: takers first
     prevHash = block.hash
-    meter.count(block.bytes, height)
+    meter.count(block.bytes, height, best)
     noteTip(deps)
   }
 }
@@ -229,21 +234,19 @@ function noteReorg({ following, log, index }: SyncDeps, depth: number): void {
 class Meter {
   readonly #deps: SyncDeps
   readonly #from: Height
-  readonly #to: Height
   readonly #startMs: number
   #loggedMs: number
   #blocks = 0
   #bytes = 0
 
-  constructor(deps: SyncDeps, from: Height, to: Height) {
+  constructor(deps: SyncDeps, from: Height) {
     this.#deps = deps
     this.#from = from
-    this.#to = to
     this.#startMs = deps.clock.monotonicMs()
     this.#loggedMs = this.#startMs
   }
 
-  count(bytes: number, height: Height): void {
+  count(bytes: number, height: Height, to: Height): void {
     this.#blocks++
     this.#bytes += bytes
     const nowMs = this.#deps.clock.monotonicMs()
@@ -252,15 +255,15 @@ class Meter {
     const progress = {
       from: this.#from,
       at: height,
-      to: this.#to,
+      to,
       blocksPerS: Math.round(blocksPerS * 10) / 10,
       mbPerS: seconds > 0 ? Math.round(this.#bytes / seconds / 1e5) / 10 : 0,
-      etaS: blocksPerS > 0 ? Math.ceil((this.#to - height) / blocksPerS) : undefined,
+      etaS: blocksPerS > 0 ? Math.ceil((to - height) / blocksPerS) : undefined,
     }
     this.#deps.following.progress = progress
     if (nowMs - this.#loggedMs < LIMITS.progressLogMs) return
     this.#loggedMs = nowMs
-    const span = this.#to - this.#from + 1
+    const span = to - this.#from + 1
     const percent = span > 0 ? Math.round((1000 * (height - this.#from + 1)) / span) / 10 : 100
     this.#deps.log.info({ height, percent, ...progress }, 'catching up')
   }

@@ -47,7 +47,11 @@ export async function query(config: Config, target: string, request: Request, si
       socket.destroy()
     }
   } catch (error) {
-    if (error instanceof TransientError) throw new UnreachableError(error.message, { cause: error })
+    if (error instanceof TransientError) {
+      const isSilence = request.type === 'Get' && error.message.includes('without a reply')
+      const hint = isSilence ? ' (as a tracker that is not synced does: ask its status)' : ''
+      throw new UnreachableError(error.message + hint, { cause: error })
+    }
     throw error
   }
 }

@@ -83,7 +83,8 @@ export function describeStatus(status: StatusView): string {
       const { from, to } = status.unseen
       lines.push(['NOT SEEN', `blocks ${from} to ${to} were pruned by bitcoind: bonds confirmed there are not known`])
     }
-    lines.push(['live bonds', `${status.bonds}, digest ${status.digest}`])
+    const soFar = status.running && daemon?.ready !== true ? ' so far' : ''
+    lines.push(['live bonds', `${status.bonds}${soFar}, digest ${status.digest}`])
   }
   return lines.map(([name, value]) => `${name.padEnd(12)}${value}`).join('\n')
 }
