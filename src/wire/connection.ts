@@ -51,7 +51,7 @@ export class Connection {
   #isStopping = false
   /** No whole request has come yet. */
   #isSilent = true
-  /** Last time a whole request came or a reply was made; until then, when the connection was. */
+  /** Last time a whole request came, a reply was made or some of it was taken; until then, when the connection came. */
   #activeAtMs: number
   /** Since when we wait for the rest of a frame. */
   #midFrameSinceMs: number | undefined
@@ -231,6 +231,7 @@ export class Connection {
   /** Some of what waited has been taken: the kernel has it. */
   #onTaken(): void {
     const nowMs = this.#world.clock.monotonicMs()
+    this.#activeAtMs = nowMs
     this.#unsentSinceMs = this.#socket.writableLength > 0 ? nowMs : undefined
     if (this.#lingerSinceMs !== undefined) this.#lingerSinceMs = nowMs
     this.#wake()
