@@ -262,16 +262,20 @@ function regtestAddressOf(scriptPubKey: Uint8Array): string {
   return payments.p2wsh({ output: scriptPubKey, network }).address!
 }
 
-/** Ports nobody listens on just now. */
+/**
+ * Ports nobody listens on just now, below the range from which the system gives ports by itself: what is chosen here is
+ * not given to somebody else meanwhile.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = 12_000 + Math.floor(Math.random() * 18_000)
+    const server = createServer()
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (isFree) await once(server.close(), 'close')
+    if (isFree && !ports.includes(port)) ports.push(port)
+  }
   return ports
 }
