@@ -5,7 +5,7 @@ import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid } from '../../src/chain/types.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
-import { encodeRequest, type Request } from '../../src/wire/messages.ts'
+import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { address, Client, echo, HandClock, startServer } from '../support/wire.ts'
 
 const GET: Request = { type: 'Get' }
@@ -194,7 +194,8 @@ test('a client that reads slowly keeps its connection', async () => {
 
 test('a client that takes minutes over one long reply gets it whole', async () => {
   const clock = new HandClock()
-  const reply = address(...Array.from({ length: 20_000 }, (_, i) => `${i}${'x'.repeat(800)}`))
+  const addresses = Array.from({ length: 20_000 }, (_, i) => `${i}${'x'.repeat(800)}`)
+  const reply = encodeReply({ type: 'Address', addresses })
   assert(reply.length > 16_000_000)
   await using server = await startServer(() => ({ send: reply }), {}, clock)
   using slow = await Client.open(server.port)

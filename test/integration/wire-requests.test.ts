@@ -8,7 +8,7 @@ import { ConfigError, PeerFault, TransientError } from '../../src/errors.ts'
 import { ask, exchange } from '../../src/wire/client.ts'
 import { encodeFrame, frameHead } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
-import { encodeRequest, type Request } from '../../src/wire/messages.ts'
+import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { type Outcome, serveWire } from '../../src/wire/server.ts'
 import { address, Client, echo, startServer } from '../support/wire.ts'
 
@@ -73,7 +73,8 @@ test('a thousand pipelined requests are answered in order, handlers of any speed
 })
 
 test('replies longer than a piece come whole', async () => {
-  const long = address(...Array.from({ length: 30_000 }, (_, i) => `${i}.onion:6102`))
+  const addresses = Array.from({ length: 30_000 }, (_, i) => `${i}.onion:6102`)
+  const long = encodeReply({ type: 'Address', addresses })
   await using server = await startServer(() => ({ send: long }), { unsentBytesMax: 1_000, unsentMsMax: 600_000 })
   using client = await Client.open(server.port)
   client.send(GET, GET)
