@@ -14,9 +14,10 @@ export const WIRE_LIMITS = {
   requestsBurst: 100,
   /**
    * Bytes of replies a client may leave unread before its requests wait, and the piece in which a longer reply is handed
-   * to the socket. With one reply on top of it, what a thousand clients who never read can hold of ours is 64 MB.
+   * to the socket. A list of 1,000 makers (69 kB) goes in one. A thousand clients who never read hold 128 MB at the most,
+   * less where it is the same list.
    */
-  unsentBytesMax: 65_536,
+  unsentBytesMax: 131_072,
   /** Such a client is cut off when no piece has been taken for this long. Takers themselves give up after 60 s. */
   unsentMsMax: 60_000,
   /** After our last word its bytes are still read and dropped this long: closing on unread bytes would void that word. */

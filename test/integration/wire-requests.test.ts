@@ -10,7 +10,7 @@ import { encodeFrame, frameHead } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { type Outcome, serveWire } from '../../src/wire/server.ts'
-import { address, Client, echo, startServer } from '../support/wire.ts'
+import { Client, echo, startServer } from '../support/wire.ts'
 
 const watch = (vout: number): Request => ({ type: 'Watch', outpoint: { txid: asTxid('ab'.repeat(32)), vout } })
 const watched = (vout: number) => ({ type: 'Address', addresses: [`watched:${vout}`] })
