@@ -5,7 +5,15 @@
 
 /** The operator has to change something: `main.ts` prints one line and leaves with exit code 2. Never retried. */
 export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
+  override readonly name: string = 'ConfigError'
+}
+
+/**
+ * Somebody we depend on doesn't let us in. A ConfigError at first contact; once they have let us in before, their
+ * settings are being changed, and the loop that called waits.
+ */
+export class AccessRefused extends ConfigError {
+  override readonly name = 'AccessRefused'
 }
 
 /** Weather: bitcoind, Tor or a network was not there. The loop that called retries with backoff. */

@@ -19,6 +19,7 @@ import {
   deletePendingBond,
   insertBond,
   insertPendingBond,
+  isTrackedBond,
   type NewBond,
   readBondOutpoints,
   readBondOutpointsAt,
@@ -104,18 +105,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
 
   async connect(block: ScannedBlock, height: Height, bestHeight: Height, api: NodeApi): Promise<void> {
     const bonds = this.#bondsIn(block, height)
-    // A bond may be spent in its own block. Outpoints tracked while we ask (a new watch) must be looked for as well.
-    for (const bond of bonds) if (!bond.refusal) this.#tracked.add(bond.outpoint)
-    const spends = new Map<Outpoint, Spender>()
-    let revision: number
-    do {
-      revision = this.#tracked.revision
-      for (const outpoint of this.#tracked.hits(block.spent.words)) {
-        if (spends.has(outpoint)) continue
-        const by = await api.spenderInBlock(block.hash, outpoint)
-        if (by) spends.set(outpoint, by)
-      }
-    } while (revision !== this.#tracked.revision)
+    const spends = await this.#spendsIn(block, bonds, api)
 
     const nowS = this.#nowS()
     const expired = this.#db.transaction(() => {
@@ -129,10 +119,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#tip = { hash: block.hash, height, timeS: block.timeS }
     this.#scannedFrom ??= height
     this.#revision++
-    if (expired.length > 0) {
-      for (const outpoint of expired) this.#tracked.remove(outpoint)
-      for (const outpoint of readBondOutpoints(this.#db)) this.#tracked.add(outpoint)
-    }
+    for (const outpoint of expired) this.untrack(outpoint)
   }
 
   disconnect(): void {
@@ -146,7 +133,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
       deleteBlock(this.#db, tip.height)
       for (const present of this.#present.values()) this.#writePresent(present)
     })
-    for (const outpoint of gone) if (!hasWatch(this.#db, outpoint)) this.#tracked.remove(outpoint)
+    for (const outpoint of gone) this.untrack(outpoint)
     this.#tip = readTip(this.#db)
     this.#scannedFrom = readScannedFrom(this.#db)
     this.#revision++
@@ -180,6 +167,11 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#tracked.add(outpoint)
   }
 
+  /** Takes `track` back, unless the outpoint is a bond's or watched. */
+  untrack(outpoint: Outpoint): void {
+    if (!hasWatch(this.#db, outpoint) && !isTrackedBond(this.#db, outpoint)) this.#tracked.remove(outpoint)
+  }
+
   /** Keeps an outpoint watched until `untilHeight`, across restarts. */
   keepWatch(outpoint: Outpoint, untilHeight: Height): void {
     upsertWatch(this.#db, outpoint, untilHeight)
@@ -205,6 +197,28 @@ export class Indexer implements ChainIndex, MempoolIndex {
     present.spends.push({ outpoint, by })
     this.#present.set(by.txid, present)
     upsertMempoolSpend(this.#db, outpoint, by, this.#nowS())
+  }
+
+  /** Spends of tracked outpoints in a block, the block's own new bonds included: from here on they are tracked. */
+  async #spendsIn(block: ScannedBlock, bonds: readonly NewBond[], api: NodeApi): Promise<Map<Outpoint, Spender>> {
+    const fresh = bonds.filter(({ refusal }) => !refusal).map(({ outpoint }) => outpoint)
+    for (const outpoint of fresh) this.#tracked.add(outpoint)
+    const spends = new Map<Outpoint, Spender>()
+    try {
+      // Again when an outpoint was added while we asked (a new watch): it may have been spent in this very block.
+      for (let revision: number | undefined; revision !== this.#tracked.revision; ) {
+        revision = this.#tracked.revision
+        for (const outpoint of this.#tracked.hits(block.spent.words)) {
+          if (spends.has(outpoint)) continue
+          const by = await api.spenderInBlock(block.hash, outpoint)
+          if (by) spends.set(outpoint, by)
+        }
+      }
+      return spends
+    } catch (error) {
+      for (const outpoint of fresh) this.untrack(outpoint) // the block may never be connected
+      throw error
+    }
   }
 
   #bondsIn(block: ScannedBlock, height: Height): NewBond[] {

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
+import { AccessRefused, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 
@@ -131,6 +131,7 @@ function asBuffers<T extends { rawTx: Buffer } | undefined>(spender: T): T {
 function revive({ name, message, stack }: Extract<ThreadReply, { ok: false }>): Error {
   if (name === 'TransientError') return new TransientError(message)
   if (name === 'ConfigError') return new ConfigError(message)
+  if (name === 'AccessRefused') return new AccessRefused(message)
   const error = new BrokenInvariant(message)
   if (stack !== undefined) error.stack = stack
   return error

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import BitcoinCore from 'bitcoin-core'
 import { z } from 'zod'
-import { ConfigError, describeError, TransientError } from '../errors.ts'
+import { AccessRefused, ConfigError, describeError, TransientError } from '../errors.ts'
 import { LIMITS as BLOCK_LIMITS } from './decode.ts'
 import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
 
@@ -226,7 +226,7 @@ export class BitcoindRpc {
           `no cookie at ${auth.file}: start bitcoind, or name its cookie with --cookie-file, or give --auth user:pass`,
         )
       }
-      throw new ConfigError(
+      throw new AccessRefused(
         `--cookie-file ${auth.file} can't be read (${describeError(error)}): give this user read access (rpccookieperms=group), or give --auth user:pass`,
       )
     }
@@ -242,10 +242,11 @@ export class BitcoindRpc {
     const code = codeOf(error)
     if (code === 401) {
       return auth.kind === 'password'
-        ? new ConfigError(`${where} refuses user and password: check --auth (or remove it to use the cookie)`)
+        ? new AccessRefused(`${where} refuses user and password: check --auth (or remove it to use the cookie)`)
         : new TransientError(`${where} refuses the cookie in ${auth.file}: is it this node's --cookie-file?`)
     }
-    if (code === 403) return new ConfigError(`${where} forbids ${what}: check its rpcallowip and rpcwhitelist settings`)
+    if (code === 403)
+      return new AccessRefused(`${where} forbids ${what}: check its rpcallowip and rpcwhitelist settings`)
     if (code === RPC_CODES.inWarmup) return new TransientError(`${where} is starting: ${describeError(error)}`)
     if (code === 500 || code === 502 || code === 503) {
       return new TransientError(`${where} is overloaded: ${describeError(error)}`)

@@ -3,7 +3,7 @@
  * tip. Followed by hash, never by height: a block whose prevHash is not our tip is not connected, whatever its height.
  * Knows no bonds: what a block means is the ChainIndex's affair.
  */
-import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
+import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { ScannedBlock } from './decode.ts'
 import type { Following, NodeCondition } from './following.ts'
@@ -70,8 +70,7 @@ export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void
       await follow(deps, api, () => backoff.reset(), signal)
     } catch (error) {
       if (isAbort(error, signal)) throw error
-      // Refused after it has worked: somebody is changing bitcoind's settings. Wait for them.
-      const isWeather = error instanceof TransientError || (error instanceof ConfigError && hasMet && isRefusal(error))
+      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && hasMet)
       if (!isWeather) throw error
       const detail = describeError(error)
       if (lostAtMs === undefined || following.node.detail !== detail) log.warn({ detail }, 'bitcoind unreachable')
@@ -80,11 +79,6 @@ export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void
       await sleep(backoff.nextMs(), signal)
     }
   }
-}
-
-/** A credential or permission that stopped working, as against a node that is simply another one. */
-function isRefusal(error: ConfigError): boolean {
-  return /refuses|forbids|can't be read/.test(error.message)
 }
 
 function downFor({ clock }: SyncDeps, lostAtMs: number | undefined): { downMs?: number } {

@@ -62,7 +62,13 @@ export function readBondOutpoints(db: Db): Outpoint[] {
   return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
 }
 
-/** The same for the bonds of one block. */
+/** Whether `outpoint` is that of a bond that qualified. */
+export function isTrackedBond(db: Db, { txid, vout }: Outpoint): boolean {
+  const query = sql.selectFrom('bonds').select('vout').where('txid', '=', hashColumn(txid)).where('vout', '=', vout)
+  return db.first(query.where('refusal', 'is', null)) !== undefined
+}
+
+/** Outpoints of all bonds of one block, qualified or not. */
 export function readBondOutpointsAt(db: Db, confHeight: Height): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('conf_height', '=', confHeight))
   return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))

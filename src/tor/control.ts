@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { Tor } from 'tor-control-ts'
 import { z } from 'zod'
-import { ConfigError, describeError, TransientError } from '../errors.ts'
+import { AccessRefused, describeError, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { after } from '../world.ts'
 import { formatHostPort, type HostPort } from './address.ts'
@@ -80,7 +80,7 @@ export class TorControl extends Tor implements Disposable {
     this.#resolveClosed = resolve
   }
 
-  /** Connects and authenticates. Throws TransientError (not there) or ConfigError (it doesn't let us in). */
+  /** Connects and authenticates. Throws TransientError (not there) or AccessRefused (it doesn't let us in). */
   override async connect(): Promise<void> {
     const { control } = this.#options
     const where = `Tor's control port ${formatHostPort(control)} (--control-port)`
@@ -136,7 +136,7 @@ export class TorControl extends Tor implements Disposable {
       }
       return
     }
-    throw new ConfigError(
+    throw new AccessRefused(
       methods.includes('HASHEDPASSWORD')
         ? `${where} wants a password: give --tor-auth-password, or add CookieAuthentication 1 to torrc`
         : `${where} offers no way to authenticate (${methods.join(', ')}): add CookieAuthentication 1 to torrc (see print-torrc)`,
@@ -147,7 +147,7 @@ export class TorControl extends Tor implements Disposable {
     try {
       await this.must(`AUTHENTICATE ${proof}`.trimEnd())
     } catch (error) {
-      if (error instanceof TorRefusal) throw new ConfigError(`${refusal} (${error.message})`)
+      if (error instanceof TorRefusal) throw new AccessRefused(`${refusal} (${error.message})`)
       throw error
     }
   }
@@ -268,7 +268,7 @@ async function readCookie(where: string, file: string, takesPassword: boolean): 
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT') throw new TransientError(`${where} names the cookie ${file}, which is not there (yet)`)
     const otherwise = takesPassword ? ', or give --tor-auth-password' : ''
-    throw new ConfigError(
+    throw new AccessRefused(
       `${where} wants its cookie ${file}, which this user can't read: add the user to Tor's group (debian-tor) and CookieAuthFileGroupReadable 1 to torrc${otherwise}`,
     )
   }

@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { Bell } from '../bell.ts'
-import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
+import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { Backoff, sleep, type World } from '../world.ts'
 import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
@@ -54,7 +54,7 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
       })
     } catch (error) {
       if (isAbort(error, signal)) throw error
-      const isWeather = error instanceof TransientError || (error instanceof ConfigError && wasPublished)
+      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && wasPublished)
       if (!isWeather) throw error
       const detail = describeError(error)
       if (detail !== lastDetail) log.warn({ detail }, 'onion service down')

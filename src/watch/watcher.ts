@@ -78,6 +78,7 @@ export class Watcher {
       this.#indexer.track(outpoint) // first, so that nothing that happens during the look-up is missed
       await this.#indexer.lookBack(outpoint, this.#api)
     } catch (error) {
+      this.#indexer.untrack(outpoint)
       if (!(error instanceof TransientError)) throw error
       throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
     } finally {
