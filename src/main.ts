@@ -1,11 +1,19 @@
 #!/usr/bin/env node
 /** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
-import { runCli } from './cli/verbs.ts'
 import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
 import { after } from './world.ts'
 
 /** A clean stop takes milliseconds; this is for a stop that hangs. */
 const STOP_MS_MAX = 4_500
+
+// Before anything else is loaded: the SQLite binary crashes an older Node instead of saying so.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < 22 || (major === 22 && minor < 12)) {
+  process.stderr.write(
+    `fidelity-tracker: Node ${process.versions.node} is too old: install Node 24 LTS (22.12 at least)\n`,
+  )
+  process.exit(2)
+}
 
 // Hides the command line, which may hold a password given as a flag, from `ps` of other users.
 process.title = 'fidelity-tracker'
@@ -26,6 +34,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 try {
+  const { runCli } = await import('./cli/verbs.ts')
   process.exitCode = await runCli(process.argv, stop.signal)
 } catch (error) {
   process.exitCode = exitCodeOf(error)

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import type { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { formatOutpoint } from '../../src/chain/types.ts'
 import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../../src/tor/address.ts'
 import { expandSeed } from '../../src/tor/key.ts'
@@ -249,10 +249,11 @@ async function run(): Promise<void> {
   }
   if (isOnce) return
   step('All of it keeps running: try it by hand, Ctrl-C ends it')
+  const program = `${relative(process.cwd(), process.execPath).replace(/^\.\.\/.*/, process.execPath)} dist/main.js`
   const common = `--network regtest --datadir ${dataDir}`
-  say(`node dist/main.js status ${common}`)
-  say(`node dist/main.js bonds --all ${common}`)
-  say(`node dist/main.js query ${onionAddress} get --socks-port ${takerTor.socks.port}`)
+  say(`${program} status ${common}`)
+  say(`${program} bonds --all ${common}`)
+  say(`${program} query ${onionAddress} get --socks-port ${takerTor.socks.port}`)
   await stopped
   say('\nstopping')
 }
