@@ -6,11 +6,11 @@ import { after } from './world.ts'
 /** A clean stop takes milliseconds; this is for a stop that hangs. */
 const STOP_MS_MAX = 4_500
 
-// Before anything else is loaded: the SQLite binary crashes an older Node instead of saying so.
+// Before anything else is loaded: the SQLite binary needs Node-API 10 and crashes an older Node instead of saying so.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-if (major < 22 || (major === 22 && minor < 12)) {
+if (major < 22 || (major === 22 && minor < 14)) {
   process.stderr.write(
-    `fidelity-tracker: Node ${process.versions.node} is too old: install Node 24 LTS (22.12 at least)\n`,
+    `fidelity-tracker: Node ${process.versions.node} is too old: install Node 24 LTS (22.14 at least)\n`,
   )
   process.exit(2)
 }
