@@ -93,7 +93,7 @@ setup_packages() {
   want=$(sha256sum "$ROOT/package-lock.json" | cut -d' ' -f1)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return 0; fi
   say 'installing the dependencies (npm ci)'
-  (cd "$ROOT" && npm ci --no-audit --no-fund --loglevel=error) >&2 || fail 'npm ci failed (above)'
+  (cd "$ROOT" && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error) >&2 || fail 'npm ci failed (above)'
   printf '%s\n' "$want" >"$stamp"
 }
 
@@ -114,11 +114,61 @@ setup_bitcoind() {
   "$ROOT/scripts/get-bitcoind.sh" "$TOOLS/bitcoind" || fail 'no bitcoind (above)'
 }
 
-# Tor: Debian's package. Its system service is neither started nor touched.
+# Tor with tor-gencert: the host's; else Debian's package, installed where that can be done without asking, else only
+# unpacked into $TOOLS. Its system service is neither started nor touched.
+TOR_VERSION_MIN=0.4.7
 setup_tor() {
-  PATH="$PATH:/usr/sbin:/sbin"
-  need_package tor tor
-  need_package tor-gencert tor
+  local version
+  PATH="$TOOLS/tor/bin:$PATH:/usr/sbin:/sbin"
+  export PATH
+  if ! have tor || ! have tor-gencert; then
+    if [ "$(id -u)" = 0 ] || { have sudo && sudo -n true 2>/dev/null; }; then
+      need_package tor-gencert tor
+    else
+      unpack_tor
+    fi
+  fi
+  version=$(tor --version | sed -n 's/^Tor version \([0-9.]*[0-9]\).*/\1/p')
+  [ "$(printf '%s\n' "$TOR_VERSION_MIN" "$version" | sort -V | head -n 1)" = "$TOR_VERSION_MIN" ] \
+    || fail "$(command -v tor) is version ${version:-unknown}, and $TOR_VERSION_MIN or newer is needed"
+}
+
+# Debian's tor and the libraries that this system lacks, unpacked into $TOOLS/tor as an ordinary user. apt checks
+# signatures and hashes as ever, but works in folders of its own; no maintainer script is run.
+unpack_tor() {
+  local home="$TOOLS/tor" new="$TOOLS/tor.new" deb program
+  have apt-get || fail 'tor is missing, and there is no apt-get: install it by hand'
+  say "unpacking Debian's tor into $home (not root: nothing is installed)"
+  rm -rf "$new"
+  mkdir -p "$new/lists/partial" "$new/cache/archives/partial" "$new/bin"
+  cat >"$new/apt.conf" <<CONF
+Dir::State::Lists "$new/lists";
+Dir::Cache "$new/cache";
+Debug::NoLocking "true";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Install-Pkgs;
+CONF
+  apt-get -c "$new/apt.conf" -qq update >/dev/null || fail 'apt-get update failed (above): install tor by hand'
+  apt-get -c "$new/apt.conf" -qq install -y --no-install-recommends --download-only tor >/dev/null \
+    || fail "Debian's tor can't be downloaded (above): install it by hand"
+  for deb in "$new"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new" || fail "can't unpack $deb"; done
+  for program in tor tor-gencert; do
+    cat >"$new/bin/$program" <<'WRAPPER'
+#!/bin/sh
+# Runs Debian's program with the libraries that were unpacked beside it.
+home=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
+for folder in "$home"/usr/lib/*-linux-gnu* "$home"/lib/*-linux-gnu*; do
+  LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+done
+export LD_LIBRARY_PATH
+exec "$home/usr/bin/${0##*/}" "$@"
+WRAPPER
+    chmod +x "$new/bin/$program"
+  done
+  rm -rf "$new/lists" "$new/cache" "$new/apt.conf" "$home"
+  mv "$new" "$home"
 }
 
 setup_all() {

@@ -2,7 +2,7 @@
 # All tests, with all they need brought along. The last line is `N passed, N failed`.
 #   scripts/test.sh                      lint, types, then every test
 #   scripts/test.sh unit                 the unit tests
-#   scripts/test.sh integration/reorg    the tests whose path (under test/) begins so
+#   scripts/test.sh 'integration/reorg*' the tests whose path (under test/) begins so; wildcards as in the shell
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -18,7 +18,10 @@ fi
 files=()
 while IFS= read -r file; do
   if [ $# -eq 0 ]; then files+=("$file"); continue; fi
-  for prefix; do case $file in test/"$prefix"*) files+=("$file") ;; esac; done
+  for pattern; do
+    # shellcheck disable=SC2254  # unquoted: it may hold wildcards
+    case $file in test/$pattern*) files+=("$file"); break ;; esac
+  done
 done < <(find test -name '*.test.ts' | sort)
 [ ${#files[@]} -gt 0 ] || fail "no test matches: $*"
 
