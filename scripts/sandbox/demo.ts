@@ -10,6 +10,7 @@ import type { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { formatOutpoint } from '../../src/chain/types.ts'
+import { describeError } from '../../src/errors.ts'
 import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../../src/tor/address.ts'
 import { expandSeed } from '../../src/tor/key.ts'
 import { dial } from '../../src/tor/socks.ts'
@@ -31,7 +32,7 @@ if (unknown.length > 0) {
 }
 
 const stop = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort())
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
 const step = (text: string) => process.stdout.write(`\n== ${text}\n`)
 const say = (text: string) => process.stdout.write(`${text}\n`)
 const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }))
@@ -61,8 +62,10 @@ const expect = (isTrue: boolean, problem: string) => {
 try {
   await run()
 } catch (error) {
-  if (!(error instanceof Stopped)) throw error
-  say('stopped')
+  // A Ctrl-C reaches what we started as well: whatever failed after it failed because of it.
+  if (stop.signal.aborted) say('stopped before it was done')
+  else process.stderr.write(`\ndemo: ${describeError(error)}\n`)
+  process.exitCode = stop.signal.aborted ? 130 : 1
 }
 
 async function run(): Promise<void> {
@@ -123,14 +126,13 @@ async function run(): Promise<void> {
         const { host, port } = parseHostPort(bond.address)!
         const settings: MakerSettings = {
           name,
-          control: takerTor.control,
-          virtualPort: port,
+          reach: { control: takerTor.control, virtualPort: port },
           bond: {
             outpoint: formatOutpoint(bond.outpoint),
             amountSats: bond.amountSats,
             lockHeight: bond.lockHeight,
             confHeight,
-            onionHost: host,
+            certAddress: host,
           },
         }
         const script = new URL('./maker.ts', import.meta.url).pathname

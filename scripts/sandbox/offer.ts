@@ -10,26 +10,48 @@ export interface OfferedBond {
   lockHeight: number
   confHeight: number
   key: BondKey
-  /** Under which the maker is reached, as certificates name it: `<56>.onion`. */
+  /** Under which the maker is reached, as certificates name it: `<56>.onion`; era A and tests: with `:port`. */
   certAddress: string
 }
 
 /** The certificate's text, as makers since May 2026 write it. */
 export function certificateText({ outpoint, amountSats, lockHeight, key, certAddress }: OfferedBond): string {
-  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
-  const amount = amountSats % 1e8 === 0 ? `${amountSats / 1e8} BTC` : `${(amountSats / 1e8).toFixed(8)} BTC`
   return [
     'fidelity-bond-cert',
     formatOutpoint(outpoint),
     hex(key.publicKey),
     lockHeight,
-    amount,
+    bitcoinText(amountSats),
     certAddress,
     hex(key.tweakablePoint),
   ].join('|')
 }
 
-/** Double SHA-256 of the text as a Bitcoin signed message, 32 bytes in raw order. */
+/** The same as makers wrote it before: with an expiry in retarget periods, without a tweakable point. */
+export function certificateTextOfEraA(
+  bond: Omit<OfferedBond, 'key'> & { key: Pick<OfferedBond['key'], 'publicKey'> },
+): string {
+  return [
+    'fidelity-bond-cert',
+    formatOutpoint(bond.outpoint),
+    hex(bond.key.publicKey),
+    Math.floor((bond.confHeight + 2) / 2016) + 5,
+    bond.lockHeight,
+    bitcoinText(bond.amountSats),
+    bond.certAddress,
+  ].join('|')
+}
+
+/** As rust-bitcoin displays an amount: eight decimals, none when it is whole. */
+function bitcoinText(amountSats: number): string {
+  return amountSats % 1e8 === 0 ? `${amountSats / 1e8} BTC` : `${(amountSats / 1e8).toFixed(8)} BTC`
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}
+
+/** Double SHA-256 of the text as a Bitcoin signed message, 32 bytes in raw order. Era A agrees up to 252 bytes of text. */
 export function certificateHash(text: string): Buffer {
   const length = text.length < 0xfd ? Buffer.of(text.length) : Buffer.of(0xfd, text.length & 0xff, text.length >> 8)
   const message = Buffer.concat([

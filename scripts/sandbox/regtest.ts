@@ -30,11 +30,6 @@ export class RpcError extends Error {
   }
 }
 
-const children = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL')
-})
-
 export interface RegtestOptions {
   /** Further arguments of bitcoind. */
   args?: string[]
@@ -98,6 +93,10 @@ export class Regtest implements AsyncDisposable {
     return node
   }
 
+  get pid(): number {
+    return this.#process!.pid!
+  }
+
   get cookieFile(): string {
     return join(this.dataDir, 'regtest', '.cookie')
   }
@@ -121,10 +120,9 @@ export class Regtest implements AsyncDisposable {
       ...(zmq ? [`-zmqpubrawblock=tcp://127.0.0.1:${blocks}`, `-zmqpubsequence=tcp://127.0.0.1:${sequence}`] : []),
       ...args,
     ]
-    const child = spawn(BITCOIND, flags, { stdio: 'ignore' })
+    // The kernel ends it with us, however we end: no handler of ours runs when somebody kills us.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', BITCOIND, ...flags], { stdio: 'ignore' })
     this.#process = child
-    children.add(child)
-    child.once('exit', () => children.delete(child))
     await waitUntil('bitcoind answers', async () => {
       if (child.exitCode !== null)
         throw new Error(`bitcoind ended with ${child.exitCode}: see ${this.dataDir}/regtest/debug.log`)
