@@ -47,11 +47,21 @@ for (const [name, script, expected] of SCRIPTS) {
   })
 }
 
-test('the literal script of a format D maker of today', () => {
-  const script =
-    '6a3f3474626e69706a7a6b716e7868686b64646f6966676c33727579726278336e7274656f6e626c6370743470366d356d3332347678343679642339313530' +
-    '3030'
-  assert.equal(parseAnnouncementScript(Buffer.from(script, 'hex'), strict)?.lockHeight, 915_000)
+test('the published scripts, byte for byte', () => {
+  const label =
+    '3474626e69706a7a6b716e7868686b64646f6966676c33727579726278336e7274656f6e626c6370743470366d356d333234767834367964'
+  const published: [string, string, string, number | undefined][] = [
+    ['A', `6a43${label}2e6f6e696f6e3a36313032`, `${LABEL}.onion:6102`, undefined],
+    ['B', `6a4a${label}2e6f6e696f6e3a3631303223393133313034`, `${LABEL}.onion:6102`, 913_104],
+    ['B', `6a4c4c${label}2e6f6e696f6e3a31363130322331393133313034`, `${LABEL}.onion:16102`, 1_913_104],
+    ['C', `6a45${label}2e6f6e696f6e23393133313034`, `${LABEL}.onion:21`, 913_104],
+    ['D', `6a3f${label}23393135303030`, `${LABEL}.onion:21`, 915_000],
+    ['B', '6a133132372e302e302e313a363130322331303531', '127.0.0.1:6102', 1051],
+  ]
+  for (const [format, script, address, lockHeight] of published) {
+    const found = parseAnnouncementScript(Buffer.from(script, 'hex'), lax)
+    assert.deepEqual([found?.format, found?.address, found?.lockHeight], [format, address, lockHeight])
+  }
 })
 
 test('what is written is read again, and pushed as the Rust programs push it', () => {
@@ -67,6 +77,17 @@ test('a script with anything but one whole push is no announcement', () => {
     assert.equal(parseAnnouncementScript(good.subarray(0, cut), strict), undefined)
   assert.equal(parseAnnouncementScript(Buffer.concat([good, Buffer.of(0)]), strict), undefined, 'a byte after the push')
   assert.equal(parseAnnouncementScript(Buffer.concat([Buffer.of(0x6b), good.subarray(1)]), strict), undefined)
+  const text = good.subarray(2)
+  const under = (...head: number[]) => parseAnnouncementScript(Buffer.concat([Buffer.of(0x6a, ...head), text]), strict)
+  assert.equal(under(0x3f)?.format, 'D')
+  assert.equal(under(0x4c, 0x3f)?.format, 'D', 'a longer push than needed is one push too')
+  assert.equal(under(0x4e, 0x3f, 0, 0, 0), undefined, 'PUSHDATA4')
+  assert.equal(under(0x3e), undefined, 'a push of one byte less')
+  assert.equal(under(0x40), undefined, 'a push of one byte more')
+  assert.equal(under(0x4d, 0x00, 0x3f), undefined, 'the length is little endian')
+  assert.equal(under(0x4d, 0x3f, 0x01), undefined, 'both bytes of it count')
+  assert.equal(under(0x00, 0x3f), undefined, 'an empty push first')
+  assert.equal(parseAnnouncementScript(Buffer.of(0x6a, 0x51), strict), undefined, 'a number is no text')
 })
 
 test('texts that are nearly an announcement', () => {
@@ -87,6 +108,21 @@ test('texts that are nearly an announcement', () => {
     `${LABEL}.onion:6102#913104#1`,
     `${LABEL}.onion:6102#913104\n`,
     `${LABEL}.onion:6102#4294967296`,
+    `${LABEL}.onion:6102#-1`,
+    `${LABEL}.onion:6102#0x10`,
+    `${LABEL}.onion:6102#1e5`,
+    `${LABEL}.onion:6102# 913104`,
+    `${LABEL}.onion:6102\0`,
+    `${LABEL}.onion:6102#９13104`,
+    `${LABEL}.onion:-1`,
+    `${LABEL}.onion:61o2`,
+    `${LABEL}.onion:6102/`,
+    `${LABEL}..onion:6102`,
+    `${LABEL}.ONION:6102`,
+    `${LABEL}.exit:6102`,
+    `www.${LABEL}.onion:6102`,
+    `${LABEL}#00`,
+    `${LABEL}.#915000`,
     `${LABEL}:6102`,
     `${LABEL}#`,
     `${LABEL}##915000`,
@@ -147,11 +183,42 @@ test('a transaction announces with a lock time, two to five outputs, and the fir
   assert.equal(big?.amountSats, 2_100_000_000_000_000, 'all coins there are')
 })
 
-test('no script makes the reader throw', () => {
+test('only OP_0 and 32 bytes is P2WSH', () => {
+  const isP2wsh = (script: Buffer) => findAnnouncement(funding({ scripts: [script, ANNOUNCED] }), strict)?.isP2wsh
+  const witness = (version: number, length: number) =>
+    Buffer.concat([Buffer.of(version, length), Buffer.alloc(length, 7)])
+  assert.equal(isP2wsh(witness(0x00, 32)), true)
+  assert.equal(isP2wsh(witness(0x00, 20)), false, 'P2WPKH')
+  assert.equal(isP2wsh(witness(0x51, 32)), false, 'P2TR')
+  assert.equal(isP2wsh(witness(0x00, 31)), false)
+  assert.equal(isP2wsh(witness(0x00, 33)), false)
+  assert.equal(isP2wsh(Buffer.concat([Buffer.of(0x00, 0x1f), Buffer.alloc(32, 7)])), false, 'another push length')
+  assert.equal(isP2wsh(Buffer.concat([witness(0x00, 32), Buffer.of(0)])), false, 'a byte after the program')
+  assert.equal(isP2wsh(Buffer.concat([Buffer.of(0x4c, 0x20), Buffer.alloc(32, 7)])), false)
+  assert.equal(isP2wsh(Buffer.alloc(0)), false)
+})
+
+test('no script and no transaction makes the readers throw', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
-      parseAnnouncementScript(bytes, lax)
-      parseAnnouncementScript(Uint8Array.of(0x6a, ...bytes), lax)
+    fc.property(fc.uint8Array({ maxLength: 100 }), fc.nat({ max: 0xffffffff }), (bytes, lockTime) => {
+      const opReturn = Buffer.from(Uint8Array.of(0x6a, ...bytes))
+      const pushed = announcementScript(Buffer.from(bytes).toString('latin1'))
+      for (const script of [bytes, opReturn, pushed]) parseAnnouncementScript(script, lax)
+      findAnnouncement(funding({ scripts: [Buffer.from(bytes), opReturn, pushed], lockTime }), lax)
     }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('a published announcement with one byte changed has another reading or none, and is never misread', () => {
+  const good = Buffer.from(SCRIPTS[1]![1], 'hex')
+  fc.assert(
+    fc.property(fc.nat({ max: good.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const bent = Buffer.from(good)
+      bent[at]! ^= flip
+      const found = parseAnnouncementScript(bent, strict)
+      if (found) assert.ok(announcementScript(formatAnnouncement(found)).equals(bent))
+    }),
+    { numRuns: 5_000 },
   )
 })

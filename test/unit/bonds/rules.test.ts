@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { compareOutpoints, digestOf } from '../../../src/bonds/digest.ts'
 import { listMakers } from '../../../src/bonds/list.ts'
 import { buildRedeemScript, p2wshScriptPubKey, parseRedeemScript } from '../../../src/bonds/script.ts'
@@ -80,6 +81,23 @@ test('bond scripts: keys, heights and their shortest pushes', () => {
   assert.equal(parseRedeemScript(Buffer.from(`21${key}ad03983a00b1`, 'hex')), undefined, 'a longer push than needed')
 })
 
+test('random bytes are read as a bond script only when they are one', () => {
+  const key = Buffer.alloc(33, 2)
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 12 }), fc.boolean(), (bytes, isFramed) => {
+      const script = isFramed ? Buffer.concat([Buffer.of(33), key, Buffer.of(0xad), bytes, Buffer.of(0xb1)]) : bytes
+      const parsed = parseRedeemScript(script)
+      if (parsed) assert.ok(buildRedeemScript(parsed).equals(script))
+    }),
+    { numRuns: 5_000 },
+  )
+  fc.assert(
+    fc.property(fc.nat({ max: 499_999_999 }), (lockHeight) => {
+      assert.equal(parseRedeemScript(buildRedeemScript({ publicKey: key, lockHeight }))?.lockHeight, lockHeight)
+    }),
+  )
+})
+
 test('refusals, at every boundary', () => {
   const refusal = (change: BondChange, network: 'main' | 'regtest' = 'main') =>
     refusalOf(aBond(change), 900_000, network)
@@ -142,7 +160,11 @@ test('values: the reference implementation’s own table, and the worked example
   assert.equal(fidelityValue({ ...first, nowS: first.lockUnixS + 2_592_000 }), 536)
   assert.equal(bondValue(aBond({ conf: { height: 899_990, hash: HASH } }), at(900_100)), 132)
   assert.equal(bondValue(aBond({ lockHeight: undefined, format: 'A' }), at(900_100)), 0)
-  assert.equal(bondValue(aBond(), at(915_001)), 0)
+  const large = aBond({ amountSats: asSats(5_000_000) })
+  assert.ok(bondValue(large, at(915_000, 1_783_000_000)) > 0, 'at its height it still has the value it gained')
+  assert.equal(bondValue(large, at(915_001, 1_783_000_000)), 0, 'past it, none')
+  const forEver = { amountSats: 100_000_000, confTimeS: 0, lockUnixS: 1e15, nowS: 0 }
+  assert.equal(fidelityValue(forEver), 25_118_864_315, 'a bitcoin for ever is worth one bitcoin, to the power 1.3')
   assert.equal(bondValue(aBond(), at(914_999, 1_000_000_000)), 0, 'a tip long before the confirmation')
   assert.throws(() => fidelityValue({ amountSats: 1, confTimeS: 2, lockUnixS: 1, nowS: 1 }), RangeError)
 })
