@@ -43,7 +43,10 @@ export class TorNetwork implements AsyncDisposable {
       log += chunk
     })
     const [code] = await once(child, 'exit')
-    if (code !== 0) throw new Error(`the private Tor network did not start:\n${log}`)
+    if (code !== 0) {
+      rmSync(dir, { recursive: true, force: true })
+      throw new Error(`the private Tor network did not start:\n${log}`)
+    }
     const found = out
       .trim()
       .split('\n')

@@ -16,11 +16,6 @@ import { waitUntil } from './wait.ts'
 
 export const MAIN = new URL('../../dist/main.js', import.meta.url).pathname
 
-const children = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of children) child.kill('SIGKILL')
-})
-
 export interface TrackerOptions {
   dataDir?: string
   /** Flags after `start`, besides network, node, data directory and address. */
@@ -74,13 +69,12 @@ export class Tracker implements AsyncDisposable {
 
   /** Starts the program (again). */
   launch(): void {
-    const child = spawn(process.execPath, [MAIN, 'start', ...this.#flags], {
+    // The kernel ends it with us, however we end.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, MAIN, 'start', ...this.#flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#env },
     })
     this.#process = child
-    children.add(child)
-    child.once('exit', () => children.delete(child))
     let rest = ''
     child.stdout!.on('data', (chunk) => {
       const lines = (rest + chunk).split('\n')
@@ -207,7 +201,6 @@ export async function runVerb(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })
-  children.add(child)
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (chunk) => {
@@ -217,6 +210,5 @@ export async function runVerb(
     stderr += chunk
   })
   const [code] = await once(child, 'close')
-  children.delete(child)
   return { code: code ?? -1, stdout, stderr }
 }
