@@ -1,4 +1,4 @@
-/** node:test reporter: a line per test, failures with their causes at the end, and `N passed, N failed` last. */
+/** node:test reporter: a line per test, a failure's cause below it and again at the end, `N passed, N failed` last. */
 import { relative } from 'node:path'
 import { inspect } from 'node:util'
 
@@ -17,16 +17,16 @@ export default async function* report(source) {
     if (data.skip !== undefined || data.todo !== undefined) {
       skipped.push(`${where}› ${data.name}`)
     } else if (type === 'test:fail') {
-      failures.push({ name: `${where}› ${data.name}`, error: data.details?.error })
-      yield `FAIL  ${where}› ${data.name} (${ms} ms)\n`
+      const error = data.details?.error
+      const cause = inspect(error?.cause ?? error, { depth: 6, colors: false })
+      failures.push({ name: `${where}› ${data.name}`, cause })
+      yield `FAIL  ${where}› ${data.name} (${ms} ms)\n${cause.replace(/^/gm, '      ')}\n`
     } else if (!isFile) {
       passed++
       yield `ok    ${where}› ${data.name} (${ms} ms)\n`
     }
   }
-  for (const { name, error } of failures) {
-    yield `\n--- ${name}\n${inspect(error?.cause ?? error, { depth: 6, colors: false })}\n`
-  }
+  for (const { name, cause } of failures) yield `\n--- ${name}\n${cause}\n`
   for (const name of skipped) yield `skipped  ${name}\n`
   yield `\n${passed} passed, ${failures.length + skipped.length} failed\n`
   if (skipped.length > 0) process.exitCode = 1

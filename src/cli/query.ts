@@ -8,9 +8,13 @@ import { ask } from '../wire/client.ts'
 import type { Reply, Request } from '../wire/messages.ts'
 import { utc } from './text.ts'
 
-/** A fresh circuit to an onion service may take this long. */
-const DIAL_MS = 90_000
-const REPLY_MS = 60_000
+const LIMITS = {
+  /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
+  dialMs: 30_000,
+  replyMs: 60_000,
+  /** Tor loses a circuit now and then: each try has one of its own. */
+  tries: 3,
+}
 
 export function requestOf(word: string, outpoint: string | undefined): Request {
   if (outpoint !== undefined && word !== 'watch') throw new ConfigError(`${word} takes no outpoint`)
@@ -38,21 +42,28 @@ export async function query(config: Config, target: string, request: Request, si
   if (address.host.endsWith('.onion') && !isOnionHost(address.host)) {
     throw new ConfigError(`${address.host} is no v3 onion address: a character is wrong or missing`)
   }
-  try {
-    const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
-    const socket = await dial(address, { proxy: proxyFor(config, address), isolation, timeoutMs: DIAL_MS, signal })
+  for (let tries = 1; ; tries++) {
     try {
-      return await ask(socket, request, { timeoutMs: REPLY_MS })
-    } finally {
-      socket.destroy()
-    }
-  } catch (error) {
-    if (error instanceof TransientError) {
-      const isSilence = request.type === 'Get' && error.message.includes('without a reply')
-      const hint = isSilence ? ' (as a tracker that is not synced does: ask its status)' : ''
+      return await askOnce(config, address, request, signal)
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      // A tracker that closed without a reply has said all it will say to this request.
+      const isSilence = error.message.includes('without a reply')
+      if (tries < LIMITS.tries && !isSilence && proxyFor(config, address) !== 'direct') continue
+      const hint = isSilence && request.type === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
       throw new UnreachableError(error.message + hint, { cause: error })
     }
-    throw error
+  }
+}
+
+async function askOnce(config: Config, address: HostPort, request: Request, signal: AbortSignal): Promise<Reply> {
+  const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
+  const proxy = proxyFor(config, address)
+  const socket = await dial(address, { proxy, isolation, timeoutMs: LIMITS.dialMs, signal })
+  try {
+    return await ask(socket, request, { timeoutMs: LIMITS.replyMs })
+  } finally {
+    socket.destroy()
   }
 }
 

@@ -61,22 +61,38 @@ async function published(tracker: Tracker, after = 0): Promise<HostPort> {
   return parseHostPort(String(line.onionAddress))!
 }
 
+/** Tor holds a stream for two minutes when a circuit dies under it; a taker would have come again by then. */
+const ATTEMPT_MS = 15_000
+
+/** Tries again while Tor loses circuits, as every client of it must; fails with what the last attempt met. */
+async function throughTor<T>(what: string, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  let met: unknown
+  const tryOnce = async () => {
+    try {
+      return { value: await attempt(AbortSignal.timeout(ATTEMPT_MS)) }
+    } catch (error) {
+      met = error
+      return undefined
+    }
+  }
+  try {
+    return (await waitUntil(what, tryOnce, { timeoutMs: 120_000 })).value
+  } catch (error) {
+    throw new Error(`${what}: gave up`, { cause: met ?? error })
+  }
+}
+
 /** One request of a v1 taker: new connection through its own Tor, one frame out, one frame in. */
-async function converse(address: HostPort, requestFrame: string): Promise<string> {
-  return waitUntil(
-    'the onion service answers',
-    async () => {
-      const socket = await socksConnect(tor.clients[1]!.socks, address).catch(() => undefined)
-      if (!socket) return false
-      try {
-        socket.write(Buffer.from(requestFrame, 'hex'))
-        return (await readFrame(socket)).toString('hex')
-      } finally {
-        socket.destroy()
-      }
-    },
-    { timeoutMs: 60_000 },
-  )
+function converse(address: HostPort, requestFrame: string): Promise<string> {
+  return throughTor('the onion service answers', async (signal) => {
+    const socket = await socksConnect(tor.clients[1]!.socks, address, signal)
+    try {
+      socket.write(Buffer.from(requestFrame, 'hex'))
+      return (await readFrame(socket)).toString('hex')
+    } finally {
+      socket.destroy()
+    }
+  })
 }
 
 test('the reference client’s conversation, byte for byte, over SOCKS and the onion; the address survives Tor', async () => {
@@ -195,7 +211,9 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
   })
   const signal = new AbortController().signal
   for (const isolation of ['ann', 'bob', 'ann', 'bob']) {
-    const socket = await dial(address, { proxy: taker.socks, isolation, timeoutMs: 60_000, signal })
+    const socket = await throughTor(`a dial of ${isolation}`, (signal) =>
+      dial(address, { proxy: taker.socks, isolation, timeoutMs: ATTEMPT_MS, signal }),
+    )
     socket.destroy()
   }
   await waitUntil('both have had a circuit', () => circuits.size === 2)

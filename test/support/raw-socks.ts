@@ -20,8 +20,9 @@ export function readBytes(socket: Socket, count: number): Promise<Buffer> {
   })
 }
 
-export async function socksConnect(proxy: HostPort, { host, port }: HostPort): Promise<Socket> {
-  const socket = connect({ host: proxy.host, port: proxy.port, noDelay: true })
+/** The connection, its reads included, ends with `signal`. */
+export async function socksConnect(proxy: HostPort, { host, port }: HostPort, signal: AbortSignal): Promise<Socket> {
+  const socket = connect({ host: proxy.host, port: proxy.port, noDelay: true, signal })
   socket.on('error', () => {})
   socket.write(Buffer.of(5, 1, 0))
   if (!(await readBytes(socket, 2)).equals(Buffer.of(5, 0))) throw new Error('the proxy wants something else')
