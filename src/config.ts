@@ -24,6 +24,7 @@ import {
   setting,
 } from './settings.ts'
 import { formatHostPort, type HostPort } from './tor/address.ts'
+import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 
 type Values = { [N in SettingName]?: z.infer<(typeof SETTINGS)[N]['schema']> }
@@ -50,7 +51,7 @@ export interface Config {
   readonly startTimeoutS: number
   readonly logLevel: LogLevel
   readonly retentionBlocks: number
-  readonly watchesMax: number
+  readonly watch: WatchLimits
   readonly wire: WireLimits
   /** Every setting as judged, with where it came from, for print-config. */
   readonly origins: readonly { readonly name: SettingName; readonly value: unknown; readonly source: Source }[]
@@ -178,12 +179,18 @@ function assemble(values: Values, origins: Config['origins']): Config {
     startTimeoutS: values['start-timeout']!,
     logLevel: values['log-level']!,
     retentionBlocks: values['retention-blocks']!,
-    watchesMax: values['watches-max']!,
+    watch: {
+      outpointsMax: values['outpoints-per-request']!,
+      subscriptionsPerConnection: values['subscriptions-per-connection']!,
+      subscriptionsMax: values['subscriptions-max']!,
+      watchesMax: values['watches-max']!,
+    },
     wire: {
       ...WIRE_LIMITS,
       connectionsMax: values['connections-max']!,
       frameBytesMax: values['frame-bytes-max']!,
       idleMsMax: values['idle-seconds-max']! * 1000,
+      subscribedIdleMsMax: values['subscribed-idle-seconds-max']! * 1000,
       frameMsMax: values['frame-seconds-max']! * 1000,
       requestsPerS: values['requests-per-second']!,
       requestsBurst: values['requests-burst']!,

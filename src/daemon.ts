@@ -15,6 +15,7 @@ import { type Report, type Status, unseenHeights, whyNotReady } from './status.t
 import { writeReport } from './store/daemon.ts'
 import { lockDataDir } from './store/lock.ts'
 import { type Db, openStore } from './store/open.ts'
+import { countWatches } from './store/watches.ts'
 import { formatHostPort } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
@@ -59,7 +60,14 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     network: config.network,
     keySalt: identity.keySalt,
   })
-  const watcher = new Watcher(db, indexer, node.with(signal), config.watchesMax)
+  const watcher = new Watcher({
+    ...world,
+    log: log.child({ room: 'watch' }),
+    db,
+    indexer,
+    api: node.with(signal),
+    limits: config.watch,
+  })
   let listener = formatHostPort(config.listen)
   const ownAddress = () =>
     'onionHost' in status.onion ? formatHostPort({ host: status.onion.onionHost, port: config.listen.port }) : listener
@@ -98,7 +106,8 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
     mempool: (s) => runMempool(chainWorld, s),
-    report: (s) => runReport({ config, status, db, indexer, wire, world, ownAddress }, s),
+    watch: (s) => watcher.run(s),
+    report: (s) => runReport({ config, status, db, indexer, watcher, wire, world, ownAddress }, s),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>
@@ -139,6 +148,7 @@ interface ReportDeps {
   status: Status
   db: Db
   indexer: Indexer
+  watcher: Watcher
   wire: WireServer
   world: World
   ownAddress: () => string
@@ -191,6 +201,8 @@ async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
       reorgDepthMax: following.reorgDepthMax,
       mempool: following.mempool,
       connections: wire.connections(),
+      subscriptions: deps.watcher.subscriptions,
+      registered: countWatches(db),
     }
   }
 }

@@ -148,8 +148,26 @@ export const SETTINGS = {
   'watches-max': {
     schema: whole(1, 10_000_000),
     argument: '<n>',
-    about: 'outpoints watched at once, all clients together',
+    about: 'outpoints registered at once, all clients together; each costs disk, and its spend up to 400 kB',
     default: 100_000,
+  },
+  'outpoints-per-request': {
+    schema: whole(1, 100_000),
+    argument: '<n>',
+    about: 'outpoints one watch request may name',
+    default: 1_000,
+  },
+  'subscriptions-per-connection': {
+    schema: whole(1, 1_000_000),
+    argument: '<n>',
+    about: 'outpoints one connection may be subscribed to',
+    default: 10_000,
+  },
+  'subscriptions-max': {
+    schema: whole(1, 10_000_000),
+    argument: '<n>',
+    about: 'subscriptions of all connections together, about 1 kB of memory each',
+    default: 200_000,
   },
   'connections-max': {
     schema: whole(1, 100_000),
@@ -168,6 +186,12 @@ export const SETTINGS = {
     argument: '<n>',
     about: 'a connection without a request is closed after this',
     default: WIRE_LIMITS.idleMsMax / 1000,
+  },
+  'subscribed-idle-seconds-max': {
+    schema: whole(1, 604_800),
+    argument: '<n>',
+    about: 'the same for a connection that is subscribed to something',
+    default: WIRE_LIMITS.subscribedIdleMsMax / 1000,
   },
   'frame-seconds-max': {
     schema: whole(1, 3_600),

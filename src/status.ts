@@ -55,4 +55,7 @@ export interface Report {
   reorgDepthMax: number
   mempool: { size: number; isComplete: boolean }
   connections: number
+  /** Outpoints that connections are subscribed to, and registered ones. */
+  subscriptions: number
+  registered: number
 }

@@ -177,7 +177,8 @@ export function chainRows(dataDir: string): Record<string, unknown[]> {
       blocks: rows('SELECT * FROM blocks ORDER BY height'),
       bonds: rows('SELECT * FROM bonds ORDER BY txid, vout'),
       spends: rows(
-        'SELECT txid, vout, spender_txid, vin, raw_tx, height FROM spends WHERE height IS NOT NULL ORDER BY txid, vout, spender_txid',
+        `SELECT s.txid, s.vout, s.spender_txid, s.vin, t.raw_tx, t.height FROM spends s
+         JOIN spenders t ON t.txid = s.spender_txid WHERE t.height IS NOT NULL ORDER BY s.txid, s.vout, s.spender_txid`,
       ),
       spent_keys: rows('SELECT * FROM spent_keys ORDER BY id'),
     }

@@ -5,7 +5,6 @@
  * outer shape of an announcement. Alone in seeing internal byte order inside blocks.
  */
 import { createHash } from 'node:crypto'
-import { Transaction } from 'bitcoinjs-lib'
 import { type BucketedKeys, intoBuckets, type OutpointKeys } from './outpoint-keys.ts'
 import {
   asBlockHash,
@@ -39,6 +38,9 @@ type OnInput = (prevoutOffset: number, vin: number) => void
 
 /** What the walker leaves behind after one transaction; one object serves a whole block. */
 interface TxShape {
+  /** Where its inputs (their count) begin, where its witnesses do, and where it ends. */
+  inputsAt: number
+  witnessAt: number
   end: number
   outputs: number
   lockTime: number
@@ -75,6 +77,7 @@ function walkTransaction(cursor: Cursor, shape: TxShape, onInput: OnInput | unde
   cursor.at += 4
   const isSegwit = raw[cursor.at] === 0 && raw[cursor.at + 1] === 1
   if (isSegwit) cursor.at += 2
+  shape.inputsAt = cursor.at
   const inputs = cursor.compactSize()
   for (let vin = 0; vin < inputs; vin++) {
     onInput?.(cursor.at, vin)
@@ -96,6 +99,7 @@ function walkTransaction(cursor: Cursor, shape: TxShape, onInput: OnInput | unde
     }
     cursor.at += length
   }
+  shape.witnessAt = cursor.at
   if (isSegwit) {
     for (let vin = 0; vin < inputs; vin++) {
       for (let items = cursor.compactSize(); items > 0; items--) {
@@ -119,13 +123,34 @@ function viewOf(raw: Buffer): DataView {
 }
 
 function newShape(): TxShape {
-  return { end: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
+  return { inputsAt: 0, witnessAt: 0, end: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest()
+}
+
+/** The txid of the transaction at `start`, 32 bytes in internal order: double SHA-256 of it without witnesses. */
+function txidBytes(raw: Buffer, start: number, shape: TxShape): Buffer {
+  const once = createHash('sha256')
+    .update(raw.subarray(start, start + 4))
+    .update(raw.subarray(shape.inputsAt, shape.witnessAt))
+    .update(raw.subarray(shape.end - 4, shape.end))
+    .digest()
+  return sha256(once)
+}
+
+/** The txid of one whole raw transaction. Throws MalformedError. */
+export function txidOf(raw: Buffer): Txid {
+  const shape = newShape()
+  walkTransaction(new Cursor(raw, 0), shape, undefined)
+  if (shape.end !== raw.length) throw new MalformedError(`${raw.length - shape.end} bytes after a transaction`)
+  return asTxid(fromInternal(txidBytes(raw, 0, shape)))
 }
 
 /** The hash of a block: double SHA-256 of its 80-byte header. */
 export function blockHashOf(raw: Buffer): BlockHash {
-  const once = createHash('sha256').update(raw.subarray(0, HEADER_BYTES)).digest()
-  return asBlockHash(fromInternal(createHash('sha256').update(once).digest()))
+  return asBlockHash(fromInternal(sha256(sha256(raw.subarray(0, HEADER_BYTES)))))
 }
 
 /** What a scan takes from a block. */
@@ -141,6 +166,8 @@ export interface ScannedBlock {
   candidates: Uint8Array[]
   /** Key of every outpoint the block spends. */
   spent: BucketedKeys
+  /** Txid of every transaction, 32 bytes each in internal order; only where asked for. */
+  txids?: Uint8Array
 }
 
 /** Room for the keys of any block, used anew for each: an input takes at least 41 bytes. */
@@ -148,9 +175,14 @@ const keysScratch = new Uint32Array(2 * Math.ceil(LIMITS.blockBytes / 41))
 
 /**
  * Walks a whole block. Throws MalformedError when the header is not that of `expected`, or the bytes don't end exactly
- * where the last transaction does: a download cut short is never taken for a block.
+ * where the last transaction does: a download cut short is never taken for a block. Txids cost two hashes each.
  */
-export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys): ScannedBlock {
+export function scanBlock(
+  raw: Buffer,
+  expected: BlockHash,
+  keys: OutpointKeys,
+  { withTxids = false } = {},
+): ScannedBlock {
   if (raw.length <= HEADER_BYTES) throw new MalformedError(`block of ${raw.length} bytes has no header and body`)
   const hash = blockHashOf(raw)
   if (hash !== expected) throw new MalformedError(`header hashes to ${hash}, asked for ${expected}`)
@@ -158,6 +190,7 @@ export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys):
   const transactions = cursor.compactSize()
   const shape = newShape()
   const candidates: Uint8Array[] = []
+  const txids: Buffer[] = []
   if (raw.length > LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
   const view = viewOf(raw)
   const spent = keysScratch
@@ -170,6 +203,7 @@ export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys):
     const start = cursor.at
     walkTransaction(cursor, shape, i === 0 ? undefined : onInput) // the coinbase spends nothing
     if (hasAnnouncementShape(shape)) candidates.push(Uint8Array.from(raw.subarray(start, shape.end)))
+    if (withTxids) txids.push(txidBytes(raw, start, shape))
   }
   if (cursor.at !== raw.length) throw new MalformedError(`${raw.length - cursor.at} bytes after the last transaction`)
   return {
@@ -180,6 +214,7 @@ export function scanBlock(raw: Buffer, expected: BlockHash, keys: OutpointKeys):
     transactions,
     candidates,
     spent: intoBuckets(spent, count),
+    ...(withTxids && { txids: Uint8Array.from(Buffer.concat(txids)) }),
   }
 }
 
@@ -210,21 +245,25 @@ export function scanTransaction(txid: Txid, raw: Buffer, keys: OutpointKeys): Sc
   return scanned
 }
 
-/** The transaction of a whole block that spends exactly `outpoint`, or undefined. Throws MalformedError. */
-export function findSpenderInBlock(raw: Buffer, outpoint: Outpoint): Spender | undefined {
+/** For each of `outpoints` the transaction of a whole block that spends exactly it, if one does. Throws MalformedError. */
+export function findSpendersInBlock(raw: Buffer, outpoints: readonly Outpoint[]): (Spender | undefined)[] {
   const cursor = new Cursor(raw, HEADER_BYTES)
   const transactions = cursor.compactSize()
   const shape = newShape()
-  const wanted = outpointBytes(outpoint)
+  const wanted = new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))
+  const spenders = new Array<Spender | undefined>(outpoints.length).fill(undefined)
   for (let i = 0; i < transactions; i++) {
     const start = cursor.at
-    let found = -1
+    const found: [vin: number, wanted: number][] = []
     walkTransaction(cursor, shape, (offset, vin) => {
-      if (wanted.equals(raw.subarray(offset, offset + 36))) found = vin
+      const index = wanted.get(raw.toString('latin1', offset, offset + 36))
+      if (index !== undefined) found.push([vin, index])
     })
-    if (found >= 0) return asSpender(raw.subarray(start, shape.end), found)
+    if (found.length === 0) continue
+    const spender = asSpender(raw.subarray(start, shape.end), 0)
+    for (const [vin, index] of found) spenders[index] = { ...spender, vin }
   }
-  return undefined
+  return spenders
 }
 
 /** `raw` as the spender of `outpoint`, or undefined when it doesn't spend it. Throws MalformedError. */
@@ -238,8 +277,9 @@ export function spenderOf(raw: Buffer, outpoint: Outpoint): Spender | undefined 
 }
 
 function asSpender(raw: Buffer, vin: number): Spender {
-  const rawTx = Buffer.from(raw) // its own memory: `raw` is a window on a whole block
-  return { txid: asTxid(Transaction.fromBuffer(rawTx).getId()), vin, rawTx }
+  const rawTx = Buffer.alloc(raw.length) // its own memory: `raw` is a window on a whole block
+  raw.copy(rawTx)
+  return { txid: txidOf(rawTx), vin, rawTx }
 }
 
 function outpointBytes(outpoint: Outpoint): Buffer {

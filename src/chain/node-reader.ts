@@ -2,32 +2,19 @@
  * All that is read from bitcoind, as whole steps: one look at the best chain, one block walked, one round of mempool
  * changes. Lives in the node thread, next to its BitcoindRpc; the main thread sees it as `NodeApi`.
  */
-import { Subscriber } from 'zeromq'
 import { Bell } from '../bell.ts'
 import { ConfigError, describeError, TransientError } from '../errors.ts'
-import {
-  findSpenderInBlock,
-  MalformedError,
-  type ScannedBlock,
-  type ScannedTx,
-  scanBlock,
-  scanTransaction,
-  spenderOf,
-} from './decode.ts'
+import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock } from './decode.ts'
+import { type Found, type MempoolChanges, MempoolView } from './mempool-view.ts'
 import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
-import { BitcoindRpc, RPC_CODES, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions } from './rpc.ts'
+import { BitcoindRpc, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions, type ZmqNotification } from './rpc.ts'
 import type { BlockHash, BlockRef, Height, Network, Outpoint, Spender, Txid } from './types.ts'
+import { ZmqFeed } from './zmq.ts'
 
 export const LIMITS = {
   /** Block hashes fetched ahead in one look: 2,000 × 64 hex digits stay far below a megabyte of JSON. */
   hashesAhead: 2_000,
-  /** Mempool transactions a batch: 100 × 0.5 kB as a rule, 100 × 0.8 MB of hex at the very worst. */
-  mempoolBatch: 100,
-  /** Mempool transactions handed over at once, so that the main thread is never busy with them for long. */
-  mempoolChunk: 1_000,
-  /** Transactions known at the most: ten times a full default mempool (300 MB); 64 hex digits each, about 100 bytes. */
-  mempoolKnown: 1_000_000,
 }
 
 export interface NodeInfo {
@@ -35,8 +22,8 @@ export interface NodeInfo {
   subversion: string
   /** How blocks will be read. */
   source: BlockSource
-  /** Whether the node announces new blocks over ZMQ. */
-  zmq: boolean
+  /** What the node announces over ZMQ: new blocks, and who enters and leaves its mempool. */
+  zmq: { blocks: boolean; mempoolEvents: boolean }
   signetChallenge?: string
 }
 
@@ -57,15 +44,6 @@ export interface ChainView {
   following: BlockHash[]
 }
 
-export interface MempoolChanges {
-  added: ScannedTx[]
-  removed: Txid[]
-  /** False: more is known to have come; ask again at once. */
-  isComplete: boolean
-  /** Transactions in the node's mempool when it was last listed. */
-  size: number
-}
-
 /** What the main thread may ask of the node thread. Every call rejects with one of the classes of errors.ts. */
 export interface NodeApi {
   /** First contact, and again after every loss: is it the right node, and how does it serve blocks? */
@@ -73,18 +51,21 @@ export interface NodeApi {
   view(height: Height | undefined): Promise<ChainView>
   /** Hashes of `from` and what follows, at most LIMITS.hashesAhead. */
   hashesFrom(from: Height): Promise<BlockHash[]>
-  readBlock(hash: BlockHash): Promise<{ block: ScannedBlock; source: BlockSource }>
+  /** `withTxids`: also the txid of every transaction. */
+  readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<{ block: ScannedBlock; source: BlockSource }>
   /** Returns when the node's best block is no longer `known`, at the latest after `maxMs`. */
   waitForTip(known: BlockHash, maxMs: number): Promise<void>
-  mempoolChanges(): Promise<MempoolChanges>
+  /** What has changed in the mempool since the last call; `tip` is the block the index is at. */
+  mempoolChanges(tip: BlockHash | undefined): Promise<MempoolChanges>
   /** Waits until the mempool may have changed, at the latest `maxMs`. */
   waitForMempool(maxMs: number): Promise<void>
-  /** The transaction of block `hash` that spends `outpoint`. */
-  spenderInBlock(hash: BlockHash, outpoint: Outpoint): Promise<Spender | undefined>
-  /** The mempool transaction that spends `outpoint`. */
-  spenderInMempool(outpoint: Outpoint): Promise<Spender | undefined>
+  /** Where each of `outpoints` stands at block `at`, the mempool included. */
+  look(outpoints: readonly Outpoint[]): Promise<{ at: BlockHash; found: Found[] }>
+  /** For each of `outpoints` the transaction of block `hash` that spends it. */
+  spendersInBlock(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]>
   /** A raw mempool transaction, undefined when it has gone. */
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined>
+  blockHeight(hash: BlockHash): Promise<Height>
 }
 
 export interface NodeReaderOptions {
@@ -99,20 +80,31 @@ export class NodeReader implements NodeApi {
   readonly #options: NodeReaderOptions
   readonly #keys: OutpointKeys
   #source: BlockSource = 'rpc'
-  #subscribers: Subscriber[] = []
+  readonly #zmq: ZmqFeed
   #hasZmqBlocks = false
   readonly #tipBell = new Bell()
-  readonly #mempoolBell = new Bell()
-  readonly #known = new Set<Txid>()
-  /** Spenders told of outside the rounds: their leaving must be reported even if they never were in one. */
-  readonly #vouched = new Set<Txid>()
-  #queue: Txid[] = []
-  #mempoolSize = 0
+  readonly #mempool: MempoolView
+  /** The last block read or published: who spends what in it is often asked next. */
+  #lastBlock: { hash: BlockHash; raw: Buffer } | undefined
 
   constructor(options: NodeReaderOptions) {
     this.#options = options
     this.#rpc = new BitcoindRpc(options.rpc)
     this.#keys = new OutpointKeys(options.keySalt)
+    const mempool = new MempoolView(this.#rpc, this.#keys)
+    this.#mempool = mempool
+    this.#zmq = new ZmqFeed({
+      onBlock: () => {
+        this.#tipBell.ring()
+        mempool.onGap()
+      },
+      onRawBlock: (raw) => {
+        this.#lastBlock = { hash: blockHashOf(raw), raw }
+      },
+      onMempoolEvent: (event) => mempool.onEvent(event),
+      onRawTx: (raw) => mempool.onRawTx(raw),
+      onGap: () => mempool.onGap(),
+    })
   }
 
   async connect(): Promise<NodeInfo> {
@@ -130,8 +122,10 @@ export class NodeReader implements NodeApi {
       )
     }
     this.#source = (await this.#rpc.hasRest()) ? 'rest' : 'rpc'
-    await this.#subscribe()
-    const info: NodeInfo = { version, subversion, source: this.#source, zmq: this.#hasZmqBlocks }
+    const zmq = this.#zmq.listen(await this.#offered(), rpc.host)
+    this.#hasZmqBlocks = zmq.blocks
+    this.#mempool.onGap() // what was published meanwhile is lost
+    const info: NodeInfo = { version, subversion, source: this.#source, zmq }
     if (chain.signet_challenge !== undefined) info.signetChallenge = chain.signet_challenge
     return info
   }
@@ -159,13 +153,28 @@ export class NodeReader implements NodeApi {
     return this.#rpc.blockHashes(from, Math.min(best, from + LIMITS.hashesAhead))
   }
 
-  async readBlock(hash: BlockHash): Promise<{ block: ScannedBlock; source: BlockSource }> {
-    const block = await this.#withBlock(hash, (raw) => scanBlock(raw, hash, this.#keys))
+  async readBlock(
+    hash: BlockHash,
+    { withTxids }: { withTxids: boolean },
+  ): Promise<{ block: ScannedBlock; source: BlockSource }> {
+    const block = await this.#withBlock(hash, (raw) => {
+      const scanned = scanBlock(raw, hash, this.#keys, { withTxids })
+      this.#lastBlock = { hash, raw }
+      return scanned
+    })
     return { block, source: this.#source }
   }
 
   /** Fetches a block and hands it to `read`; what REST can't give whole is asked for by RPC, from then on always. */
   async #withBlock<T>(hash: BlockHash, read: (raw: Buffer) => T): Promise<T> {
+    if (this.#lastBlock?.hash === hash) {
+      try {
+        return read(this.#lastBlock.raw)
+      } catch (error) {
+        if (!(error instanceof MalformedError)) throw error
+        this.#lastBlock = undefined // published by whom? Asked for, it is told right
+      }
+    }
     if (this.#source === 'rest') {
       try {
         return read(await this.#rpc.blockByRest(hash))
@@ -197,106 +206,41 @@ export class NodeReader implements NodeApi {
   }
 
   async waitForMempool(maxMs: number): Promise<void> {
-    await this.#mempoolBell.wait(maxMs)
+    await this.#mempool.bell.wait(maxMs)
   }
 
-  async mempoolChanges(): Promise<MempoolChanges> {
-    const removed: Txid[] = []
-    if (this.#queue.length === 0) {
-      const listed = await this.#rpc.mempoolTxids()
-      this.#mempoolSize = listed.length
-      const fresh: Txid[] = []
-      let stayed = 0
-      for (const txid of listed) {
-        if (this.#known.has(txid)) stayed++
-        else fresh.push(txid)
-      }
-      // As a rule only new ones come: who has left is looked for when the count says that somebody has.
-      if (stayed < this.#known.size || this.#vouched.size > 0) {
-        const present = new Set(listed)
-        for (const txid of this.#known) if (!present.has(txid)) removed.push(txid)
-        for (const txid of this.#vouched) {
-          if (!present.has(txid) && !this.#known.has(txid)) removed.push(txid)
-          if (!present.has(txid) || this.#known.has(txid)) this.#vouched.delete(txid)
-        }
-        for (const txid of removed) this.#known.delete(txid)
-      }
-      this.#queue = fresh
-      if (this.#known.size + this.#queue.length > LIMITS.mempoolKnown) {
-        throw new ConfigError(
-          `bitcoind's mempool has ${listed.length} transactions, more than ${LIMITS.mempoolKnown}: lower its maxmempool`,
-        )
-      }
-    }
-    const added: ScannedTx[] = []
-    while (this.#queue.length > 0 && added.length < LIMITS.mempoolChunk) {
-      const batch = this.#queue.splice(-LIMITS.mempoolBatch)
-      const entries = await this.#rpc.rawTransactions(batch)
-      for (const [i, entry] of entries.entries()) {
-        // Gone between the two calls: replaced, evicted or mined. The next look at the whole list settles it.
-        if (!('value' in entry)) continue
-        const txid = batch[i]!
-        this.#known.add(txid)
-        added.push(scanTransaction(txid, entry.value, this.#keys))
-      }
-    }
-    return { added, removed, isComplete: this.#queue.length === 0, size: this.#mempoolSize }
+  mempoolChanges(tip: BlockHash | undefined): Promise<MempoolChanges> {
+    return this.#mempool.changes(tip)
   }
 
-  spenderInBlock(hash: BlockHash, outpoint: Outpoint): Promise<Spender | undefined> {
-    return this.#withBlock(hash, (raw) => findSpenderInBlock(raw, outpoint))
+  look(outpoints: readonly Outpoint[]): Promise<{ at: BlockHash; found: Found[] }> {
+    return this.#mempool.look(outpoints)
   }
 
-  async spenderInMempool(outpoint: Outpoint): Promise<Spender | undefined> {
-    const txid = await this.#rpc.mempoolSpender(outpoint)
-    if (txid === undefined) return undefined
-    this.#vouched.add(txid)
-    const raw = await this.mempoolTransaction(txid)
-    return raw && spenderOf(raw, outpoint)
+  spendersInBlock(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
+    return this.#withBlock(hash, (raw) => findSpendersInBlock(raw, outpoints))
   }
 
-  async mempoolTransaction(txid: Txid): Promise<Buffer | undefined> {
-    const [entry] = await this.#rpc.rawTransactions([txid])
-    if (entry === undefined || 'value' in entry) return entry?.value
-    if (entry.code === RPC_CODES.notFound) return undefined
-    throw new TransientError(`bitcoind can't give transaction ${txid}: code ${entry.code}`)
+  mempoolTransaction(txid: Txid): Promise<Buffer | undefined> {
+    return this.#mempool.transaction(txid)
+  }
+
+  blockHeight(hash: BlockHash): Promise<Height> {
+    return this.#rpc.blockHeight(hash)
   }
 
   /** Ends the subscriptions; without this the thread can't be ended cleanly. */
   close(): void {
-    for (const subscriber of this.#subscribers.splice(0)) subscriber.close()
+    this.#zmq.close()
   }
 
-  /** Listens to the node's ZMQ publishers. They only wake us up: what is true is always asked by RPC. */
-  async #subscribe(): Promise<void> {
-    this.close()
-    this.#hasZmqBlocks = false
-    let offered: { type: string; address: string }[]
+  /** The node's ZMQ publishers; none where it was built without, or doesn't tell us. */
+  async #offered(): Promise<ZmqNotification[]> {
     try {
-      offered = await this.#rpc.zmqNotifications()
+      return await this.#rpc.zmqNotifications()
     } catch (error) {
-      if (error instanceof RpcFailure || error instanceof ConfigError) return // built without ZMQ, or not allowed
+      if (error instanceof RpcFailure || error instanceof ConfigError) return []
       throw error
     }
-    const ofBlocks = offered.find(({ type }) => type === 'pubhashblock' || type === 'pubrawblock')
-    const ofMempool = offered.find(({ type }) => ['pubsequence', 'pubhashtx', 'pubrawtx'].includes(type))
-    if (ofBlocks) {
-      this.#listen(ofBlocks, this.#tipBell)
-      this.#hasZmqBlocks = true
-    }
-    if (ofMempool) this.#listen(ofMempool, this.#mempoolBell)
-  }
-
-  #listen({ type, address }: { type: string; address: string }, bell: Bell): void {
-    const subscriber = new Subscriber({ receiveHighWaterMark: 100 })
-    // A wildcard means "every interface of the node's machine": the one we already talk to.
-    subscriber.connect(address.replace(/^tcp:\/\/(0\.0\.0\.0|\*|\[::\])/, `tcp://${this.#options.rpc.host}`))
-    subscriber.subscribe(type.slice('pub'.length))
-    this.#subscribers.push(subscriber)
-    const receive = async () => {
-      for await (const _message of subscriber) bell.ring()
-    }
-    // Closed or broken: the one-second looks of waitForTip and the mempool loop go on without it.
-    receive().catch(() => bell.ring())
   }
 }

@@ -7,7 +7,9 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { AccessRefused, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
+import type { Found } from './mempool-view.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
+import type { BlockHash, Spender } from './types.ts'
 
 export const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
@@ -106,11 +108,19 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
       hashesFrom: (...args) => call(signal, 'hashesFrom', args),
       readBlock: (...args) => call(signal, 'readBlock', args),
       waitForTip: (...args) => call(signal, 'waitForTip', args),
-      mempoolChanges: () => call(signal, 'mempoolChanges', []),
+      mempoolChanges: (...args) => call(signal, 'mempoolChanges', args),
       waitForMempool: (...args) => call(signal, 'waitForMempool', args),
-      spenderInBlock: (...args) => call(signal, 'spenderInBlock', args).then(asBuffers),
-      spenderInMempool: (...args) => call(signal, 'spenderInMempool', args).then(asBuffers),
+      look: (...args) =>
+        call(signal, 'look', args).then(({ at, found }: { at: BlockHash; found: Found[] }) => ({
+          at,
+          found: found.map((one) => (one.kind === 'mempool' ? { ...one, by: withBuffer(one.by) } : one)),
+        })),
+      spendersInBlock: (...args) =>
+        call(signal, 'spendersInBlock', args).then((spenders: (Spender | undefined)[]) =>
+          spenders.map((by) => by && withBuffer(by)),
+        ),
       mempoolTransaction: (...args) => call(signal, 'mempoolTransaction', args).then((raw) => raw && Buffer.from(raw)),
+      blockHeight: (...args) => call(signal, 'blockHeight', args),
     }),
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')
@@ -124,8 +134,8 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
 }
 
 /** Buffers cross threads as Uint8Array. */
-function asBuffers<T extends { rawTx: Buffer } | undefined>(spender: T): T {
-  return spender && { ...spender, rawTx: Buffer.from(spender.rawTx) }
+function withBuffer(by: Spender): Spender {
+  return { ...by, rawTx: Buffer.from(by.rawTx.buffer, by.rawTx.byteOffset, by.rawTx.byteLength) }
 }
 
 function revive({ name, message, stack }: Extract<ThreadReply, { ok: false }>): Error {

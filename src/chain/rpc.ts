@@ -69,7 +69,18 @@ export type NetworkInfo = z.infer<typeof networkInfoSchema>
 const zmqSchema = z.array(z.object({ type: z.string(), address: z.string() }))
 export type ZmqNotification = z.infer<typeof zmqSchema>[number]
 
-const spendingSchema = z.array(z.object({ spendingtxid: txid.optional() }))
+const spendersSchema = z.array(z.object({ spendingtxid: txid.optional(), blockhash: blockHash.optional() }))
+/** Who spends an outpoint: in the mempool, or in `blockHash` where the node has an index of spends. */
+export interface SpenderRef {
+  txid: Txid
+  blockHash?: BlockHash
+}
+
+// The hot one: 100,000 strings. The elements are checked as they are used, not all at once.
+const mempoolSchema = z.object({
+  txids: z.custom<Txid[]>(Array.isArray, 'expected a list'),
+  mempool_sequence: z.number().int().min(0),
+})
 
 /** One entry of a batch: the value, or the code bitcoind refused it with. */
 export type BatchEntry<T> = { value: T } | { code: number }
@@ -99,9 +110,10 @@ export class BitcoindRpc {
   zmqNotifications(): Promise<ZmqNotification[]> {
     return this.#call(zmqSchema, 'getzmqnotifications')
   }
-  mempoolTxids(): Promise<Txid[]> {
-    // The hot one: 100,000 strings. The elements are checked as they are used, not all at once.
-    return this.#call(z.custom<Txid[]>(Array.isArray, 'expected a list'), 'getrawmempool')
+  /** The whole mempool, and the counter of its events that the listing contains up to. */
+  async mempoolTxids(): Promise<{ txids: Txid[]; sequence: number }> {
+    const { txids, mempool_sequence } = await this.#call(mempoolSchema, 'getrawmempool', false, true)
+    return { txids, sequence: mempool_sequence }
   }
 
   /** Hashes of the best chain from `from` to `to`, cut short where the chain ends. */
@@ -124,12 +136,30 @@ export class BitcoindRpc {
     return entries.map((entry) => ('value' in entry ? { value: Buffer.from(entry.value, 'hex') } : entry))
   }
 
-  /** The mempool transaction that spends `outpoint`. */
-  async mempoolSpender(outpoint: Outpoint): Promise<Txid | undefined> {
-    const [entry] = await this.#call(spendingSchema, 'gettxspendingprevout', [
-      { txid: outpoint.txid, vout: outpoint.vout },
-    ])
-    return entry?.spendingtxid
+  /** For each of `outpoints` who spends it; bitcoind sees all of them at one moment. */
+  async spenders(outpoints: readonly Outpoint[]): Promise<(SpenderRef | undefined)[]> {
+    const asked = outpoints.map(({ txid, vout }) => ({ txid, vout }))
+    const entries = await this.#call(spendersSchema, 'gettxspendingprevout', asked)
+    if (entries.length !== outpoints.length) throw new TransientError('bitcoind answered for other outpoints')
+    return entries.map(({ spendingtxid, blockhash }) => {
+      if (spendingtxid === undefined) return undefined
+      return { txid: spendingtxid, ...(blockhash !== undefined && { blockHash: blockhash }) }
+    })
+  }
+
+  /** For each of `outpoints` whether it is in the UTXO set and no transaction of the mempool spends it. */
+  async areUnspent(outpoints: readonly Outpoint[]): Promise<boolean[]> {
+    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, true] }))
+    const entries = await this.#batch(z.object({ bestblock: blockHash }).nullable(), calls)
+    return entries.map((entry) => {
+      if ('value' in entry) return entry.value !== null
+      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
+    })
+  }
+
+  /** Height of a block the node knows. */
+  async blockHeight(id: BlockHash): Promise<number> {
+    return (await this.#call(z.object({ height }), 'getblockheader', id)).height
   }
 
   /** A raw block by RPC, verbosity 0. */

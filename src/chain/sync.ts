@@ -34,6 +34,8 @@ export interface ChainIndex {
   disconnect(): void
   /** Called after each contact that found the right node. */
   met(node: NodeInfo): void
+  /** Whether blocks are to come with the txids of their transactions. */
+  readonly wantsTxids: boolean
 }
 
 interface SyncDeps extends World {
@@ -174,7 +176,7 @@ async function connectAll(
   let next = 0
   const fetchAhead = () => {
     while (next < hashes.length && inFlight.length < LIMITS.blocksInFlight) {
-      const fetched = api.readBlock(hashes[next++]!)
+      const fetched = api.readBlock(hashes[next++]!, { withTxids: index.wantsTxids })
       fetched.catch(() => {}) // awaited in its turn below, or dropped with the rest
       inFlight.push(fetched)
     }

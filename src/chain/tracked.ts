@@ -1,13 +1,30 @@
 /**
- * The outpoints whose spends we record, found by key among a block's or a transaction's inputs without allocating.
- * A hit is a candidate: look at the transaction before believing it.
+ * The outpoints whose spends we record, each with the reasons why, found by key among a block's or a transaction's
+ * inputs without allocating. A hit is a candidate: look at the transaction before believing it.
  */
 import { mapKey, type OutpointKeys } from './outpoint-keys.ts'
-import { formatOutpoint, type Outpoint } from './types.ts'
+import type { Outpoint } from './types.ts'
+
+/** Why an outpoint is tracked; several may hold at once. */
+export const REASON = {
+  /** The output of a bond that qualified. */
+  bond: 1,
+  /** Registered: watched until a height. */
+  registered: 2,
+  /** Somebody asks about it just now, or is subscribed to it. */
+  asked: 4,
+} as const
+export type Reason = keyof typeof REASON
+
+interface Tracked {
+  outpoint: Outpoint
+  /** Sum of REASON values, never 0. */
+  reasons: number
+}
 
 export class TrackedOutpoints {
   readonly #keys: OutpointKeys
-  readonly #byKey = new Map<number, Outpoint[]>()
+  readonly #byKey = new Map<number, Tracked | Tracked[]>()
   #revision = 0
 
   constructor(keys: OutpointKeys) {
@@ -19,19 +36,38 @@ export class TrackedOutpoints {
     return this.#revision
   }
 
-  add(outpoint: Outpoint): void {
+  add(outpoint: Outpoint, reason: Reason): void {
     const key = this.#keyOf(outpoint)
-    const present = this.#byKey.get(key) ?? []
-    if (present.some((other) => isSame(other, outpoint))) return
-    this.#byKey.set(key, [...present, outpoint])
+    const present = this.#find(key, outpoint)
+    if (present) {
+      present.reasons |= REASON[reason]
+      return
+    }
+    const tracked = { outpoint, reasons: REASON[reason] }
+    const others = this.#byKey.get(key)
+    this.#byKey.set(key, others === undefined ? tracked : [...asList(others), tracked])
     this.#revision++
   }
 
-  remove(outpoint: Outpoint): void {
+  /** Takes one reason back; the outpoint is tracked as long as another one is left. */
+  remove(outpoint: Outpoint, reason: Reason): void {
     const key = this.#keyOf(outpoint)
-    const rest = (this.#byKey.get(key) ?? []).filter((other) => !isSame(other, outpoint))
-    if (rest.length > 0) this.#byKey.set(key, rest)
-    else this.#byKey.delete(key)
+    const present = this.#find(key, outpoint)
+    if (!present) return
+    present.reasons &= ~REASON[reason]
+    if (present.reasons !== 0) return
+    const rest = asList(this.#byKey.get(key)!).filter((other) => other !== present)
+    if (rest.length === 0) this.#byKey.delete(key)
+    else this.#byKey.set(key, rest)
+  }
+
+  has(outpoint: Outpoint): boolean {
+    return this.#find(this.#keyOf(outpoint), outpoint) !== undefined
+  }
+
+  /** Whether it is tracked for `reason`. */
+  isFor(outpoint: Outpoint, reason: Reason): boolean {
+    return ((this.#find(this.#keyOf(outpoint), outpoint)?.reasons ?? 0) & REASON[reason]) !== 0
   }
 
   /** Tracked outpoints whose key is among `words` (2 per key: high, low). */
@@ -39,10 +75,16 @@ export class TrackedOutpoints {
     const found: Outpoint[] = []
     if (this.#byKey.size === 0) return found
     for (let i = 0; i < words.length; i += 2) {
-      const outpoints = this.#byKey.get(mapKey(words[i]!, words[i + 1]!))
-      if (outpoints) found.push(...outpoints)
+      const tracked = this.#byKey.get(mapKey(words[i]!, words[i + 1]!))
+      if (tracked) for (const { outpoint } of asList(tracked)) found.push(outpoint)
     }
     return found
+  }
+
+  #find(key: number, outpoint: Outpoint): Tracked | undefined {
+    const present = this.#byKey.get(key)
+    if (present === undefined) return undefined
+    return asList(present).find((other) => isSame(other.outpoint, outpoint))
   }
 
   #keyOf(outpoint: Outpoint): number {
@@ -51,6 +93,11 @@ export class TrackedOutpoints {
   }
 }
 
+/** One key, nearly always one outpoint: no list is kept for that. */
+function asList(tracked: Tracked | Tracked[]): Tracked[] {
+  return Array.isArray(tracked) ? tracked : [tracked]
+}
+
 function isSame(a: Outpoint, b: Outpoint): boolean {
-  return formatOutpoint(a) === formatOutpoint(b)
+  return a.vout === b.vout && a.txid === b.txid
 }

@@ -1,4 +1,5 @@
 /** The query verb: asks any tracker, through Tor or on this machine. */
+import type { Socket } from 'node:net'
 import { parseOutpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
@@ -6,7 +7,7 @@ import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { ask } from '../wire/client.ts'
 import type { Reply, Request } from '../wire/messages.ts'
-import { utc } from './text.ts'
+import { describeSpend, utc } from './text.ts'
 
 const LIMITS = {
   /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
@@ -35,13 +36,25 @@ export function requestOf(word: string, outpoint: string | undefined): Request {
   }
 }
 
-export async function query(config: Config, target: string, request: Request, signal: AbortSignal): Promise<Reply> {
+/** Where the daemon of these settings listens, as seen from this machine. */
+export function localAddress({ listen }: Config): HostPort {
+  const isAny = listen.host === '0.0.0.0' || listen.host === '::'
+  return isAny ? { ...listen, host: '127.0.0.1' } : listen
+}
+
+/** The tracker somebody named. Throws ConfigError. */
+export function trackerAddress(target: string): HostPort {
   const address = parseHostPort(target)
   if (!address)
     throw new ConfigError(`${target} is no address: expected host:port, for example <56 characters>.onion:8080`)
   if (address.host.endsWith('.onion') && !isOnionHost(address.host)) {
     throw new ConfigError(`${address.host} is no v3 onion address: a character is wrong or missing`)
   }
+  return address
+}
+
+export async function query(config: Config, target: string, request: Request, signal: AbortSignal): Promise<Reply> {
+  const address = trackerAddress(target)
   for (let tries = 1; ; tries++) {
     try {
       return await askOnce(config, address, request, signal)
@@ -57,14 +70,18 @@ export async function query(config: Config, target: string, request: Request, si
 }
 
 async function askOnce(config: Config, address: HostPort, request: Request, signal: AbortSignal): Promise<Reply> {
-  const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
-  const proxy = proxyFor(config, address)
-  const socket = await dial(address, { proxy, isolation, timeoutMs: LIMITS.dialMs, signal })
+  const socket = await dialTracker(config, address, signal)
   try {
     return await ask(socket, request, { timeoutMs: LIMITS.replyMs })
   } finally {
     socket.destroy()
   }
+}
+
+/** A connection of its own, over a circuit of its own. Throws TransientError. */
+export function dialTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Socket> {
+  const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
+  return dial(address, { proxy: proxyFor(config, address), isolation, timeoutMs: LIMITS.dialMs, signal })
 }
 
 /** This machine is reached directly, everything else through Tor. */
@@ -80,6 +97,12 @@ export function describeReply(reply: Reply): string {
     case 'WatchResponse':
       if (reply.transactions.length === 0) return 'no spend known'
       return reply.transactions.map(({ txid, seenAtMs }) => `${txid}  first seen ${utc(seenAtMs)}`).join('\n')
+    case 'Spends':
+      return reply.spends.map(describeSpend).join('\n')
+    case 'Spend':
+      return describeSpend(reply)
+    case 'Registered':
+      return `${reply.count} registered until block ${reply.untilHeight}`
     case 'Error':
       return `the tracker answered ${reply.code}: ${reply.message}`
     case 'Pong':
@@ -96,7 +119,7 @@ export function describeReply(reply: Reply): string {
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const snake = (name: string) =>
     name
-      .replace(/(TimeS)$/, 'Time')
+      .replace(/(Time|Seen)S$/, '$1')
       .replace(/Ms$/, '')
       .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
   const plain = (value: unknown): unknown => {

@@ -1,4 +1,6 @@
-/** Text for people: tables and times. */
+/** Text for people: tables, times, spends. */
+import { formatOutpoint } from '../chain/types.ts'
+import type { SpendFields } from '../wire/messages.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -18,4 +20,15 @@ export function utc(unixMs: number): string {
   return Number.isNaN(unixMs)
     ? 'at an unknown time'
     : `${new Date(unixMs).toISOString().slice(0, 19).replace('T', ' ')} UTC`
+}
+
+/** One line: the outpoint, its state, and what makes it so. */
+export function describeSpend(spend: SpendFields): string {
+  const { outpoint, state, txid, vin, height, blockHash, firstSeenS, conflicts } = spend
+  const parts = [formatOutpoint(outpoint), state.padEnd(9)]
+  if (txid !== undefined) parts.push(`by ${txid}:${vin}`)
+  if (height !== undefined) parts.push(`in block ${height} (${blockHash})`)
+  if (firstSeenS !== undefined) parts.push(`first seen ${utc(firstSeenS * 1000)}`)
+  if (conflicts && conflicts.length > 0) parts.push(`rivals ${conflicts.join(', ')}`)
+  return parts.join('  ')
 }

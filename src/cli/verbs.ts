@@ -9,8 +9,10 @@ import { readTip } from '../store/tip.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
-import { describeReply, jsonOf, query, requestOf } from './query.ts'
+import { describeReply, jsonOf, localAddress, query, requestOf, trackerAddress } from './query.ts'
+import { describeSpend } from './text.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
+import { outpointsOf, watchLive } from './watch.ts'
 
 /** Runs one command line. Throws ConfigError for a wrong one, after commander has printed why. */
 export async function runCli(argv: readonly string[], signal: AbortSignal): Promise<number> {
@@ -69,6 +71,22 @@ export async function runCli(argv: readonly string[], signal: AbortSignal): Prom
       print(isJson(command) ? JSON.stringify(jsonOf(reply), null, 2) : describeReply(reply))
       exitCode = reply.type === 'Error' ? 1 : 0
     })
+  verb('watch', 'Follow outpoints live: who spends them, in the mempool and in blocks. Ends with Ctrl-C.')
+    .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
+    .option(
+      '--tracker <host:port>',
+      'ask this tracker, an onion address through Tor (default: the one of these settings)',
+    )
+    .option('--json', 'print a line of JSON for every change')
+    .action(async (texts: string[], options: { tracker?: string }, command: Command) => {
+      const config = configOf(command)
+      const outpoints = outpointsOf(texts)
+      const address = options.tracker === undefined ? localAddress(config) : trackerAddress(options.tracker)
+      for await (const event of watchLive(config, address, outpoints, signal)) {
+        if (event.kind === 'lost') process.stderr.write(`${event.detail}: trying again\n`)
+        else print(isJson(command) ? JSON.stringify(jsonOf(event.spend)) : describeSpend(event.spend))
+      }
+    })
   verb('print-config', 'Print every setting with its value and where it came from.').action(
     (_options: unknown, command: Command) => print(formatConfig(configOf(command)).trimEnd()),
   )
@@ -101,6 +119,7 @@ Examples:
   fidelity-tracker start --config /etc/fidelity-tracker.toml
   fidelity-tracker status                                   how far it is, and what it waits for
   fidelity-tracker bonds --all --json                       everything known, with reasons
+  fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker print-torrc                              what torrc needs
 

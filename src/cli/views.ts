@@ -73,6 +73,7 @@ export function describeStatus(status: StatusView): string {
     lines.push(['bitcoind', `${daemon.node.kind}${daemon.source ? `, blocks by ${daemon.source}` : ''}`])
     if (daemon.progress) lines.push(['catching up', describeProgress(daemon.progress)])
     lines.push(['mempool', `${daemon.mempool.size} transactions${daemon.mempool.isComplete ? '' : ' (still reading)'}`])
+    lines.push(['watching', `${daemon.registered} outpoints registered, ${daemon.subscriptions} subscriptions`])
     lines.push(['reorgs', `${daemon.reorgs}${daemon.reorgs ? `, deepest ${daemon.reorgDepthMax}` : ''}`])
   }
   lines.push(['network', status.network])

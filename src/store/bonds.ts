@@ -28,13 +28,20 @@ export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
     sql
       .selectFrom('bonds as b')
       .innerJoin('blocks as c', 'c.height', 'b.conf_height')
-      .leftJoin('spends as s', (join) =>
-        join.onRef('s.txid', '=', 'b.txid').onRef('s.vout', '=', 'b.vout').on('s.height', 'is not', null),
+      .leftJoin(
+        (query) =>
+          query
+            .selectFrom('spends')
+            .innerJoin('spenders', 'spenders.txid', 'spends.spender_txid')
+            .innerJoin('blocks', 'blocks.height', 'spenders.height')
+            .select(['spends.txid', 'spends.vout', 'spends.vin', 'spends.spender_txid'])
+            .select(['spenders.height', 'blocks.hash'])
+            .as('s'),
+        (join) => join.onRef('s.txid', '=', 'b.txid').onRef('s.vout', '=', 'b.vout'),
       )
-      .leftJoin('blocks as e', 'e.height', 's.height')
       .selectAll('b')
       .select(['c.hash as conf_hash', 'c.time_s as conf_time_s'])
-      .select(['s.spender_txid', 's.vin', 's.height as spent_height', 'e.hash as spent_hash'])
+      .select(['s.spender_txid', 's.vin', 's.height as spent_height', 's.hash as spent_hash'])
       .where('b.conf_height', '>=', minConfHeight),
   )
   return rows.map((row) => {
@@ -60,12 +67,6 @@ export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
 export function readBondOutpoints(db: Db): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('refusal', 'is', null))
   return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
-}
-
-/** Whether `outpoint` is that of a bond that qualified. */
-export function isTrackedBond(db: Db, { txid, vout }: Outpoint): boolean {
-  const query = sql.selectFrom('bonds').select('vout').where('txid', '=', hashColumn(txid)).where('vout', '=', vout)
-  return db.first(query.where('refusal', 'is', null)) !== undefined
 }
 
 /** Outpoints of all bonds of one block, qualified or not. */

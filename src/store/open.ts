@@ -90,6 +90,18 @@ export class Db implements Disposable {
     return this.guard(() => this.#sqlite.transaction(change).immediate())
   }
 
+  /** As `transaction`, and on the disk when it returns: a power cut takes nothing of it back. Some milliseconds. */
+  durably<T>(change: () => T): T {
+    return this.guard(() => {
+      this.#sqlite.pragma('synchronous = FULL')
+      try {
+        return this.#sqlite.transaction(change).immediate()
+      } finally {
+        this.#sqlite.pragma('synchronous = NORMAL')
+      }
+    })
+  }
+
   /** Turns SQLite's I/O failures into StoreError, whose fate is exit code 74. */
   guard<T>(work: () => T): T {
     try {

@@ -16,16 +16,8 @@ export interface Schema {
   bonds: AnnouncementColumns & { conf_height: number; refusal: string | null }
   pending_bonds: AnnouncementColumns
   watches: { txid: Buffer; vout: number; until_height: number }
-  spends: {
-    txid: Buffer
-    vout: number
-    spender_txid: Buffer
-    vin: number
-    raw_tx: Buffer
-    first_seen_s: number
-    height: number | null
-    in_mempool: number
-  }
+  spenders: { txid: Buffer; raw_tx: Buffer; first_seen_s: number; height: number | null; in_mempool: number }
+  spends: { txid: Buffer; vout: number; spender_txid: Buffer; vin: number }
   spent_keys: { id: number; keys: Buffer }
   daemon: { id: number; report: string }
 }

@@ -1,102 +1,142 @@
 /**
- * Spends of tracked outpoints (bond outputs and watched ones), in full. Rules kept here: a confirmed spend is never
- * lowered by anything but a reorg, and the spend of a watched outpoint is never thrown away.
+ * Spends of tracked outpoints (bond outputs and watched ones), in full: which transaction takes which outpoint
+ * (`spends`), and the transaction with where it is (`spenders`). Rule kept here: a confirmed transaction is never
+ * lowered by anything but a reorg. Who may forget what is the indexer's to say.
  */
-import type { Height, Outpoint, Spender, Txid } from '../chain/types.ts'
-import { hashColumn, txidOf } from './columns.ts'
+
+import type { InferResult } from 'kysely'
+import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
+import { blockHashOf, hashColumn, txidOf } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
-export type SpendState = { kind: 'confirmed'; height: Height } | { kind: 'mempool' } | { kind: 'evicted' }
+export type SpendState =
+  | { kind: 'confirmed'; height: Height; blockHash: BlockHash }
+  | { kind: 'mempool' }
+  /** Was in the mempool or in a block, and is in neither now. */
+  | { kind: 'evicted' }
 
 export interface RecordedSpend extends Spender {
   outpoint: Outpoint
   state: SpendState
-  /** When we first saw the transaction, Unix seconds. */
+  /** When we first saw the transaction, Unix seconds; its block's time when it was found by looking back. */
   firstSeenS: number
 }
 
-export function upsertConfirmedSpend(db: Db, outpoint: Outpoint, by: Spender, height: Height, nowS: number): void {
+/** Notes a spend in the block at `height`, which is ours or being connected. */
+export function upsertConfirmedSpend(db: Db, outpoint: Outpoint, by: Spender, height: Height, seenS: number): void {
   db.run(
     sql
-      .insertInto('spends')
-      .values({ ...spendColumns(outpoint, by), first_seen_s: nowS, height, in_mempool: 0 })
-      .onConflict((conflict) =>
-        conflict.columns(['txid', 'vout', 'spender_txid']).doUpdateSet({ height, in_mempool: 0, raw_tx: by.rawTx }),
-      ),
+      .insertInto('spenders')
+      .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: seenS, height, in_mempool: 0 })
+      // With another witness it is another raw transaction under the same txid: the block's is the one that counts.
+      .onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, in_mempool: 0, raw_tx: by.rawTx })),
   )
+  insertSpend(db, outpoint, by)
 }
 
-/** Notes a spend in the mempool. One that is recorded as confirmed stays so. */
+/** Notes a spend in the mempool. A transaction that is recorded as confirmed stays so. */
 export function upsertMempoolSpend(db: Db, outpoint: Outpoint, by: Spender, nowS: number): void {
   db.run(
     sql
-      .insertInto('spends')
-      .values({ ...spendColumns(outpoint, by), first_seen_s: nowS, height: null, in_mempool: 1 })
+      .insertInto('spenders')
+      .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
       .onConflict((conflict) =>
-        conflict
-          .columns(['txid', 'vout', 'spender_txid'])
-          .doUpdateSet({ in_mempool: 1 })
-          .where('spends.height', 'is', null),
+        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx }).where('spenders.height', 'is', null),
       ),
+  )
+  insertSpend(db, outpoint, by)
+}
+
+function insertSpend(db: Db, outpoint: Outpoint, by: Spender): void {
+  db.run(
+    sql
+      .insertInto('spends')
+      .values({ ...outpointColumns(outpoint), spender_txid: hashColumn(by.txid), vin: by.vin })
+      .onConflict((conflict) => conflict.doNothing()),
   )
 }
 
-/** A transaction left the mempool. Its unconfirmed spends are kept as evicted where watched, else forgotten. */
-export function removeMempoolSpends(db: Db, spender: Txid): void {
+/** A transaction left the mempool: unless confirmed it is evicted now. */
+export function evictSpender(db: Db, txid: Txid): void {
   db.run(
-    sql
-      .updateTable('spends')
-      .set({ in_mempool: 0 })
-      .where('spender_txid', '=', hashColumn(spender))
-      .where('height', 'is', null),
+    sql.updateTable('spenders').set({ in_mempool: 0 }).where('txid', '=', hashColumn(txid)).where('height', 'is', null),
   )
-  forgetUnwatchedEvicted(db)
 }
 
 /** Before the mempool is read anew (start): nothing is known to be in it. */
-export function clearMempoolSpends(db: Db): void {
-  db.run(sql.updateTable('spends').set({ in_mempool: 0 }).where('height', 'is', null).where('in_mempool', '=', 1))
-  forgetUnwatchedEvicted(db)
+export function evictAllSpenders(db: Db): void {
+  db.run(sql.updateTable('spenders').set({ in_mempool: 0 }).where('height', 'is', null).where('in_mempool', '=', 1))
 }
 
-/** A block was taken back: its spends are unconfirmed again (the mempool may bring them back at once). */
-export function unconfirmSpendsAt(db: Db, height: Height): void {
-  db.run(sql.updateTable('spends').set({ height: null, in_mempool: 0 }).where('height', '=', height))
-  forgetUnwatchedEvicted(db)
+/** A block was taken back: its transactions are evicted until the mempool brings them back. Returns what they spend. */
+export function unconfirmSpendersAt(db: Db, height: Height): Outpoint[] {
+  const outpoints = db.all(
+    sql
+      .selectFrom('spends as s')
+      .innerJoin('spenders as t', 't.txid', 's.spender_txid')
+      .select(['s.txid', 's.vout'])
+      .where('t.height', '=', height),
+  )
+  db.run(sql.updateTable('spenders').set({ height: null, in_mempool: 0 }).where('height', '=', height))
+  return outpoints.map(outpointOf)
 }
 
-function forgetUnwatchedEvicted(db: Db): void {
+const SPENDER_STATES_OF = sql
+  .selectFrom('spends as s')
+  .innerJoin('spenders as t', 't.txid', 's.spender_txid')
+  .select(['s.spender_txid', 't.height', 't.in_mempool'])
+  .where('s.txid', '=', Buffer.alloc(32))
+  .where('s.vout', '=', 0)
+const SPENDER_STATES_OF_SQL = SPENDER_STATES_OF.compile().sql
+
+/** Forgets the spends of `outpoint`: all, or those that are evicted. */
+export function deleteSpends(db: Db, outpoint: Outpoint, which: 'all' | 'evicted'): void {
+  const { txid, vout } = outpointColumns(outpoint)
+  const known = db.guard(() => db.prepare(SPENDER_STATES_OF_SQL).all(txid, vout)) as InferResult<
+    typeof SPENDER_STATES_OF
+  >
+  for (const { spender_txid, height, in_mempool } of known) {
+    if (which === 'evicted' && (height !== null || in_mempool === 1)) continue
+    const spend = sql.deleteFrom('spends').where('txid', '=', txid).where('vout', '=', vout)
+    db.run(spend.where('spender_txid', '=', spender_txid))
+    deleteSpenderIfIdle(db, spender_txid)
+  }
+}
+
+function deleteSpenderIfIdle(db: Db, txid: Buffer): void {
   db.run(
     sql
-      .deleteFrom('spends')
-      .where('height', 'is', null)
-      .where('in_mempool', '=', 0)
+      .deleteFrom('spenders')
+      .where('txid', '=', txid)
       .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom('watches as w')
-              .select('w.vout')
-              .whereRef('w.txid', '=', 'spends.txid')
-              .whereRef('w.vout', '=', 'spends.vout'),
-          ),
-        ),
+        not(exists(selectFrom('spends as s').select('s.vin').whereRef('s.spender_txid', '=', 'spenders.txid'))),
       ),
   )
 }
 
-/** Every known spend of `outpoint`, the one that counts first: confirmed, then mempool newest first, then evicted. */
+/** Every outpoint with a recorded spend. */
+export function readSpentOutpoints(db: Db): Outpoint[] {
+  return db.all(sql.selectFrom('spends').select(['txid', 'vout']).distinct()).map(outpointOf)
+}
+
+const SPENDS_OF = sql
+  .selectFrom('spends as s')
+  .innerJoin('spenders as t', 't.txid', 's.spender_txid')
+  .leftJoin('blocks as b', 'b.height', 't.height')
+  .select(['s.spender_txid', 's.vin', 't.raw_tx', 't.first_seen_s', 't.height', 't.in_mempool', 'b.hash'])
+  .where('s.txid', '=', Buffer.alloc(32))
+  .where('s.vout', '=', 0)
+  .orderBy('t.height', (order) => order.desc().nullsLast())
+  .orderBy('t.in_mempool', 'desc')
+  .orderBy('t.first_seen_s', 'desc')
+  .orderBy('s.spender_txid')
+type SpendRow = InferResult<typeof SPENDS_OF>[number]
+const SPENDS_OF_SQL = SPENDS_OF.compile().sql
+
+/** Every known spend of `outpoint`, the one that counts first: confirmed, then mempool, then evicted; newest first. */
 export function readSpends(db: Db, outpoint: Outpoint): RecordedSpend[] {
-  const rows = db.all(
-    sql
-      .selectFrom('spends')
-      .selectAll()
-      .where('txid', '=', hashColumn(outpoint.txid))
-      .where('vout', '=', outpoint.vout)
-      .orderBy('height', (order) => order.desc().nullsLast())
-      .orderBy('in_mempool', 'desc')
-      .orderBy('first_seen_s', 'desc')
-      .orderBy('spender_txid'),
-  )
+  const { txid, vout } = outpointColumns(outpoint)
+  const rows = db.guard(() => db.prepare(SPENDS_OF_SQL).all(txid, vout)) as SpendRow[]
   return rows.map((row) => ({
     outpoint,
     txid: txidOf(row.spender_txid),
@@ -104,20 +144,18 @@ export function readSpends(db: Db, outpoint: Outpoint): RecordedSpend[] {
     rawTx: row.raw_tx,
     firstSeenS: row.first_seen_s,
     state:
-      row.height !== null
-        ? { kind: 'confirmed', height: row.height }
+      row.height !== null && row.hash !== null
+        ? { kind: 'confirmed', height: row.height, blockHash: blockHashOf(row.hash) }
         : row.in_mempool
           ? { kind: 'mempool' }
           : { kind: 'evicted' },
   }))
 }
 
-function spendColumns(outpoint: Outpoint, by: Spender) {
-  return {
-    txid: hashColumn(outpoint.txid),
-    vout: outpoint.vout,
-    spender_txid: hashColumn(by.txid),
-    vin: by.vin,
-    raw_tx: by.rawTx,
-  }
+function outpointColumns({ txid, vout }: Outpoint) {
+  return { txid: hashColumn(txid), vout }
+}
+
+function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
+  return { txid: txidOf(row.txid), vout: row.vout }
 }

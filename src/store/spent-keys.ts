@@ -54,18 +54,31 @@ export function pruneSpentKeys(db: Db, belowHeight: Height): void {
   db.run(sql.deleteFrom('spent_keys').where('id', '<', BUCKETS * belowHeight))
 }
 
-/** Heights of the blocks that may have spent the outpoint of `key`, newest first. */
-export function findCandidateHeights(db: Db, key: OutpointKey): Height[] {
-  const wanted = keyBytes(key)
-  const heights: Height[] = []
-  const rows = db.prepare(OF_BUCKET).iterate(bucketOf(key.hi)) as Iterable<{ height: number; keys: Buffer }>
-  for (const { height, keys } of rows) {
-    for (let at = keys.indexOf(wanted); at >= 0; at = keys.indexOf(wanted, at + 1)) {
-      if (at % KEY_BYTES === 0) {
-        heights.push(height)
-        break
-      }
+/**
+ * Which blocks may have spent the outpoints of `keys`, all of one bucket: calls `onCandidate` with the key's index and
+ * the height, newest block first. One pass over the bucket, whatever the number of keys.
+ */
+export function findCandidates(
+  db: Db,
+  keys: readonly OutpointKey[],
+  onCandidate: (index: number, height: Height) => void,
+): void {
+  const wanted = keys.map(keyBytes)
+  const rows = db.prepare(OF_BUCKET).iterate(bucketOf(keys[0]!.hi)) as Iterable<{ height: number; keys: Buffer }>
+  for (const row of rows) {
+    for (const [index, key] of wanted.entries()) {
+      if (holds(row.keys, key)) onCandidate(index, row.height)
     }
   }
-  return heights
+}
+
+function holds(keys: Buffer, key: Buffer): boolean {
+  for (let at = keys.indexOf(key); at >= 0; at = keys.indexOf(key, at + 1)) if (at % KEY_BYTES === 0) return true
+  return false
+}
+
+/** The lowest height whose spends are indexed. */
+export function readIndexedFrom(db: Db): Height | undefined {
+  const first = db.first(sql.selectFrom('spent_keys').select('id').orderBy('id', 'asc').limit(1))
+  return first && Math.floor(first.id / BUCKETS)
 }

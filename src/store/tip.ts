@@ -20,6 +20,16 @@ export function readBlockHash(db: Db, height: Height): BlockHash | undefined {
   return row && blockHashOf(row.hash)
 }
 
+/** The height of a block of our chain. */
+export function readBlockHeight(db: Db, hash: BlockHash): Height | undefined {
+  return db.first(sql.selectFrom('blocks').select('height').where('hash', '=', hashColumn(hash)))?.height
+}
+
+/** Header time of the block of our chain at `height`, Unix seconds. */
+export function readBlockTimeS(db: Db, height: Height): number | undefined {
+  return db.first(sql.selectFrom('blocks').select('time_s').where('height', '=', height))?.time_s
+}
+
 /** Only inside the transaction that writes the block's other rows. */
 export function insertBlock(db: Db, block: BlockHeaderRef): void {
   db.run(sql.insertInto('blocks').values({ height: block.height, hash: hashColumn(block.hash), time_s: block.timeS }))

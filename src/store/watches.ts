@@ -1,22 +1,16 @@
-/** Outpoints somebody asked us to watch, each until a height. */
+/** Registered outpoints: somebody asked us to watch them, each until a height, whatever happens to us meanwhile. */
 import type { Height, Outpoint } from '../chain/types.ts'
 import { hashColumn, txidOf } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
-export function hasWatch(db: Db, outpoint: Outpoint): boolean {
-  return (
-    db.first(
-      sql
-        .selectFrom('watches')
-        .select('vout')
-        .where('txid', '=', hashColumn(outpoint.txid))
-        .where('vout', '=', outpoint.vout),
-    ) !== undefined
-  )
-}
-
 export function countWatches(db: Db): number {
   return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
+}
+
+/** When the next watch ends: the lowest height until which one was asked for. */
+export function firstWatchEnd(db: Db): Height | undefined {
+  const first = sql.selectFrom('watches').select('until_height').orderBy('until_height', 'asc').limit(1)
+  return db.first(first)?.until_height
 }
 
 /** Adds a watch or prolongs it; never shortens one. */
@@ -34,7 +28,7 @@ export function upsertWatch(db: Db, outpoint: Outpoint, untilHeight: Height): vo
   )
 }
 
-/** Ends the watches that were asked for until below `tipHeight`; what they have seen stays. Returns them. */
+/** Ends the watches that were asked for until below `tipHeight`. Returns them. */
 export function expireWatches(db: Db, tipHeight: Height): Outpoint[] {
   const expired = sql.deleteFrom('watches').where('until_height', '<', tipHeight)
   return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))

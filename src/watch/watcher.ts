@@ -1,90 +1,412 @@
 /**
- * Who spends this outpoint? Answers from the recorded spends; an outpoint asked about for the first time is looked for
- * backwards, in the retention's blocks and the mempool, and watched from then on. Strangers can't make bitcoind work
- * without bound: few look-ups at once, a short queue, and none for an outpoint already watched.
+ * Who spends these outpoints? Answers from the recorded spends and, for outputs without one, from bitcoind's UTXO set;
+ * tells subscribers of every change. Nothing is said before chain and mempool are known together (`isSettled`), and
+ * strangers can't make bitcoind work without bound: see Turns, and the Book that remembers what was asked.
  */
+import { Bell } from '../bell.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
-import { PeerFault, TransientError } from '../errors.ts'
-import type { Indexer } from '../indexer.ts'
+import type { BlockHash, Height, Outpoint, Txid } from '../chain/types.ts'
+import { isAbort, PeerFault, TransientError } from '../errors.ts'
+import type { Indexer, IndexListener } from '../indexer.ts'
 import type { Db } from '../store/open.ts'
 import { type RecordedSpend, readSpends } from '../store/spends.ts'
-import { countWatches, hasWatch } from '../store/watches.ts'
+import { readIndexedFrom } from '../store/spent-keys.ts'
+import { readBlockHash, readBlockHeight } from '../store/tip.ts'
+import { countWatches, firstWatchEnd } from '../store/watches.ts'
+import { breathe, sleep, type World } from '../world.ts'
+import { Book, type Entry, type Subscriber } from './book.ts'
+import { type Spend, signatureOf, spendOf } from './spend.ts'
+import { Turns } from './turns.ts'
 
 export const LIMITS = {
-  /** Look-ups at work: each reads 4,032 index rows and rarely a block from bitcoind. */
-  lookUpsAtOnce: 2,
-  /** Look-ups waiting; at about 5 ms each the last one waits a third of a second. Beyond it: `busy`. */
-  lookUpsQueued: 64,
+  /** Look-ups at bitcoind: each is a few batched calls, some passes over the index, and the blocks found there. */
+  turns: { atOnce: 2, queued: 4_000 },
+  /** Chain or mempool may move during a look-up; each time it is made again. */
+  lookTries: 5,
+  /** How long an answer waits for the block that bitcoind has and we are connecting, or for the mempool after a reorg. */
+  settleMs: 5_000,
   /** Blocks a v1 `Watch` keeps watching: two weeks. */
-  watchBlocks: 2_016,
+  v1Blocks: 2_016,
+  /** Blocks a registration may be asked for: a year. */
+  registerBlocksMax: 52_560,
+  /** Transactions in one reply: a client that asks about a thousand outpoints may have to ask in parts. */
+  replyTxBytesMax: 8_388_608,
+  /** Entries looked up anew together, and closed together, before others have their turn. */
+  refreshBatch: 500,
+  sweepBatch: 200,
+  retryMs: 1_000,
 }
 
-export class Watcher {
-  readonly #db: Db
-  readonly #indexer: Indexer
-  readonly #api: NodeApi
-  readonly #watchesMax: number
-  readonly #underWay = new Map<string, Promise<void>>()
-  readonly #waiting: (() => void)[] = []
-  #working = 0
+export interface WatchLimits {
+  /** Outpoints in one request. */
+  outpointsMax: number
+  /** Subscriptions of one connection. */
+  subscriptionsPerConnection: number
+  /** Subscriptions of all connections: about 1 kB of memory each. */
+  subscriptionsMax: number
+  /** Registered outpoints, everybody's: each costs disk, and its spend up to 400 kB. */
+  watchesMax: number
+}
 
-  constructor(db: Db, indexer: Indexer, api: NodeApi, watchesMax: number) {
-    this.#db = db
-    this.#indexer = indexer
-    this.#api = api
-    this.#watchesMax = watchesMax
+export interface Answer {
+  height: Height
+  blockHash: BlockHash
+  /** Lowest height whose spends are indexed: what was spent below is known only of registered outpoints and bonds. */
+  indexedFrom: Height
+  spends: Spend[]
+}
+
+interface WatcherDeps extends World {
+  db: Db
+  indexer: Indexer
+  api: NodeApi
+  limits: WatchLimits
+}
+
+export class Watcher implements IndexListener {
+  readonly #deps: WatcherDeps
+  readonly #book: Book
+  readonly #turns = new Turns(LIMITS.turns)
+  /** Entries whose subscribers may have to be told. */
+  readonly #dirty = new Set<Entry>()
+  readonly #bell = new Bell()
+  /** Rings whenever blocks or settledness change. */
+  readonly #moved = new Bell()
+  #isSweepDue = false
+  #subscriptions = 0
+
+  constructor(deps: WatcherDeps) {
+    this.#deps = deps
+    const { indexer } = deps
+    this.#book = new Book({
+      isTracked: (outpoint) => indexer.isTracked(outpoint),
+      onOpen: (outpoint) => indexer.track(outpoint, 'asked'),
+      onClose: (outpoint) => indexer.untrack(outpoint, 'asked'),
+    })
+    indexer.listen(this)
+  }
+
+  get subscriptions(): number {
+    return this.#subscriptions
+  }
+
+  // ---- requests ----
+
+  /** The present state of each outpoint, in the order asked. Only to be called while synced; throws PeerFault. */
+  watchMany(outpoints: readonly Outpoint[]): Promise<Answer> {
+    return this.#answer(outpoints, (entries) => this.#answerOf(outpoints, entries))
+  }
+
+  /** As `watchMany`; from then on `subscriber` is told of every change of them. */
+  subscribe(outpoints: readonly Outpoint[], subscription: Subscription): Promise<Answer> {
+    const { subscriptionsPerConnection, subscriptionsMax } = this.#deps.limits
+    return this.#answer(outpoints, (entries) => {
+      const fresh = entries.filter((entry) => !subscription.entries.has(entry)).length
+      if (subscription.entries.size + fresh > subscriptionsPerConnection) {
+        const message = `a connection may have ${subscriptionsPerConnection} subscriptions: Unsubscribe some, or open another`
+        throw new PeerFault('limit', message)
+      }
+      if (this.#subscriptions + fresh > subscriptionsMax) {
+        throw new PeerFault('limit', `this tracker serves ${subscriptionsMax} subscriptions already: try another one`)
+      }
+      const answer = this.#answerOf(outpoints, entries)
+      if (subscription.isOver) return answer
+      for (const entry of entries) {
+        if (entry.subscribers.length === 0) entry.told = signatureOf(this.#spendOf(entry))
+        this.#book.subscribe(entry, subscription)
+        subscription.entries.add(entry)
+      }
+      this.#subscriptions += fresh
+      return answer
+    })
+  }
+
+  /** Ends the subscriptions to `outpoints`, or all of them. */
+  unsubscribe(subscription: Subscription, outpoints?: readonly Outpoint[]): void {
+    const entries = outpoints ? outpoints.map((outpoint) => this.#book.get(outpoint)) : [...subscription.entries]
+    for (const entry of entries) {
+      if (!entry || !subscription.entries.delete(entry)) continue
+      this.#subscriptions--
+      this.#book.unsubscribe(entry, subscription)
+    }
   }
 
   /**
-   * Every known spend of `outpoint`, the one that counts first; watches it from now on. Only to be called while synced.
-   * Throws PeerFault `limit` (too many watches), `busy` (too many look-ups, or bitcoind is away).
+   * Watches `outpoints` for `ttlBlocks` from now on, restarts included. Resolves once the past is known too and the
+   * watch is on the disk: the client may commit its money.
    */
-  async watch(outpoint: Outpoint, tipHeight: Height): Promise<RecordedSpend[]> {
-    const isWatched = hasWatch(this.#db, outpoint)
-    if (!isWatched) {
-      if (countWatches(this.#db) + this.#underWay.size >= this.#watchesMax) {
-        throw new PeerFault(
-          'limit',
-          `this tracker watches ${this.#watchesMax} outpoints already: try again in some hours`,
-        )
-      }
-      await this.#lookBackOnce(outpoint)
+  register(outpoints: readonly Outpoint[], ttlBlocks: number): Promise<{ count: number; untilHeight: Height }> {
+    if (ttlBlocks < 1 || ttlBlocks > LIMITS.registerBlocksMax) {
+      throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${LIMITS.registerBlocksMax}`)
     }
-    this.#indexer.keepWatch(outpoint, tipHeight + LIMITS.watchBlocks)
-    return readSpends(this.#db, outpoint)
+    return this.#answer(outpoints, (entries) => ({
+      count: entries.length,
+      untilHeight: this.#register(entries, ttlBlocks),
+    }))
   }
 
-  #lookBackOnce(outpoint: Outpoint): Promise<void> {
-    const name = formatOutpoint(outpoint)
-    let lookUp = this.#underWay.get(name)
-    if (!lookUp) {
-      lookUp = this.#lookBack(outpoint).finally(() => this.#underWay.delete(name))
-      this.#underWay.set(name, lookUp)
-    }
-    return lookUp
+  /** v1 `Watch`: every known spend of `outpoint`, the one that counts first; registers it for two weeks. */
+  watch(outpoint: Outpoint): Promise<RecordedSpend[]> {
+    return this.#answer([outpoint], (entries) => {
+      this.#register(entries, LIMITS.v1Blocks)
+      return this.#spendsOf(entries[0]!)
+    })
   }
 
-  async #lookBack(outpoint: Outpoint): Promise<void> {
-    if (this.#working >= LIMITS.lookUpsAtOnce) {
-      if (this.#waiting.length >= LIMITS.lookUpsQueued) {
-        throw new PeerFault('busy', `${LIMITS.lookUpsQueued} look-ups are waiting already: try again in a second`)
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    } else {
-      this.#working++
+  #register(entries: readonly Entry[], ttlBlocks: number): Height {
+    const { indexer, db, limits } = this.#deps
+    const fresh = entries.filter(({ outpoint }) => !indexer.isRegistered(outpoint)).length
+    if (fresh > 0 && countWatches(db) + fresh > limits.watchesMax) {
+      const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstWatchEnd(db)}`
+      throw new PeerFault('limit', message)
     }
+    const untilHeight = this.#tip().height + ttlBlocks
+    indexer.register(
+      entries.map(({ outpoint }) => outpoint),
+      untilHeight,
+    )
+    return untilHeight
+  }
+
+  /** Where an answer without spends stands. */
+  header(): Omit<Answer, 'spends'> {
+    const tip = this.#tip()
+    return { height: tip.height, blockHash: tip.hash, indexedFrom: readIndexedFrom(this.#deps.db) ?? tip.height + 1 }
+  }
+
+  #tip() {
+    const tip = this.#deps.indexer.tip()
+    if (!tip) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
+    return tip
+  }
+
+  #answerOf(outpoints: readonly Outpoint[], entries: readonly Entry[]): Answer {
+    const told = new Map(entries.map((entry) => [entry.name, this.#spendOf(entry)]))
+    const spends = outpoints.map((outpoint) => told.get(this.#book.get(outpoint)!.name)!)
+    const bytes = spends.reduce((sum, { tx }) => sum + (tx?.length ?? 0), 0)
+    if (bytes > LIMITS.replyTxBytesMax) {
+      const message = `the transactions that spend these outpoints take ${bytes} bytes, one reply has at most ${LIMITS.replyTxBytesMax}: ask about fewer at once`
+      throw new PeerFault('limit', message)
+    }
+    return { ...this.header(), spends }
+  }
+
+  /**
+   * Calls `build` once all entries of `outpoints` are known together, at a settled moment; nothing can happen between
+   * that and what it reads.
+   */
+  async #answer<T>(outpoints: readonly Outpoint[], build: (entries: Entry[]) => T): Promise<T> {
+    const { outpointsMax } = this.#deps.limits
+    if (outpoints.length > outpointsMax) {
+      throw new PeerFault('limit', `${outpoints.length} outpoints in one request, ${outpointsMax} are allowed`)
+    }
+    const { height } = this.#tip()
+    const entries = outpoints.map((outpoint) => this.#book.hold(outpoint, height))
     try {
-      this.#indexer.track(outpoint) // first, so that nothing that happens during the look-up is missed
-      await this.#indexer.lookBack(outpoint, this.#api)
+      for (let tries = 0; tries < LIMITS.lookTries; tries++) {
+        await this.#settled()
+        const open = entries.filter((entry) => !this.#isKnown(entry))
+        if (open.length === 0) return build([...new Set(entries)])
+        await this.#lookUp([...new Set(open)])
+      }
+      throw new PeerFault('busy', 'chain and mempool move too fast just now: try again in a second')
+    } finally {
+      for (const entry of entries) this.#book.release(entry)
+    }
+  }
+
+  async #settled(): Promise<void> {
+    const isSettled = () => this.#deps.indexer.isSettled
+    if (await this.#until(isSettled)) return
+    throw new PeerFault('not_synced', 'not synced: the mempool is being read')
+  }
+
+  /** Waits at most `settleMs` for something that blocks or the mempool bring. */
+  async #until(isTrue: () => boolean): Promise<boolean> {
+    const { clock } = this.#deps
+    const endMs = clock.monotonicMs() + LIMITS.settleMs
+    while (!isTrue()) {
+      const leftMs = endMs - clock.monotonicMs()
+      if (leftMs <= 0) return false
+      await this.#moved.wait(leftMs)
+    }
+    return true
+  }
+
+  // ---- what is known of an entry ----
+
+  #isKnown(entry: Entry): boolean {
+    if (!entry.isComplete) return false
+    return entry.output !== undefined || entry.deep !== undefined || this.#spendsOf(entry).length > 0
+  }
+
+  #spendsOf({ outpoint, deep }: Entry): RecordedSpend[] {
+    const recorded = readSpends(this.#deps.db, outpoint)
+    return deep ? [deep, ...recorded] : recorded
+  }
+
+  #spendOf(entry: Entry): Spend {
+    const { outpoint, output } = entry
+    return spendOf(outpoint, this.#spendsOf(entry), output, this.#deps.indexer.isRegistered(outpoint))
+  }
+
+  async #lookUp(entries: readonly Entry[]): Promise<void> {
+    let hadTurn: boolean
+    try {
+      hadTurn = await this.#turns.run(entries.length, () => this.#lookUpNow(entries))
     } catch (error) {
-      this.#indexer.untrack(outpoint)
       if (!(error instanceof TransientError)) throw error
       throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
-    } finally {
-      const next = this.#waiting.shift() // our place goes to the next one
-      if (next) next()
-      else this.#working--
     }
+    if (hadTurn) return
+    throw new PeerFault('busy', `${LIMITS.turns.queued} outpoints wait to be looked up already: try again in a second`)
+  }
+
+  /** Finds out where the entries stand. One to which something happens meanwhile stays unknown. */
+  async #lookUpNow(entries: readonly Entry[]): Promise<void> {
+    const { api, indexer } = this.#deps
+    const moves = entries.map((entry) => entry.moves)
+    const isStill = (i: number) => entries[i]!.moves === moves[i]
+    const { at, found } = await api.look(entries.map(({ outpoint }) => outpoint))
+    // At once: from here on the node thread tells when the spender leaves.
+    for (const [i, one] of found.entries())
+      if (one.kind === 'mempool') indexer.recordMempool(entries[i]!.outpoint, one.by)
+    if (!(await this.#until(() => indexer.tip()?.hash === at))) return
+    const gone: number[] = []
+    for (const [i, one] of found.entries()) {
+      const entry = entries[i]!
+      if (!isStill(i)) continue
+      if (one.kind === 'absent') gone.push(i)
+      else if (one.kind === 'confirmed') await this.#recordFrom(one.in, entry)
+      else {
+        if (one.kind === 'unspent') entry.output = 'unspent'
+        entry.isComplete = true
+      }
+    }
+    const unsearched = gone.filter((i) => !entries[i]!.isComplete).map((i) => entries[i]!.outpoint)
+    await indexer.lookBack(unsearched, api)
+    for (const i of gone) {
+      if (!isStill(i)) continue
+      entries[i]!.isComplete = true
+      entries[i]!.output = 'absent'
+    }
+  }
+
+  /** The spend in a block that the node's own index of spends named. */
+  async #recordFrom(blockHash: BlockHash, entry: Entry): Promise<void> {
+    const { db, api, indexer } = this.#deps
+    const { outpoint, moves } = entry
+    const height = await api.blockHeight(blockHash)
+    const [by] = await api.spendersInBlock(blockHash, [outpoint])
+    if (!by || entry.moves !== moves) return
+    if (readBlockHash(db, height) === blockHash) indexer.recordConfirmed(outpoint, by, height)
+    else if (readBlockHeight(db, blockHash) === undefined && height < (indexer.scannedFrom() ?? 0)) {
+      const firstSeenS = Math.floor(this.#deps.clock.nowMs() / 1000)
+      entry.deep = { ...by, outpoint, state: { kind: 'confirmed', height, blockHash }, firstSeenS }
+    } else return // of a branch that we don't follow: asked again
+    entry.isComplete = true
+  }
+
+  // ---- what the indexer says ----
+
+  get wantsTransactions(): boolean {
+    return this.#book.size > 0
+  }
+
+  onSpends(outpoints: Iterable<Outpoint>): void {
+    for (const outpoint of outpoints) {
+      const entry = this.#book.get(outpoint)
+      if (entry) this.#touch(entry)
+    }
+    this.#tell()
+  }
+
+  onTransactions(txids: Iterable<Txid>): void {
+    for (const txid of txids) for (const entry of this.#book.ofTransaction(txid)) this.#touch(entry)
+    this.#tell()
+  }
+
+  onBlock(): void {
+    this.#isSweepDue = true
+    this.#moved.ring()
+    this.#bell.ring()
+  }
+
+  onReorg(): void {
+    for (const entry of this.#book.all()) this.#touch(entry)
+    this.#moved.ring()
+  }
+
+  onSettled(): void {
+    this.#moved.ring()
+    this.#tell()
+  }
+
+  #touch(entry: Entry): void {
+    entry.moves++
+    entry.output = undefined
+    if (entry.subscribers.length > 0) this.#dirty.add(entry)
+  }
+
+  /** Tells subscribers what is known; the rest is left to the loop. */
+  #tell(): void {
+    if (!this.#deps.indexer.isSettled) return
+    for (const entry of this.#dirty) {
+      const isWanted = entry.subscribers.length > 0
+      if (isWanted && !this.#isKnown(entry)) continue
+      this.#dirty.delete(entry)
+      if (!isWanted) continue
+      const signature = signatureOf(this.#spendOf(entry))
+      if (signature === entry.told) continue
+      entry.told = signature
+      for (const subscriber of entry.subscribers) subscriber.tell(entry)
+    }
+    if (this.#dirty.size > 0) this.#bell.ring()
+  }
+
+  /** What a subscriber is to be told now; undefined while that isn't known, and then it is told later. */
+  presentState(entry: Entry): Spend | undefined {
+    if (this.#deps.indexer.isSettled && this.#isKnown(entry)) return this.#spendOf(entry)
+    entry.told = ''
+    this.#dirty.add(entry)
+    this.#bell.ring()
+    return undefined
+  }
+
+  /** Looks up what subscribers wait for, and closes entries nobody asks about any more. Runs until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { indexer, log } = this.#deps
+    for (;;) {
+      signal.throwIfAborted()
+      await this.#bell.wait(LIMITS.retryMs)
+      signal.throwIfAborted()
+      if (indexer.isSettled && this.#dirty.size > 0) {
+        try {
+          const open = [...this.#dirty].slice(0, LIMITS.refreshBatch).filter((entry) => !this.#isKnown(entry))
+          if (open.length > 0) await this.#lookUp(open)
+          this.#tell()
+        } catch (error) {
+          if (isAbort(error, signal) || !(error instanceof PeerFault)) throw error
+          log.debug({ detail: error.message }, 'subscribed outpoints not looked up')
+          await sleep(LIMITS.retryMs, signal)
+        }
+      }
+      while (this.#isSweepDue) {
+        this.#isSweepDue = this.#book.sweep(indexer.tip()?.height ?? 0, LIMITS.sweepBatch)
+        await breathe()
+      }
+    }
+  }
+}
+
+/** One connection's subscriptions. */
+export class Subscription implements Subscriber {
+  readonly entries = new Set<Entry>()
+  /** Its connection has ended: nothing is to be added. */
+  isOver = false
+  readonly tell: (entry: Entry) => void
+
+  constructor(tell: (entry: Entry) => void) {
+    this.tell = tell
   }
 }

@@ -72,3 +72,62 @@ export async function ask(socket: Socket, request: Request, options: ExchangeOpt
     throw error
   }
 }
+
+/** A connection on which more than one thing is said: requests go out, replies and pushes are taken one by one. */
+export interface Conversation extends Disposable {
+  send(request: Request): void
+  /** The next message. Rejects with TransientError (closed, broken, no reply, none in time) or the signal's reason. */
+  next(timeoutMs?: number): Promise<Reply>
+}
+
+/** Disposing destroys the socket. The socket flows only while somebody waits for a message. */
+export function conversation(socket: Socket, signal: AbortSignal): Conversation {
+  const reader = new FrameReader(LIMITS.replyBytesMax)
+  let end: unknown
+  let wake = () => {}
+  const finish = (reason: unknown) => {
+    end ??= reason
+    wake()
+  }
+  const onAbort = () => finish(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  socket.on('data', (chunk) => {
+    socket.pause()
+    reader.push(chunk)
+    wake()
+  })
+  socket.on('error', (error) => finish(new TransientError('the connection broke', { cause: error })))
+  const onClose = () => finish(new TransientError('the connection was closed'))
+  socket.on('end', onClose).on('close', onClose)
+  return {
+    send: (request) => void socket.write(encodeFrame(encodeRequest(request))),
+    async next(timeoutMs) {
+      const cancel =
+        timeoutMs === undefined
+          ? () => {}
+          : after(timeoutMs, () => finish(new TransientError(`no message within ${timeoutMs / 1000} s`)))
+      try {
+        for (;;) {
+          const payload = reader.next()
+          if (payload) return parseReply(payload)
+          if (end !== undefined) throw end
+          await new Promise<void>((resolve) => {
+            wake = resolve
+            socket.resume()
+          })
+        }
+      } catch (error) {
+        if (error instanceof FrameTooLarge || error instanceof NotAReply) {
+          throw new TransientError(error.message, { cause: error })
+        }
+        throw error
+      } finally {
+        cancel()
+      }
+    },
+    [Symbol.dispose]() {
+      signal.removeEventListener('abort', onAbort)
+      socket.destroy()
+    },
+  }
+}

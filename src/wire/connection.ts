@@ -2,8 +2,8 @@
  * One client's connection: bytes → frames → one request at a time → its reply → the next. Whatever the client does
  * costs at most this connection. Knows no other connection, no chain and no bonds.
  *
- * `#converse` is the only one that takes requests and writes replies; it sleeps in `#changed` whenever there is nothing
- * to do. The socket's events and the sweep only change a field and wake it. The socket is paused unless `#converse`
+ * `#converse` is the only one that takes requests and writes replies; pushes go out between them. Whoever has nothing to
+ * do sleeps in `#changed`. The socket's events and the sweep only change a field and wake it. The socket is paused unless `#converse`
  * waits for bytes, so that the pressure of a client that is over its rate, or that leaves its replies unread, ends up in
  * its own TCP window.
  */
@@ -21,25 +21,48 @@ import { encodeError, parseRequest, type Request } from './messages.ts'
  * `close`: close without a reply. `nothing`: no reply. For an `Error` reply throw a PeerFault; the connection stays open.
  */
 export type Outcome = { send: Buffer } | 'close' | 'nothing'
-export type Handle = (request: Request) => Promise<Outcome> | Outcome
+export type Handle = (request: Request, peer: Peer) => Promise<Outcome> | Outcome
+
+/** The client, for what it is told unasked. */
+export interface Peer {
+  /**
+   * Says what `encode` gives, a CBOR payload, between two replies, and not before the reply to a request that is being
+   * answered. One that still waits under the same key is replaced; `encode` is called when its turn comes, and nothing is
+   * said when it gives undefined.
+   */
+  push(key: string, encode: () => Buffer | undefined): void
+  /** Takes back what waits under `key`. */
+  unpush(key: string): void
+  /** A client with subscriptions is not idle. */
+  isSubscribed: boolean
+  /** Called once, when the connection has ended; at once if it has. */
+  onEnd(listener: () => void): void
+}
 
 export interface ConnectionWorld {
   limits: WireLimits
   handle: Handle
   clock: Clock
   log: Logger
-  /** `kind`: the request's type, or `unknown`. `outcome`: `ok`, `closed`, `ignored`, or the code of its Error. */
-  count(kind: Request['type'] | 'unknown', outcome: 'ok' | 'closed' | 'ignored' | WireErrorCode): void
+  /** `kind`: the request's type, or `unknown`. `outcome`: `ok`, `closed`, `ignored`, `pushed`, or the code of its Error. */
+  count(kind: Request['type'] | 'unknown', outcome: 'ok' | 'closed' | 'ignored' | 'pushed' | WireErrorCode): void
 }
 
-export class Connection {
+export class Connection implements Peer {
   /** Settles when no request is taken or answered any more, the socket possibly still saying goodbye. Never rejects. */
   readonly conversation: Promise<void>
   readonly #socket: Socket
   readonly #world: ConnectionWorld
   readonly #frames: FrameReader
   readonly #tokens: TokenBucket
-  #wake: () => void = () => {}
+  isSubscribed = false
+  #waiting: (() => void)[] = []
+  /** What is to be said unasked, in the order it came up. */
+  readonly #pushes = new Map<string, () => Buffer | undefined>()
+  readonly #endListeners: (() => void)[] = []
+  #hasEnded = false
+  /** A request is being answered: from its handler to the last piece of its reply. */
+  #isAnswering = false
   /** The handler has a request of ours. */
   #isHandling = false
   /** Pieces of a reply are still to be handed over. */
@@ -69,6 +92,7 @@ export class Connection {
     socket.on('error', () => {}) // a reset and the like: 'close' follows
     socket.on('close', () => {
       this.#isOver = true
+      this.#end()
       this.#wake()
     })
     socket.on('end', () => {
@@ -95,6 +119,27 @@ export class Connection {
   /** True until its first whole request. */
   get isSilent(): boolean {
     return this.#isSilent
+  }
+
+  push(key: string, encode: () => Buffer | undefined): void {
+    if (this.#isOver) return
+    this.#pushes.set(key, encode)
+    void this.#sayPushes()
+  }
+
+  unpush(key: string): void {
+    this.#pushes.delete(key)
+  }
+
+  onEnd(listener: () => void): void {
+    if (this.#hasEnded) listener()
+    else this.#endListeners.push(listener)
+  }
+
+  #end(): void {
+    this.#hasEnded = true
+    this.#pushes.clear()
+    for (const listener of this.#endListeners.splice(0)) listener()
   }
 
   isIdlerThan(other: Connection): boolean {
@@ -124,9 +169,10 @@ export class Connection {
     if (this.#isOver) return
     if (isOverdue(this.#midFrameSinceMs, limits.frameMsMax)) {
       const message = `a frame begun must be finished within ${limits.frameMsMax / 1000} s`
-      return this.#refuse('unknown', 'bad_frame', message, true)
+      return this.#refuse('bad_frame', message)
     }
-    if (isOverdue(this.#activeAtMs, limits.idleMsMax)) return this.#finish()
+    const idleMsMax = this.isSubscribed ? limits.subscribedIdleMsMax : limits.idleMsMax
+    if (isOverdue(this.#activeAtMs, idleMsMax)) return this.#finish()
     this.#wake()
   }
 
@@ -152,7 +198,7 @@ export class Connection {
         payload = this.#frames.next()
       } catch (error) {
         if (!(error instanceof FrameTooLarge)) throw error
-        this.#refuse('unknown', 'too_large', error.message, true)
+        this.#refuse('too_large', error.message)
         return undefined
       }
       if (payload) {
@@ -163,8 +209,7 @@ export class Connection {
         return payload
       }
       if (this.#isHalfClosed) {
-        if (this.#frames.isMidFrame)
-          this.#refuse('unknown', 'bad_frame', 'the bytes end in the middle of a frame', true)
+        if (this.#frames.isMidFrame) this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
         return undefined
       }
       if (this.#frames.isMidFrame) this.#midFrameSinceMs ??= nowMs
@@ -174,36 +219,72 @@ export class Connection {
   }
 
   async #answer(payload: Buffer): Promise<void> {
+    this.#isAnswering = true
+    try {
+      const { reply, closes } = await this.#replyTo(payload)
+      while (this.#isSending && !this.#isOver) await this.#changed() // a long push is under way
+      if (reply) await this.#send(reply)
+      if (closes) this.#finish()
+    } finally {
+      this.#isAnswering = false
+    }
+    void this.#sayPushes()
+  }
+
+  async #replyTo(payload: Buffer): Promise<{ reply?: Buffer; closes: boolean }> {
     const { handle, log, count, clock } = this.#world
     const parsed = parseRequest(payload)
-    if (!parsed.ok) return this.#refuse(parsed.type ?? 'unknown', parsed.code, parsed.message, parsed.closes)
+    if (!parsed.ok) {
+      return { reply: this.#refusal(parsed.type ?? 'unknown', parsed.code, parsed.message), closes: parsed.closes }
+    }
     const { request } = parsed
     this.#isHandling = true
     let outcome: Outcome
     try {
-      outcome = await handle(request)
+      outcome = await handle(request, this)
     } catch (error) {
-      if (error instanceof PeerFault) return this.#refuse(request.type, error.code, error.message, false)
+      if (error instanceof PeerFault) {
+        return { reply: this.#refusal(request.type, error.code, error.message), closes: false }
+      }
       log.error({ err: error, request: request.type }, 'a request failed')
-      return this.#refuse(request.type, 'internal', 'this tracker failed to answer; its log says why', true)
+      const message = 'this tracker failed to answer; its log says why'
+      return { reply: this.#refusal(request.type, 'internal', message), closes: true }
     } finally {
       this.#isHandling = false
       this.#activeAtMs = clock.monotonicMs()
     }
-    if (outcome === 'nothing') return count(request.type, 'ignored')
-    if (outcome === 'close') {
-      count(request.type, 'closed')
-      return this.#finish()
-    }
-    count(request.type, 'ok')
-    await this.#send(outcome.send)
+    count(request.type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
+    return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
   }
 
-  #refuse(kind: Request['type'] | 'unknown', code: WireErrorCode, message: string, closes: boolean): void {
+  /** Says what waits, one after the other, as long as the client takes it. */
+  async #sayPushes(): Promise<void> {
+    const { limits, count } = this.#world
+    for (;;) {
+      if (this.#isAnswering || this.#isSending || this.#isOver) return
+      if (this.#socket.writableLength > limits.unsentBytesMax) return
+      const [next] = this.#pushes
+      if (!next) return
+      this.#pushes.delete(next[0])
+      const payload = next[1]()
+      if (!payload) continue
+      count('Subscribe', 'pushed')
+      await this.#send(payload)
+    }
+  }
+
+  /** An Error, counted. */
+  #refusal(kind: Request['type'] | 'unknown', code: WireErrorCode, message: string): Buffer {
     this.#world.count(kind, code)
     this.#world.log.debug({ kind, code, detail: message }, 'request refused')
-    void this.#send(encodeError(code, message)) // shorter than a piece: written at once
-    if (closes) this.#finish()
+    return encodeError(code, message)
+  }
+
+  /** What came is no request. In the middle of a long push there is no place for an Error: then the end must do. */
+  #refuse(code: WireErrorCode, message: string): void {
+    const refusal = this.#refusal('unknown', code, message)
+    if (!this.#isSending) void this.#send(refusal) // shorter than a piece: written at once
+    this.#finish()
   }
 
   /** Hands a reply to the socket piece by piece; resolves when the last piece is handed over or nobody wants it. */
@@ -217,10 +298,11 @@ export class Connection {
     this.#isSending = true
     for (let at = pieceBytes; at < payload.length; at += pieceBytes) {
       while (this.#socket.writableLength > 0 && !this.#isOver) await this.#changed()
-      if (this.#isOver) return
+      if (this.#isOver) break
       this.#write(payload.subarray(at, at + pieceBytes))
     }
     this.#isSending = false
+    this.#wake()
   }
 
   #write(bytes: Buffer): void {
@@ -235,6 +317,7 @@ export class Connection {
     this.#unsentSinceMs = this.#socket.writableLength > 0 ? nowMs : undefined
     if (this.#lingerSinceMs !== undefined) this.#lingerSinceMs = nowMs
     this.#wake()
+    void this.#sayPushes()
   }
 
   /** Says no more than what is already written, and reads only to throw away. */
@@ -248,11 +331,13 @@ export class Connection {
     this.#wake()
   }
 
-  /** Resolves at the next event. Only `#converse` waits here, so one waiter is all there is. */
+  /** Resolves at the next event. */
   #changed(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve
-    })
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
   }
 }
 

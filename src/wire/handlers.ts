@@ -5,18 +5,20 @@
 import { listMakers, type MakerList } from '../bonds/list.ts'
 import { whyNotSynced } from '../chain/following.ts'
 import { windowStart } from '../chain/plan.ts'
-import type { BlockHash, Network } from '../chain/types.ts'
+import { type BlockHash, formatOutpoint, type Network } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
 import { type Status, unseenHeights } from '../status.ts'
 import { readBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
-import type { Watcher } from '../watch/watcher.ts'
+import { type Answer, Subscription, type Watcher } from '../watch/watcher.ts'
 import type { Clock } from '../world.ts'
 import { encodeReply, type Request, type TipFields } from './messages.ts'
-import type { Handle, Outcome } from './server.ts'
+import type { Handle, Outcome, Peer } from './server.ts'
 
-type Handlers = { [T in Request['type']]: (request: Extract<Request, { type: T }>) => Promise<Outcome> | Outcome }
+type Handlers = {
+  [T in Request['type']]: (request: Extract<Request, { type: T }>, peer: Peer) => Promise<Outcome> | Outcome
+}
 
 export interface HandlerDeps {
   db: Db
@@ -35,6 +37,31 @@ export function newHandle(deps: HandlerDeps): Handle {
   const current = new CurrentList(deps.db, deps.indexer)
   const startedAtMs = clock.monotonicMs()
   const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
+  /** A watch answered while behind would call "unspent" what has been spent. */
+  const mustBeSynced = () => {
+    const behind = notSynced()
+    if (behind !== undefined) throw new PeerFault('not_synced', `not synced: ${behind}`)
+  }
+  const subscriptions = new WeakMap<Peer, Subscription>()
+  const subscriptionOf = (peer: Peer): Subscription => {
+    let subscription = subscriptions.get(peer)
+    if (!subscription) {
+      const made = new Subscription((entry) =>
+        peer.push(entry.name, () => {
+          const spend = watcher.presentState(entry)
+          return spend && encodeReply({ type: 'Spend', ...spend })
+        }),
+      )
+      subscriptions.set(peer, made)
+      peer.onEnd(() => {
+        made.isOver = true
+        watcher.unsubscribe(made)
+      })
+      subscription = made
+    }
+    return subscription
+  }
+  const spends = (answer: Answer): Outcome => ({ send: encodeReply({ type: 'Spends', ...answer }) })
   const makers = () => {
     const list = current.read()
     if (!list) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
@@ -52,10 +79,8 @@ export function newHandle(deps: HandlerDeps): Handle {
     // v1 takers know no errors: without a reply they come again in ten seconds, which is right while we are behind.
     Get: () => (notSynced() === undefined ? { send: makers().encodedAddresses } : 'close'),
     Watch: async ({ outpoint }) => {
-      const behind = notSynced()
-      if (behind !== undefined) throw new PeerFault('not_synced', `not synced: ${behind}`)
-      const spends = await watcher.watch(outpoint, makers().tip.height)
-      const transactions = spends
+      mustBeSynced()
+      const transactions = (await watcher.watch(outpoint))
         .filter(({ state }) => state.kind !== 'evicted') // v1 can't tell them from live ones
         .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
@@ -79,8 +104,31 @@ export function newHandle(deps: HandlerDeps): Handle {
         }),
       }
     },
+    WatchMany: async ({ outpoints }) => {
+      mustBeSynced()
+      return spends(await watcher.watchMany(outpoints))
+    },
+    Subscribe: async ({ outpoints }, peer) => {
+      mustBeSynced()
+      const subscription = subscriptionOf(peer)
+      const answer = await watcher.subscribe(outpoints, subscription)
+      peer.isSubscribed = subscription.entries.size > 0
+      return spends(answer)
+    },
+    Unsubscribe: ({ outpoints }, peer) => {
+      const subscription = subscriptionOf(peer)
+      watcher.unsubscribe(subscription, outpoints)
+      for (const outpoint of outpoints) peer.unpush(formatOutpoint(outpoint))
+      peer.isSubscribed = subscription.entries.size > 0
+      return spends({ ...watcher.header(), spends: [] })
+    },
+    Register: async ({ outpoints, ttlBlocks }) => {
+      mustBeSynced()
+      return { send: encodeReply({ type: 'Registered', ...(await watcher.register(outpoints, ttlBlocks)) }) }
+    },
   }
-  return (request) => (handlers[request.type] as (request: Request) => Promise<Outcome> | Outcome)(request)
+  return (request, peer) =>
+    (handlers[request.type] as (request: Request, peer: Peer) => Promise<Outcome> | Outcome)(request, peer)
 }
 
 /** Where a hash must stand and there is none yet. */

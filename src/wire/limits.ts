@@ -6,6 +6,8 @@ export const WIRE_LIMITS = {
   connectionsMax: 1_024,
   /** Nothing is asked for this long: the slot is worth more to somebody else. */
   idleMsMax: 300_000,
+  /** A subscriber waits for things that may not happen for hours. */
+  subscribedIdleMsMax: 86_400_000,
   /** From a frame's first byte to its last, Tor's slowest circuits included. */
   frameMsMax: 10_000,
   /** A watching wallet polls every 3 s. Beyond this we stop reading, we drop nothing. */
@@ -13,12 +15,15 @@ export const WIRE_LIMITS = {
   /** A taker that asks about all outputs of a swap at once. */
   requestsBurst: 100,
   /**
-   * Bytes of replies a client may leave unread before its requests wait, and the piece in which a longer reply is handed
+   * Bytes a client may leave unread before its requests and pushes wait, and the piece in which a longer reply is handed
    * to the socket. A list of 1,000 makers (69 kB) goes in one. A thousand clients who never read hold 128 MB at the most,
    * less where it is the same list.
    */
   unsentBytesMax: 131_072,
-  /** Such a client is cut off when no piece has been taken for this long. Takers themselves give up after 60 s. */
+  /**
+   * Such a client is cut off when no piece has been taken for this long. Takers themselves give up after 60 s. Pushes
+   * that wait meanwhile are one per subscription, each made when its turn comes: nothing piles up.
+   */
   unsentMsMax: 60_000,
   /** After our last word its bytes are still read and dropped this long: closing on unread bytes would void that word. */
   lingerMsMax: 2_000,

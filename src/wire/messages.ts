@@ -9,8 +9,10 @@
  * A new request is one entry in REQUESTS; the compiler then asks for its handler.
  */
 import type { WireErrorCode } from '../errors.ts'
+import { SPEND_STATES } from '../watch/spend.ts'
 import { CborError, type CborValue, decode, encode } from './cbor.ts'
 import {
+  blob,
   bool,
   bytes,
   dateTimeText,
@@ -20,6 +22,7 @@ import {
   list,
   type MessageOf,
   named,
+  oneOf,
   optional,
   orElse,
   Refused,
@@ -47,6 +50,11 @@ const REQUESTS = {
   Ping: struct({ address: text, port: u16 }),
   Pong: struct({ address: text }),
   Status: unit,
+  WatchMany: struct({ outpoints: list(outpoint) }),
+  Subscribe: struct({ outpoints: list(outpoint) }),
+  Unsubscribe: struct({ outpoints: list(outpoint) }),
+  /** `ttlBlocks`: how long from our tip on. */
+  Register: struct({ outpoints: list(outpoint), ttlBlocks: named('ttl_blocks', u32) }),
 }
 
 export type Request = MessageOf<typeof REQUESTS>
@@ -73,6 +81,21 @@ const digest = bytes(32)
 
 const tipFields = { version: text, network: text, height: u32, blockHash, digest }
 export type TipFields = StructOf<typeof tipFields>
+
+/** What is told of one outpoint; see watch/spend.ts. */
+const spendFields = {
+  outpoint,
+  state: oneOf(SPEND_STATES),
+  registered: bool,
+  txid: optional(internalTxid),
+  vin: optional(u32),
+  tx: optional(blob),
+  height: optional(u32),
+  blockHash: named('block_hash', optional(internalBlockHash)),
+  firstSeenS: named('first_seen', optional(u64)),
+  conflicts: optional(list(internalTxid)),
+}
+export type SpendFields = StructOf<typeof spendFields>
 
 const REPLIES = {
   Address: struct({ addresses: list(text) }),
@@ -102,6 +125,17 @@ const REPLIES = {
     /** Heights of the window that were pruned before they could be scanned; absent when there are none. */
     unseen: optional(struct({ from: u32, to: u32 })),
   }),
+  Spends: struct({
+    height: u32,
+    blockHash,
+    /** Lowest height whose spends are indexed. */
+    indexedFrom: named('indexed_from', u32),
+    /** In the order asked. */
+    spends: list(struct(spendFields)),
+  }),
+  /** Unasked, between replies: the state of a subscribed outpoint has changed to this. */
+  Spend: struct(spendFields),
+  Registered: struct({ count: u32, untilHeight: named('until_height', u32) }),
   /** A WireErrorCode, or what another tracker's version calls it. */
   Error: struct({ code: text, message: text }),
 }

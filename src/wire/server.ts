@@ -10,7 +10,7 @@ import { after, every, type World } from '../world.ts'
 import { Connection, type ConnectionWorld, type Handle } from './connection.ts'
 import type { WireLimits } from './limits.ts'
 
-export type { Handle, Outcome } from './connection.ts'
+export type { Handle, Outcome, Peer } from './connection.ts'
 
 export interface WireServer extends AsyncDisposable {
   readonly host: string
@@ -103,23 +103,31 @@ function whyNot(error: unknown): string {
 
 /**
  * Closes one connection for a newcomer's sake; false when every single one is being answered right now. All are
- * strangers and look alike behind Tor, so the longest idle has to go. But those that have asked something and those that
- * have not each keep half of the slots from the other: ten thousand that only connect push out one another, not the
- * clients; and a thousand that asked once and stay don't keep newcomers from speaking.
+ * strangers and look alike behind Tor, so the longest idle has to go. But those that have said nothing yet, those that
+ * have asked something and those that are subscribed keep their slots from each other, because it is taken from the
+ * largest of the three: ten thousand that only connect push out one another, not the clients; a thousand that asked once
+ * and stay don't keep newcomers from speaking; and a wallet that watches its coins is not pushed out by either.
  */
 function makeRoom(connections: Set<Connection>): boolean {
-  let silent = 0
-  for (const connection of connections) if (connection.isSilent) silent++
-  const isSilentsTurn = silent * 2 > connections.size
+  const groups = { silent: 0, asked: 0, subscribed: 0 }
+  for (const connection of connections) groups[groupOf(connection)]++
+  const largest = (Object.keys(groups) as Group[]).reduce((a, b) => (groups[b] > groups[a] ? b : a))
   let victim: Connection | undefined
   for (const connection of connections) {
     if (connection.isHandling) continue
-    const isTurn = connection.isSilent === isSilentsTurn
-    const wasTurn = victim?.isSilent === isSilentsTurn
+    const isTurn = groupOf(connection) === largest
+    const wasTurn = victim !== undefined && groupOf(victim) === largest
     if (!victim || (isTurn === wasTurn ? connection.isIdlerThan(victim) : isTurn)) victim = connection
   }
   if (!victim) return false
   connections.delete(victim) // before its 'close', lest it be chosen again for the next newcomer of this turn
   victim.destroy()
   return true
+}
+
+type Group = 'silent' | 'asked' | 'subscribed'
+
+function groupOf(connection: Connection): Group {
+  if (connection.isSubscribed) return 'subscribed'
+  return connection.isSilent ? 'silent' : 'asked'
 }

@@ -57,6 +57,14 @@ export const text: Shape<string> = {
   write: (value) => value,
 }
 
+/** One of a few words. */
+export function oneOf<W extends string>(words: readonly W[]): Shape<W> {
+  return {
+    read: (value, at) => words.find((word) => word === value) ?? refuse(at, `one of ${words.join(', ')}`, value),
+    write: (value) => value,
+  }
+}
+
 export const bool: Shape<boolean> = {
   read: (value, at) => (typeof value === 'boolean' ? value : refuse(at, 'true or false', value)),
   write: (value) => value,
@@ -81,6 +89,12 @@ export function bytes(length: number): Shape<Uint8Array> {
     read: (value, at) => readBytes(length, value, at),
     write: (value) => value,
   }
+}
+
+/** Any number of bytes: the frame is the limit. */
+export const blob: Shape<Uint8Array> = {
+  read: (value, at) => (Buffer.isBuffer(value) ? value : refuse(at, 'a byte string', value)),
+  write: (value) => value,
 }
 
 function readBytes(length: number, value: CborValue, at: string): Buffer {

@@ -88,7 +88,7 @@ test('without REST and without ZMQ blocks come by RPC, and new tips are still le
   await tracker.caughtUp(node)
   const connected = await tracker.said('bitcoind connected')
   assert.equal(connected.blocksBy, 'rpc')
-  assert.equal(connected.zmq, false)
+  assert.deepEqual(connected.zmq, { blocks: false, mempoolEvents: false })
   const bond = await node.fundBond({ key: bondKey('x'), format: 'D', address: `${onionHost('x')}:21` })
   const startMs = performance.now()
   await node.mine(1)

@@ -4,7 +4,7 @@ import pino from 'pino'
 import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS, type WireLimits } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, parseReply, type Reply, type Request } from '../../src/wire/messages.ts'
-import { type Handle, serveWire, type WireServer } from '../../src/wire/server.ts'
+import { type Handle, type Outcome, serveWire, type WireServer } from '../../src/wire/server.ts'
 import { type Clock, systemClock } from '../../src/world.ts'
 
 /** A clock the test moves. */
@@ -21,7 +21,7 @@ export class HandClock implements Clock {
 export const address = (...addresses: string[]): Buffer => encodeReply({ type: 'Address', addresses })
 
 /** Answers all: `Get` with one maker, `Watch` with the outpoint's number, `Ping` with its own address. */
-export const echo: Handle = (request) => {
+export const echo = (request: Request): Outcome => {
   switch (request.type) {
     case 'Watch':
       return { send: address(`watched:${request.outpoint.vout}`) }

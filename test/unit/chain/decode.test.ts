@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { announcementScript } from '../../../src/bonds/announcement.ts'
 import {
   blockHashOf,
-  findSpenderInBlock,
+  findSpendersInBlock,
   MalformedError,
   scanBlock,
   scanTransaction,
@@ -13,7 +13,7 @@ import {
 } from '../../../src/chain/decode.ts'
 import { bucketOf, keyBytes, mapKey, OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
 import { TrackedOutpoints } from '../../../src/chain/tracked.ts'
-import { asTxid, fromInternal, type Outpoint } from '../../../src/chain/types.ts'
+import { asTxid, formatOutpoint, fromInternal, type Outpoint } from '../../../src/chain/types.ts'
 
 const keys = new OutpointKeys(Buffer.alloc(16, 9))
 const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'
@@ -105,8 +105,18 @@ test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spen
         scanned.candidates.map((bytes) => Buffer.from(bytes).toString('hex')),
         candidates.map((tx) => tx.toHex()),
       )
-      for (const outpoint of spent) {
-        const by = findSpenderInBlock(raw, outpoint)!
+      assert.equal(scanned.txids, undefined)
+      const { txids } = scanBlock(raw, blockHashOf(raw), keys, { withTxids: true })
+      assert.deepEqual(
+        [coinbase, ...transactions].map((_, i) => fromInternal(txids!.subarray(32 * i, 32 * i + 32))),
+        [coinbase, ...transactions].map((tx) => tx.getId()),
+      )
+      const unique = [...new Map(spent.map((outpoint) => [formatOutpoint(outpoint), outpoint])).values()]
+      const nobodys = { txid: asTxid('ab'.repeat(32)), vout: 0 }
+      const spenders = findSpendersInBlock(raw, [nobodys, ...unique])
+      assert.equal(spenders.shift(), undefined)
+      for (const [i, outpoint] of unique.entries()) {
+        const by = spenders[i]!
         const tx = transactions.findLast(({ ins }) =>
           ins.some(({ hash, index }) => fromInternal(hash) === outpoint.txid && index === outpoint.vout),
         )
@@ -114,7 +124,6 @@ test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spen
         assert.equal(Transaction.fromBuffer(by.rawTx).getId(), by.txid)
         assert.equal(spenderOf(by.rawTx, outpoint)?.vin, by.vin)
       }
-      assert.equal(findSpenderInBlock(raw, { txid: asTxid('ab'.repeat(32)), vout: 0 }), undefined)
     }),
     { numRuns: 60 },
   )
@@ -176,13 +185,22 @@ test('tracked outpoints are found by key, added and removed one by one', () => {
   const words = (...outpoints: Outpoint[]) =>
     Uint32Array.from(outpoints.flatMap((outpoint) => [keys.of(outpoint).hi, keys.of(outpoint).lo]))
   const before = tracked.revision
-  tracked.add(a)
-  tracked.add({ ...a })
+  tracked.add(a, 'bond')
+  tracked.add({ ...a }, 'bond')
   assert.equal(tracked.revision, before + 1, 'the same outpoint twice is one')
   assert.deepEqual(tracked.hits(words(b, a)), [a])
-  tracked.add(b)
-  tracked.remove(a)
+  tracked.add(b, 'asked')
+  tracked.add(a, 'registered')
+  tracked.remove(a, 'bond')
+  assert.deepEqual(tracked.hits(words(b, a)), [b, a], 'one reason is enough')
+  assert.deepEqual(
+    [tracked.isFor(a, 'registered'), tracked.isFor(a, 'bond'), tracked.isFor(b, 'registered')],
+    [true, false, false],
+  )
+  tracked.remove(a, 'registered')
+  tracked.remove(a, 'asked')
   assert.deepEqual(tracked.hits(words(b, a)), [b])
+  assert.deepEqual([tracked.has(a), tracked.has(b)], [false, true])
   const { hi, lo } = keys.of(a)
   assert.ok(Number.isSafeInteger(mapKey(hi, lo)))
 })

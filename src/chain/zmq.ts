@@ -1,0 +1,130 @@
+/**
+ * What bitcoind publishes over ZMQ, decoded, with the gaps told. A publisher drops messages when a subscriber is slow,
+ * and says nothing when it dies: so nothing is believed complete because of what comes here, it only comes sooner.
+ * Source: Bitcoin Core's doc/zmq.md. Every message is three frames: topic, body, and a u32 little-endian that counts
+ * the messages of the topic.
+ */
+import { Subscriber } from 'zeromq'
+import type { ZmqNotification } from './rpc.ts'
+import { asTxid, type Txid } from './types.ts'
+
+export const LIMITS = {
+  /** Messages waiting to be read. A burst of the mempool is some thousands of 45 bytes; what is dropped is noticed. */
+  backlog: 20_000,
+}
+
+/** `sequence`: a transaction entered the mempool, or left it for another reason than a block. */
+export interface MempoolEvent {
+  kind: 'added' | 'removed'
+  txid: Txid
+  /** The mempool's own counter: events below the one that a listing names are contained in it. */
+  mempoolSequence: number
+}
+
+export interface ZmqListener {
+  /** A block was connected to the best chain. */
+  onBlock(): void
+  /** A block as it was published, possibly not the best. */
+  onRawBlock(raw: Buffer): void
+  onMempoolEvent(event: MempoolEvent): void
+  /** A transaction that entered the mempool or came with a block: which of the two is not said. */
+  onRawTx(raw: Buffer): void
+  /** Something happened in the mempool that these publishers don't describe, or messages were lost. */
+  onGap(): void
+}
+
+/** What of it we listen to. */
+export interface Offer {
+  blocks: boolean
+  mempoolEvents: boolean
+}
+
+const TOPICS = ['sequence', 'rawtx', 'rawblock', 'hashblock', 'hashtx'] as const
+type Topic = (typeof TOPICS)[number]
+
+export class ZmqFeed {
+  readonly #listener: ZmqListener
+  #subscribers: Subscriber[] = []
+  readonly #counts = new Map<Topic, number>()
+
+  constructor(listener: ZmqListener) {
+    this.#listener = listener
+  }
+
+  /** Listens to what is offered; ends what was listened to before. `nodeHost` stands for "every interface". */
+  listen(offered: readonly ZmqNotification[], nodeHost: string): Offer {
+    this.close()
+    const at = new Map<Topic, string>()
+    for (const { type, address } of offered) {
+      const topic = TOPICS.find((name) => type === `pub${name}`)
+      if (topic !== undefined && !at.has(topic)) at.set(topic, address)
+    }
+    const offer = {
+      blocks: at.has('rawblock') || at.has('hashblock') || at.has('sequence'),
+      mempoolEvents: at.has('sequence'),
+    }
+    if (offer.mempoolEvents) at.delete('hashtx')
+    if (at.has('rawblock')) at.delete('hashblock')
+    // One socket per address keeps the order in which one publisher spoke.
+    for (const address of new Set(at.values())) {
+      const topics = [...at].filter(([, other]) => other === address).map(([topic]) => topic)
+      this.#subscribe(address.replace(/^tcp:\/\/(0\.0\.0\.0|\*|\[::\])/, `tcp://${nodeHost}`), topics)
+    }
+    return offer
+  }
+
+  /** Ends the subscriptions; without this the thread can't be ended cleanly. */
+  close(): void {
+    for (const subscriber of this.#subscribers.splice(0)) subscriber.close()
+    this.#counts.clear()
+  }
+
+  #subscribe(address: string, topics: readonly Topic[]): void {
+    const subscriber = new Subscriber({ receiveHighWaterMark: LIMITS.backlog })
+    subscriber.connect(address)
+    subscriber.subscribe(...topics)
+    this.#subscribers.push(subscriber)
+    const receive = async () => {
+      for await (const frames of subscriber) this.#take(frames)
+    }
+    // Closed or broken: the looks that the loops take anyway go on without it.
+    receive().catch(() => this.#listener.onGap())
+  }
+
+  #take([name, body, counter]: Buffer[]): void {
+    const topic = TOPICS.find((known) => known === name?.toString('latin1'))
+    if (topic === undefined || body === undefined || counter?.length !== 4) return
+    const count = counter.readUInt32LE(0)
+    const last = this.#counts.get(topic)
+    this.#counts.set(topic, count)
+    const isGap = last !== undefined && count !== (last + 1) % 2 ** 32
+    if (isGap && topic !== 'rawtx') this.#listener.onGap() // raw transactions are asked for when they have not come
+    switch (topic) {
+      case 'rawblock':
+        this.#listener.onRawBlock(body)
+        return this.#listener.onBlock()
+      case 'hashblock':
+        return this.#listener.onBlock()
+      case 'hashtx':
+        return this.#listener.onGap()
+      case 'rawtx':
+        return this.#listener.onRawTx(body)
+      case 'sequence':
+        return this.#takeSequence(body)
+    }
+  }
+
+  /** Body: 32-byte hash in display order, a letter, and for transactions the mempool's counter (u64 little-endian). */
+  #takeSequence(body: Buffer): void {
+    const letter = String.fromCharCode(body[32] ?? 0)
+    if (letter === 'C') return this.#listener.onBlock()
+    // A block taken back is followed by the ones that replace it; until then its transactions return to the mempool.
+    if (letter === 'D') return this.#listener.onGap()
+    if ((letter !== 'A' && letter !== 'R') || body.length !== 41) return
+    this.#listener.onMempoolEvent({
+      kind: letter === 'A' ? 'added' : 'removed',
+      txid: asTxid(body.toString('hex', 0, 32)),
+      mempoolSequence: Number(body.readBigUInt64LE(33)),
+    })
+  }
+}
