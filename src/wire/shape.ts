@@ -84,6 +84,26 @@ export const u32 = unsigned(0xffff_ffff)
 /** As far as numbers are exact: no time, amount or count of ours comes near 2^53. */
 export const u64 = unsigned(Number.MAX_SAFE_INTEGER)
 
+/** A finite double. serde_cbor takes a whole number where a float is expected; it writes the shortest float that is exact. */
+export const f64: Shape<number> = {
+  read: (value, at) => {
+    const number = value instanceof Float ? value.value : value
+    return typeof number === 'number' && Number.isFinite(number) ? number : refuse(at, 'a finite number', value)
+  },
+  write: (value) => new Float(value),
+}
+
+/** A byte string of any length up to `lengthMax`. */
+export function bytesUpTo(lengthMax: number): Shape<Uint8Array> {
+  return {
+    read: (value, at) =>
+      Buffer.isBuffer(value) && value.length <= lengthMax
+        ? value
+        : refuse(at, `a byte string of at most ${lengthMax} bytes`, value),
+    write: (value) => value,
+  }
+}
+
 export function bytes(length: number): Shape<Uint8Array> {
   return {
     read: (value, at) => readBytes(length, value, at),

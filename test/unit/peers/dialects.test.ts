@@ -1,0 +1,206 @@
+/** Every dialect against published bytes (test/vectors/wire-v1.json), and against what no maker would say. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { verifyProof } from '../../../src/bonds/verify-proof.ts'
+import { asSats } from '../../../src/chain/types.ts'
+import { DIALECT, LIMITS } from '../../../src/peers/dialects.ts'
+import { DIALECTS, type DialectName, type MakerReply, type Offer } from '../../../src/peers/types.ts'
+import { encode, Float } from '../../../src/wire/cbor.ts'
+import { encodeFrame } from '../../../src/wire/frame.ts'
+
+interface Vector {
+  name: string
+  prefix: string | null
+  cbor: string
+  frame: string
+}
+const vectors: Vector[] = JSON.parse(readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8'))
+const proofs = JSON.parse(readFileSync(new URL('../../vectors/proofs.json', import.meta.url), 'utf8'))
+const hex = (text: string) => Buffer.from(text, 'hex')
+const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
+const SELF = { host: ONION, port: 8080 }
+
+function vector(name: string): Vector {
+  const found = vectors.find((candidate) => candidate.name === name)
+  assert(found, `no vector ${name}`)
+  return found
+}
+
+function readOk(dialect: DialectName, ask: number, payload: Buffer): MakerReply {
+  const read = DIALECT[dialect].asks[ask]!.read(payload)
+  assert(read.ok, JSON.stringify(read))
+  return read.reply
+}
+
+function faultOf(dialect: DialectName, ask: number, payload: Buffer): string {
+  const read = DIALECT[dialect].asks[ask]!.read(payload)
+  assert(!read.ok, JSON.stringify(read))
+  return read.fault
+}
+
+// ---- requests --------------------------------------------------------------------------------------------------------
+
+/** As frames; makers without a prefix get the same items behind a shorter length. */
+const REQUESTS: Record<DialectName, string[]> = {
+  unified: [vector('maker_now_taker_hello').frame, vector('maker_now_get_offer').frame],
+  'legacy-prefixed': [vector('maker_0_1_3_taker_hello').frame, vector('maker_0_1_3_req_give_offer').frame],
+  'taproot-prefixed': [vector('maker_0_1_3_taproot_get_offer').frame],
+  legacy: [`00000039${vector('maker_0_1_3_taker_hello').cbor}`, `0000000f${vector('maker_0_1_3_req_give_offer').cbor}`],
+  taproot: [`0000004f${vector('maker_0_1_3_taproot_get_offer').cbor}`],
+  ping: [vector('ping_onion').frame],
+  'ping-unit': ['00000006026450696e67'],
+}
+
+for (const name of DIALECTS) {
+  test(`the requests of "${name}", byte for byte`, () => {
+    const { prefix, asks } = DIALECT[name]
+    const frames = asks.map((ask) => encodeFrame(ask.request(SELF), prefix).toString('hex'))
+    assert.deepEqual(frames, REQUESTS[name])
+    assert.equal(DIALECT[name].name, name)
+  })
+}
+
+// ---- replies ---------------------------------------------------------------------------------------------------------
+
+const today: Offer = {
+  baseFeeSats: 500,
+  amountFeePct: 0.0025,
+  timeFeePct: 0.0001,
+  requiredConfirms: 1,
+  lockBlocksMin: 10,
+  amountSatsMin: 10_000,
+  amountSatsMax: 1_000_000,
+  tweakablePoint: hex(proofs['tweak-point'].tweakablePoint),
+  tweakChainCode: hex(proofs['tweak-point'].tweakChainCode),
+  proof: {
+    outpoint: { txid: proofs['tweak-point'].outpoint.slice(0, 64), vout: 0 },
+    amountSats: asSats(10_000),
+    lockHeight: 915_000,
+    publicKey: hex(proofs['tweak-point'].publicKey),
+    confHeight: 900_001,
+    bondIndex: 0,
+    certHash: hex(proofs['tweak-point'].certHash),
+    certSig: hex(proofs['tweak-point'].certSig),
+  },
+}
+const legacy: Offer = {
+  baseFeeSats: 100,
+  amountFeePct: 0.1,
+  timeFeePct: 0.005,
+  requiredConfirms: 1,
+  lockBlocksMin: 20,
+  amountSatsMin: 10_000,
+  amountSatsMax: 1_000_000,
+  tweakablePoint: hex(proofs.expiry.publicKey),
+  proof: {
+    outpoint: { txid: proofs.expiry.outpoint.slice(0, 64), vout: 0 },
+    amountSats: asSats(50_000),
+    lockHeight: 15_000,
+    publicKey: hex(proofs.expiry.publicKey),
+    confHeight: 1_896,
+    certExpiry: 5,
+    certHash: hex(proofs.expiry.certHash),
+    certSig: hex(proofs.expiry.certSig),
+  },
+}
+const { requiredConfirms: _, ...taproot } = legacy
+
+const REPLIES: [DialectName, number, string, MakerReply][] = [
+  ['unified', 0, 'maker_now_maker_hello', { type: 'hello', protocols: ['Legacy', 'Taproot'] }],
+  ['unified', 1, 'maker_now_offer', { type: 'offer', offer: today }],
+  ['unified', 1, 'maker_0_2_2_offer', { type: 'offer', offer: today }],
+  ['legacy', 0, 'maker_0_1_3_maker_hello', { type: 'hello' }],
+  ['legacy', 1, 'maker_0_1_3_resp_offer', { type: 'offer', offer: legacy }],
+  ['legacy-prefixed', 0, 'maker_0_1_3_maker_hello', { type: 'hello' }],
+  ['legacy-prefixed', 1, 'maker_0_1_3_resp_offer', { type: 'offer', offer: legacy }],
+  ['taproot', 0, 'maker_0_1_3_taproot_resp_offer', { type: 'offer', offer: taproot }],
+  ['taproot-prefixed', 0, 'maker_0_1_3_taproot_resp_offer', { type: 'offer', offer: taproot }],
+  ['ping', 0, 'pong_onion', { type: 'pong', address: `${ONION}:6102` }],
+  ['ping-unit', 0, 'pong', { type: 'pong', address: '127.0.0.1:6102' }],
+]
+
+for (const [dialect, ask, name, reply] of REPLIES) {
+  test(`"${dialect}" reads ${name}`, () => {
+    assert.deepEqual(readOk(dialect, ask, hex(vector(name).cbor)), reply)
+    assert.equal(DIALECT[dialect].asks[ask]!.brings, reply.type)
+    assert.ok(vector(name).cbor.length / 2 < LIMITS.replyBytesMax / 10)
+  })
+}
+
+/** 0.2.1: the unified protocol, the proof of the years before, no chain code. */
+test('"unified" reads the offer of 0.2.1', () => {
+  const bytes = vector('maker_0_1_3_resp_offer').cbor.replace('69526573704f66666572', '654f66666572')
+  assert.deepEqual(readOk('unified', 1, hex(bytes)), { type: 'offer', offer: legacy })
+})
+
+test('a published offer, read from its bytes, passes every check of a taker', () => {
+  const reply = readOk('unified', 1, hex(vector('maker_now_offer').cbor))
+  assert(reply.type === 'offer')
+  const { proof } = reply.offer
+  const output = {
+    amountSats: asSats(10_000),
+    scriptPubKey: hex(proofs['tweak-point'].scriptPubKey),
+    confHeight: 900_001,
+    isUnspent: true,
+  }
+  const address = `${ONION}:21`
+  const announcement = { format: 'D', address, lockHeight: 915_000 } as const
+  const facts = { output, announcement, tipHeight: 900_100, lockBlocks: { min: 12_960, max: 25_920 } }
+  assert.deepEqual(verifyProof(proof, reply.offer, facts, address), { ok: true, era: 'tweak-point' })
+})
+
+// ---- what is no reply ------------------------------------------------------------------------------------------------
+
+test('replies of another dialect, or of another step, are not taken for this one', () => {
+  const fault = (dialect: DialectName, ask: number, name: string) => faultOf(dialect, ask, hex(vector(name).cbor))
+  assert.match(
+    fault('unified', 0, 'maker_0_1_3_maker_hello'),
+    /expected MakerHello: .*supported_protocols: this field is missing/,
+  )
+  assert.match(fault('legacy', 0, 'maker_now_maker_hello'), /protocol_version_min: this field is missing/)
+  assert.equal(fault('unified', 0, 'maker_now_offer'), 'expected MakerHello, got "Offer"')
+  assert.equal(fault('unified', 1, 'maker_0_1_3_resp_offer'), 'expected Offer, got "RespOffer"')
+  assert.match(fault('taproot', 0, 'maker_0_1_3_resp_offer'), /amount_relative_fee: this field is missing/)
+  assert.match(fault('legacy', 1, 'maker_0_1_3_taproot_resp_offer'), /amount_relative_fee_pct: this field is missing/)
+  assert.equal(fault('ping', 0, 'maker_now_maker_hello'), 'expected Pong, got "MakerHello"')
+  assert.equal(fault('unified', 0, 'maker_now_taker_hello'), 'expected MakerHello, got "TakerHello"', 'an echo')
+})
+
+test('fields of a wrong type are named', () => {
+  const hello = (protocols: never) => faultOf('unified', 0, encode({ MakerHello: { supported_protocols: protocols } }))
+  assert.match(hello('Legacy' as never), /MakerHello\.supported_protocols: expected an array, got a text of 6/)
+  assert.match(hello([1] as never), /supported_protocols\[0\]: expected a text, got the number 1/)
+  assert.match(faultOf('ping', 0, encode({ Pong: { address: 5 } })), /Pong\.address: expected a text/)
+  const withFee = (fee: string) => hex(vector('maker_now_offer').cbor.replace('fb3f647ae147ae147b', fee))
+  assert.match(faultOf('unified', 1, withFee('f97e00')), /amount_relative_fee_pct: expected a finite number/)
+  assert.equal(readOk('unified', 1, withFee(encode(new Float(2.5)).toString('hex'))).type, 'offer')
+})
+
+test('rubbish is a fault, never an exception', () => {
+  const every = DIALECTS.flatMap((name) => DIALECT[name].asks)
+  for (const { read } of every) {
+    assert.equal(read(Buffer.alloc(0)).ok, false)
+    assert.equal(read(Buffer.alloc(65_536, 0x9f)).ok, false)
+    assert.equal(read(hex('f6')).ok, false)
+  }
+  fc.assert(
+    fc.property(fc.constantFrom(...every), fc.uint8Array({ maxLength: 200 }), ({ read }, bytes) => {
+      assert.equal(read(Buffer.from(bytes)).ok, false)
+    }),
+    { numRuns: 3_000 },
+  )
+})
+
+test('an offer cut or bent at any byte is a fault or another offer, never an exception', () => {
+  const whole = hex(vector('maker_now_offer').cbor)
+  const { read } = DIALECT.unified.asks[1]!
+  for (let i = 0; i < whole.length; i++) {
+    assert.equal(read(whole.subarray(0, i)).ok, false, `cut at ${i}`)
+    const bent = Buffer.from(whole)
+    bent[i]! ^= 0x41
+    read(bent)
+  }
+  assert.match(faultOf('unified', 1, Buffer.concat([whole, Buffer.of(0)])), /1 bytes after the value/)
+})
