@@ -1,8 +1,9 @@
-/** What a simulated maker answers `GetOffer` with: today's offer and a fidelity proof that verifies. */
+/** What a simulated maker of any release offers, with a fidelity proof that verifies, or that lies as it is told to. */
 import { createHash } from 'node:crypto'
 import { formatOutpoint, type Outpoint, toInternal } from '../../src/chain/types.ts'
 import { type Encodable, Float } from '../../src/wire/cbor.ts'
 import { type BondKey, signDer } from './bond-key.ts'
+import { type LieName, lieOf } from './lies.ts'
 
 export interface OfferedBond {
   outpoint: Outpoint
@@ -35,11 +36,15 @@ export function certificateTextOfEraA(
     'fidelity-bond-cert',
     formatOutpoint(bond.outpoint),
     hex(bond.key.publicKey),
-    Math.floor((bond.confHeight + 2) / 2016) + 5,
+    expiryOf(bond.confHeight),
     bond.lockHeight,
     bitcoinText(bond.amountSats),
     bond.certAddress,
   ].join('|')
+}
+
+function expiryOf(confHeight: number): number {
+  return Math.floor((confHeight + 2) / 2016) + 5
 }
 
 /** As rust-bitcoin displays an amount: eight decimals, none when it is whole. */
@@ -63,33 +68,69 @@ export function certificateHash(text: string): Buffer {
   return sha256(sha256(message))
 }
 
-export function offerMessage(bond: OfferedBond): Encodable {
-  const certHash = certificateHash(certificateText(bond))
-  return {
-    Offer: {
-      base_fee: 500,
-      amount_relative_fee_pct: new Float(0.0025),
-      time_relative_fee_pct: new Float(0.0001),
-      required_confirms: 1,
-      minimum_locktime: 10,
-      max_size: 1_000_000,
-      min_size: 10_000,
-      tweakable_point: bond.key.tweakablePoint,
-      fidelity: {
-        bond: {
-          outpoint: { txid: toInternal(bond.outpoint.txid), vout: bond.outpoint.vout },
-          amount: bond.amountSats,
-          lock_time: bond.lockHeight,
-          pubkey: bond.key.publicKey,
-          conf_height: bond.confHeight,
-          is_spent: false,
-          bond_index: bond.key.index,
-          tx: null,
-        },
-        cert_hash: certHash,
-        cert_sig: signDer(certHash, bond.key),
-      },
-      tweak_chain_code: bond.key.chainCode,
+/** Whose offer it is: each release lays it out in its own way. 0.1.2 writes what 0.1.3 does. */
+export type Release = '0.1.2' | '0.1.3' | '0.1.3-taproot' | '0.2.0' | '0.2.0-taproot' | '0.2.1' | '0.2.2' | 'today'
+
+export interface OfferOptions {
+  release?: Release
+  /** `otherKey`: another one of the same wallet, for lies that need it. */
+  lie?: { name: LieName; otherKey: BondKey }
+}
+
+/** The reply that makers of that release give when asked for their offer. */
+export function offerMessage(bond: OfferedBond, { release = 'today', lie }: OfferOptions = {}): Encodable {
+  const hasChainCode = release === '0.2.2' || release === 'today'
+  const { claim, send, needsChainCode } = lie ? lieOf(lie.name) : {}
+  if (needsChainCode && !hasChainCode) throw new Error(`an offer of ${release} can't lie about its ${lie?.name}`)
+  const claimed = claim && lie ? claim(bond, lie.otherKey) : bond
+  const { key } = claimed
+  const certHash = certificateHash(hasChainCode ? certificateText(claimed) : certificateTextOfEraA(claimed))
+  const { publicKey, index, chainCode } = key
+  const honest = { publicKey, index, chainCode, certHash, certSig: signDer(certHash, key) }
+  const signed = send && lie ? send(honest, key, lie.otherKey) : honest
+
+  const fidelity = {
+    bond: {
+      outpoint: { txid: toInternal(claimed.outpoint.txid), vout: claimed.outpoint.vout },
+      amount: claimed.amountSats,
+      lock_time: claimed.lockHeight,
+      pubkey: signed.publicKey,
+      conf_height: claimed.confHeight,
+      cert_expiry: hasChainCode ? undefined : expiryOf(claimed.confHeight),
+      is_spent: false,
+      bond_index: hasChainCode ? signed.index : undefined,
+      tx: release === 'today' ? null : undefined,
     },
+    cert_hash: signed.certHash,
+    cert_sig: signed.certSig,
   }
+  const amounts = { max_size: 1_000_000, min_size: 10_000 }
+  const { tweakablePoint } = key
+  if (release === '0.1.3-taproot' || release === '0.2.0-taproot') {
+    return {
+      RespOffer: {
+        tweakable_point: tweakablePoint,
+        base_fee: 100,
+        amount_relative_fee: new Float(0.1),
+        time_relative_fee: new Float(0.005),
+        minimum_locktime: 20,
+        fidelity,
+        min_size: amounts.min_size,
+        max_size: amounts.max_size,
+      },
+    }
+  }
+  const isUnified = hasChainCode || release === '0.2.1'
+  const offer = {
+    base_fee: isUnified ? 500 : 100,
+    amount_relative_fee_pct: new Float(isUnified ? 0.0025 : 0.1),
+    time_relative_fee_pct: new Float(isUnified ? 0.0001 : 0.005),
+    required_confirms: 1,
+    minimum_locktime: isUnified ? 10 : 20,
+    ...amounts,
+    tweakable_point: tweakablePoint,
+    fidelity,
+    tweak_chain_code: hasChainCode ? signed.chainCode : undefined,
+  }
+  return isUnified ? { Offer: offer } : { RespOffer: offer }
 }

@@ -4,13 +4,22 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { bondKeyOf } from '../../../scripts/sandbox/bond-key.ts'
+import { LIES, type LieName } from '../../../scripts/sandbox/lies.ts'
 import {
   certificateHash,
   certificateText,
   certificateTextOfEraA,
+  type OfferedBond,
   offerMessage,
+  type Release,
 } from '../../../scripts/sandbox/offer.ts'
-import { asTxid } from '../../../src/chain/types.ts'
+import type { CertificateEra } from '../../../src/bonds/certificate.ts'
+import type { ProofFacts, ProofVerdict } from '../../../src/bonds/proof.ts'
+import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
+import { verifyProof } from '../../../src/bonds/verify-proof.ts'
+import { asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
+import { DIALECT } from '../../../src/peers/dialects.ts'
+import type { DialectName, Offer } from '../../../src/peers/types.ts'
 import { encode } from '../../../src/wire/cbor.ts'
 
 const TXID = '00112233445566778899aabbccddeeff0123456789abcdef0011223344556677'
@@ -76,11 +85,94 @@ test('amounts as certificates write them', () => {
   assert.equal(amount(2_100_000_000_000_000), '21000000 BTC')
 })
 
-test('the offer, byte for byte', () => {
-  const vectors = JSON.parse(readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8')) as {
-    name: string
-    cbor: string
-  }[]
-  const published = vectors.find(({ name }) => name === 'maker_now_offer')!.cbor
-  assert.equal(Buffer.from(encode(offerMessage(today))).toString('hex'), published)
+interface Vector {
+  name: string
+  cbor: string
+}
+const vectors: Vector[] = JSON.parse(readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8'))
+const published = (name: string) => vectors.find((vector) => vector.name === name)!.cbor
+
+test('the offers of today and of 0.2.2, byte for byte', () => {
+  const offer = (release: Release) => encode(offerMessage(today, { release })).toString('hex')
+  assert.equal(encode(offerMessage(today)).toString('hex'), published('maker_now_offer'))
+  assert.equal(offer('today'), published('maker_now_offer'))
+  assert.equal(offer('0.2.2'), published('maker_0_2_2_offer'))
+})
+
+test('the offers of 0.1.3, byte for byte but for the signature, whose nonce is free', () => {
+  const secretKey = Buffer.alloc(32, 1)
+  const publicKey = Buffer.from(secp256k1.getPublicKey(secretKey))
+  const key = { secretKey, publicKey, tweakablePoint: publicKey, chainCode: Buffer.alloc(32), index: 0 }
+  const offer = (release: Release) => encode(offerMessage({ ...eraA, key }, { release })).toString('hex')
+  const unsigned = (hex: string) =>
+    hex.replace(/(68636572745f736967)58[0-9a-f]{2}30(4[45])(?:[0-9a-f]{2}){68,69}/, '$1')
+  for (const [release, name] of [
+    ['0.1.3', 'maker_0_1_3_resp_offer'],
+    ['0.1.3-taproot', 'maker_0_1_3_taproot_resp_offer'],
+  ] as const) {
+    assert.ok(unsigned(published(name)).length < published(name).length - 130, 'the signature is out')
+    assert.equal(unsigned(offer(release)), unsigned(published(name)))
+  }
+})
+
+// ---- offers as a prober sees them ------------------------------------------------------------------------------------
+
+const WALLET = Buffer.alloc(32, 9)
+const bond: OfferedBond = { ...today, key: bondKeyOf(WALLET) }
+const otherKey = bondKeyOf(WALLET, 1)
+
+function probe(message: ReturnType<typeof offerMessage>, dialect: DialectName): Offer {
+  const read = DIALECT[dialect].asks.at(-1)!.read(encode(message))
+  assert(read.ok && read.reply.type === 'offer', JSON.stringify(read))
+  return read.reply.offer
+}
+
+/** What the chain says about the true bond, and nothing about any other outpoint. */
+function judge(offer: Offer, address: string, tipHeight = 900_010, min = 12_960): ProofVerdict {
+  const { amountSats, lockHeight, confHeight, key } = bond
+  const scriptPubKey = p2wshScriptPubKey(buildRedeemScript({ publicKey: key.publicKey, lockHeight }))
+  const isOurs = formatOutpoint(offer.proof.outpoint) === formatOutpoint(bond.outpoint)
+  const facts: ProofFacts = {
+    output: isOurs ? { amountSats: asSats(amountSats), scriptPubKey, confHeight, isUnspent: true } : undefined,
+    announcement: { format: 'D', address, lockHeight },
+    tipHeight,
+    lockBlocks: { min, max: 25_920 },
+  }
+  return verifyProof(offer.proof, offer, facts, address)
+}
+
+const RELEASES: [Release, DialectName, CertificateEra][] = [
+  ['0.1.2', 'legacy-prefixed', 'expiry'],
+  ['0.1.3', 'legacy-prefixed', 'expiry'],
+  ['0.1.3-taproot', 'taproot-prefixed', 'expiry'],
+  ['0.2.0', 'legacy', 'expiry'],
+  ['0.2.0-taproot', 'taproot', 'expiry'],
+  ['0.2.1', 'unified', 'expiry'],
+  ['0.2.2', 'unified', 'tweak-point'],
+  ['today', 'unified', 'tweak-point'],
+]
+
+for (const [release, dialect, era] of RELEASES) {
+  test(`an honest offer of ${release} is read in its dialect and passes every check of its era`, () => {
+    assert.deepEqual(judge(probe(offerMessage(bond, { release }), dialect), `${ONION}:21`), { ok: true, era })
+  })
+}
+
+for (const [release, dialect] of RELEASES.filter(([release]) => ['0.1.3', 'today'].includes(release))) {
+  for (const name of Object.keys(LIES) as LieName[]) {
+    const lie = LIES[name]
+    if (release === '0.1.3' && 'needsChainCode' in lie) continue
+    test(`a maker of ${release} that lies about its ${name} is caught by ${lie.breaks}`, () => {
+      const offer = probe(offerMessage(bond, { release, lie: { name, otherKey } }), dialect)
+      const min = name === 'passed-lock' ? 1 : 12_960
+      const verdict = judge(offer, `${ONION}:21`, 900_010, min)
+      assert(!verdict.ok)
+      assert.equal(verdict.failed, lie.breaks, verdict.text)
+    })
+  }
+}
+
+test('an offer without a chain code can not lie about it', () => {
+  const lying = () => offerMessage(bond, { release: '0.2.1', lie: { name: 'chain-code', otherKey } })
+  assert.throws(lying, /can't lie about its chain-code/)
 })
