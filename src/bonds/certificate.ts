@@ -5,9 +5,7 @@
 import { createHash } from 'node:crypto'
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
-
-/** Named after the field that only this era's text has: `expiry` 2024-02 to 2026-05, `tweak-point` since. */
-export type CertificateEra = 'expiry' | 'tweak-point'
+import type { CertificateEra } from './proof.ts'
 
 export interface Certified {
   outpoint: Outpoint

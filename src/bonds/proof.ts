@@ -3,8 +3,10 @@
  * about it, and the verdict. Source: docs/makers.md, "The proof" and "Checks".
  */
 import type { Height, Outpoint, Sats } from '../chain/types.ts'
-import type { CertificateEra } from './certificate.ts'
 import type { Announcement } from './types.ts'
+
+/** Named after the field that only this era's certificate has: `expiry` 2024-02 to 2026-05, `tweak-point` since. */
+export type CertificateEra = 'expiry' | 'tweak-point'
 
 /** What a maker claims: nothing of it is known to be true. */
 export interface FidelityProof {

@@ -10,7 +10,7 @@ import { type CertificateTerms, certificateAddresses, certificateHash, certifica
 import type { BondOutput, FidelityProof, OfferedKeys, ProofCheck, ProofFacts, ProofVerdict } from './proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from './script.ts'
 
-/** From here on a lock is a time (BIP65). */
+/** The last lock that is a height; above it is a time (BIP65). */
 const LOCK_HEIGHT_MAX = 499_999_999
 const BOND_KEY_BRANCH = 2
 const HARDENED = 0x8000_0000

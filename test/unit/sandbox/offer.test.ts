@@ -13,8 +13,7 @@ import {
   offerMessage,
   type Release,
 } from '../../../scripts/sandbox/offer.ts'
-import type { CertificateEra } from '../../../src/bonds/certificate.ts'
-import type { ProofFacts, ProofVerdict } from '../../../src/bonds/proof.ts'
+import type { CertificateEra, ProofFacts, ProofVerdict } from '../../../src/bonds/proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
 import { asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
