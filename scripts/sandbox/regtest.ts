@@ -117,7 +117,13 @@ export class Regtest implements AsyncDisposable {
       '-addresstype=bech32',
       '-changetype=bech32',
       '-rpcthreads=8',
-      ...(zmq ? [`-zmqpubrawblock=tcp://127.0.0.1:${blocks}`, `-zmqpubsequence=tcp://127.0.0.1:${sequence}`] : []),
+      ...(zmq
+        ? [
+            `-zmqpubrawblock=tcp://127.0.0.1:${blocks}`,
+            `-zmqpubsequence=tcp://127.0.0.1:${sequence}`,
+            `-zmqpubrawtx=tcp://127.0.0.1:${sequence}`,
+          ]
+        : []),
       ...args,
     ]
     // The kernel ends it with us, however we end: no handler of ours runs when somebody kills us.

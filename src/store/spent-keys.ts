@@ -35,7 +35,8 @@ export function insertSpentKeys(db: Db, height: Height, { words, counts }: Bucke
   let at = 0
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     const length = KEY_BYTES * counts[bucket]!
-    if (length > 0) insert.run(BUCKETS * height + bucket, bytes.subarray(at, at + length))
+    // The first row always: it says that the block is indexed, whatever it spent.
+    if (length > 0 || bucket === 0) insert.run(BUCKETS * height + bucket, bytes.subarray(at, at + length))
     at += length
   }
 }

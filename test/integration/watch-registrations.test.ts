@@ -1,0 +1,213 @@
+/** Registered outpoints: kept over restarts and kill -9, looked up backwards, ended by height, bounded in number. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+import { Regtest } from '../../scripts/sandbox/regtest.ts'
+import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { asTxid, type Outpoint } from '../../src/chain/types.ts'
+import { makeCoins, send, sign, spend } from '../support/coins.ts'
+import { brief, present, Wallet } from '../support/subscriber.ts'
+
+const TEST_FLAGS = ['--no-tor', '--allow-test-addresses']
+
+function register(tracker: Tracker, outpoints: readonly Outpoint[], ttlBlocks: number) {
+  return tracker.ask({ type: 'Register', outpoints: [...outpoints], ttlBlocks }, 'Registered')
+}
+
+/** Refused, in whatever words. */
+async function refusal(asked: Promise<unknown>): Promise<string> {
+  const error = await asked.then(
+    () => undefined,
+    (reason) => String(reason),
+  )
+  assert.ok(error, 'expected an Error')
+  return error
+}
+
+test('killed between mempool and block: the spend is known before anything is answered', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  const [a, b, c, d] = await makeCoins(node, 4)
+  await tracker.caughtUp(node)
+  assert.deepEqual(await register(tracker, [a!, b!, c!, d!], 100), {
+    type: 'Registered',
+    count: 4,
+    untilHeight: (await node.height()) + 100,
+  })
+  const inMempool = await spend(node, [a!])
+  const evictedWhileDown = await spend(node, [c!])
+  await waitUntil('both are seen', async () => {
+    const states = await Promise.all([a!, c!].map(async (outpoint) => (await present(tracker, outpoint)).state))
+    return states.every((state) => state === 'mempool')
+  })
+  await tracker.stop('SIGKILL')
+
+  const unseen = await sign(node, [b!])
+  const rival = await sign(node, [c!], { feeSats: 4_000 })
+  await send(node, rival)
+  const blockHash = await node.mineWith([inMempool.hex, unseen.hex])
+  tracker.launch()
+  // The very first answer that is no refusal must be right.
+  const ask = async (outpoint: Outpoint) =>
+    waitUntil('an answer', () =>
+      tracker.ask({ type: 'WatchMany', outpoints: [outpoint] }, 'Spends').then(
+        ({ spends }) => spends[0]!,
+        (error) => {
+          assert.match(String(error), /not_synced|busy|ECONNREFUSED/)
+          return undefined
+        },
+      ),
+    )
+  assert.deepEqual(brief(await ask(a!)), {
+    state: 'confirmed',
+    txid: inMempool.txid,
+    height: await node.height(),
+    blockHash,
+  })
+  assert.deepEqual(brief(await ask(b!)), {
+    state: 'confirmed',
+    txid: unseen.txid,
+    height: await node.height(),
+    blockHash,
+  })
+  assert.deepEqual(brief(await ask(c!)), { state: 'mempool', txid: rival.txid, conflicts: [evictedWhileDown.txid] })
+  const last = await ask(d!)
+  assert.deepEqual([last.state, last.registered], ['unspent', true])
+})
+
+test('an outpoint registered late is looked up backwards as far as the index reaches; deeper, unspent is told from gone', async () => {
+  await using node = await Regtest.start()
+  const [deep, shallow, kept] = await makeCoins(node, 3)
+  const old = await spend(node, [deep!])
+  await node.mine(12)
+  const recent = await spend(node, [shallow!])
+  const [blockHash] = await node.mine(1)
+  const height = await node.height()
+  await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, '--retention-blocks', '10'] })
+  await tracker.caughtUp(node)
+  const answer = await tracker.ask({ type: 'WatchMany', outpoints: [deep!, shallow!, kept!] }, 'Spends')
+  assert.equal(answer.indexedFrom, height - 9)
+  assert.deepEqual([answer.height, answer.blockHash], [height, blockHash])
+  assert.deepEqual(answer.spends.map(brief), [
+    { state: 'unknown' },
+    { state: 'confirmed', txid: recent.txid, height, blockHash },
+    { state: 'unspent' },
+  ])
+  assert.ok(old.txid)
+  // Registered, it is known for longer than the index reaches.
+  await register(tracker, [shallow!], 1_000)
+  await node.mine(15)
+  await tracker.caughtUp(node)
+  await tracker.stop('SIGTERM')
+  tracker.launch()
+  await tracker.caughtUp(node)
+  const later = await waitUntil('it answers', () => present(tracker, shallow!).catch(() => undefined))
+  assert.deepEqual(brief(later), { state: 'confirmed', txid: recent.txid, height, blockHash })
+})
+
+test('a registration ends after its height, is prolonged by another, never shortened; then its past is forgotten', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, '--retention-blocks', '2'] })
+  const [short, long] = await makeCoins(node, 2)
+  await tracker.caughtUp(node)
+  await register(tracker, [short!, long!], 3)
+  await register(tracker, [long!], 50)
+  await register(tracker, [long!], 1)
+  const spent = await spend(node, [short!])
+  await node.mine(3)
+  await tracker.caughtUp(node)
+  assert.equal((await present(tracker, short!)).txid, spent.txid)
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  await waitUntil('one registration is left', () => tracker.reported()?.registered === 1)
+  assert.equal((await present(tracker, long!)).registered, true)
+  // Nobody has asked for it for some blocks, and the index no longer reaches its block: gone, but never "unspent".
+  await node.mine(4)
+  await tracker.caughtUp(node)
+  const last = await present(tracker, short!)
+  assert.deepEqual([last.state, last.registered], ['unknown', false])
+})
+
+test('10,000 registrations survive a restart, and every one of them is still watched', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  const coins = await makeCoins(node, 6)
+  await tracker.caughtUp(node)
+  const strangers = Array.from({ length: 10_000 - coins.length }, (_, i) => ({
+    txid: asTxid(createHash('sha256').update(`output ${i}`).digest('hex')),
+    vout: i % 3,
+  }))
+  const all: Outpoint[] = [
+    ...strangers.slice(0, 5_000),
+    ...coins.map(({ txid, vout }) => ({ txid, vout })),
+    ...strangers.slice(5_000),
+  ]
+  for (let i = 0; i < all.length; i += 1_000) await register(tracker, all.slice(i, i + 1_000), 2_000)
+  assert.equal(
+    (await tracker.ask({ type: 'WatchMany', outpoints: all.slice(0, 1_000) }, 'Spends')).spends.length,
+    1_000,
+  )
+  await tracker.stop('SIGKILL')
+  const spent = await Promise.all(coins.slice(0, 3).map((coin) => spend(node, [coin])))
+  await node.mine(1)
+  const pending = await Promise.all(coins.slice(3).map((coin) => spend(node, [coin])))
+  tracker.launch()
+  await tracker.caughtUp(node)
+  const told = await waitUntil('it answers', () =>
+    tracker.ask({ type: 'WatchMany', outpoints: coins }, 'Spends').catch(() => undefined),
+  )
+  assert.deepEqual(
+    told.spends.map(({ state, txid, registered }) => [state, txid, registered]),
+    [...spent.map(({ txid }) => ['confirmed', txid, true]), ...pending.map(({ txid }) => ['mempool', txid, true])],
+  )
+  await waitUntil('all are counted', () => tracker.reported()?.registered === 10_000)
+  const status = await runVerb(['status', '--network', 'regtest', '--datadir', tracker.dataDir])
+  assert.match(status.stdout, /watching +10000 outpoints registered, 0 subscriptions/)
+})
+
+test('limits: too many in one request, on one connection, altogether; what is refused changes nothing', async () => {
+  await using node = await Regtest.start()
+  const limits = [
+    '--outpoints-per-request',
+    '4',
+    '--subscriptions-per-connection',
+    '5',
+    '--subscriptions-max',
+    '7',
+    '--watches-max',
+    '3',
+  ]
+  await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, ...limits] })
+  const coins = await makeCoins(node, 8)
+  await tracker.caughtUp(node)
+  const ask = (type: 'WatchMany' | 'Register', outpoints: Outpoint[]) =>
+    type === 'Register' ? register(tracker, outpoints, 10) : tracker.ask({ type, outpoints }, 'Spends')
+  assert.match(await refusal(ask('WatchMany', coins.slice(0, 5))), /"limit".*5 outpoints in one request, 4 are allowed/)
+  assert.match(await refusal(register(tracker, coins.slice(0, 1), 52_561)), /bad_request.*1 to 52560/)
+  assert.match(await refusal(register(tracker, coins.slice(0, 1), 0)), /bad_request/)
+  await ask('Register', coins.slice(0, 3))
+  const end = (await node.height()) + 10
+  assert.match(
+    await refusal(ask('Register', coins.slice(2, 4))),
+    new RegExp(`"limit".*room for 3 registered outpoints.*ends after block ${end}`),
+  )
+  await ask('Register', coins.slice(0, 3)) // again: they have their places
+  assert.equal((await present(tracker, coins[3]!)).registered, false)
+  assert.match(
+    await refusal(tracker.ask({ type: 'Watch', outpoint: coins[4]! }, 'WatchResponse')),
+    /"limit".*room for 3/,
+    'v1 Watch registers too',
+  )
+
+  using one = await Wallet.open(tracker)
+  await one.subscribe(coins.slice(0, 4))
+  const refused = await one.ask({ type: 'Subscribe', outpoints: coins.slice(4, 6) }, 'Error')
+  assert.match(refused.message, /5 subscriptions/)
+  await one.subscribe([coins[0]!, coins[4]!]) // one of them is not new
+  using two = await Wallet.open(tracker)
+  assert.match((await two.ask({ type: 'Subscribe', outpoints: coins.slice(0, 3) }, 'Error')).message, /serves 7/)
+  await two.subscribe(coins.slice(0, 2))
+  await one.ask({ type: 'Unsubscribe', outpoints: coins.slice(0, 4) }, 'Spends')
+  await two.subscribe(coins.slice(2, 4))
+})
