@@ -30,5 +30,5 @@ export function describeSpend(spend: SpendFields): string {
   if (height !== undefined) parts.push(`in block ${height} (${blockHash})`)
   if (firstSeenS !== undefined) parts.push(`first seen ${utc(firstSeenS * 1000)}`)
   if (conflicts && conflicts.length > 0) parts.push(`rivals ${conflicts.join(', ')}`)
-  return parts.join('  ')
+  return parts.join('  ').trimEnd()
 }

@@ -86,6 +86,11 @@ export class Watcher implements IndexListener {
     indexer.listen(this)
   }
 
+  /** Outpoints that somebody asks about or is subscribed to. */
+  get entries(): number {
+    return this.#book.size
+  }
+
   get subscriptions(): number {
     return this.#subscriptions
   }
@@ -267,11 +272,15 @@ export class Watcher implements IndexListener {
     const { api, indexer } = this.#deps
     const moves = entries.map((entry) => entry.moves)
     const isStill = (i: number) => entries[i]!.moves === moves[i]
+    const tipHash = () => indexer.tip()?.hash
+    const before = tipHash()
     const { at, found } = await api.look(entries.map(({ outpoint }) => outpoint))
     // At once: from here on the node thread tells when the spender leaves.
     for (const [i, one] of found.entries())
       if (one.kind === 'mempool') indexer.recordMempool(entries[i]!.outpoint, one.by)
-    if (!(await this.#until(() => indexer.tip()?.hash === at))) return
+    // bitcoind spoke at a block that we are still connecting, or at one that we have left behind meanwhile.
+    await this.#until(() => tipHash() === at || tipHash() !== before)
+    if (tipHash() !== at) return
     const gone: number[] = []
     for (const [i, one] of found.entries()) {
       const entry = entries[i]!

@@ -1,0 +1,309 @@
+/**
+ * The order of things: what happens while bitcoind is being asked, who has to wait, who is told what. The node is a
+ * stand-in whose answers the test holds back; indexer and database are the real ones.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Transaction } from 'bitcoinjs-lib'
+import pino from 'pino'
+import type { Found } from '../../../src/chain/mempool-view.ts'
+import type { NodeApi } from '../../../src/chain/node-reader.ts'
+import { intoBuckets, OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
+import {
+  asBlockHash,
+  asTxid,
+  type BlockHash,
+  type Outpoint,
+  type Spender,
+  type Txid,
+  toInternal,
+} from '../../../src/chain/types.ts'
+import { PeerFault, TransientError } from '../../../src/errors.ts'
+import { Indexer } from '../../../src/indexer.ts'
+import { openStore } from '../../../src/store/open.ts'
+import { LIMITS, Subscription, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
+import { systemClock } from '../../../src/world.ts'
+
+const hash = (height: number, branch = 0) =>
+  asBlockHash(`${branch}`.padStart(2, '0').repeat(4) + height.toString(16).padStart(56, '0'))
+const outpoint = (n: number): Outpoint => ({ txid: asTxid(n.toString(16).padStart(64, '0')), vout: n % 3 })
+
+/** A transaction that spends `spent`, told apart by `n`. */
+function spenderOf(spent: Outpoint, n: number, bytes = 0): Spender {
+  const tx = new Transaction()
+  tx.version = 2
+  tx.addInput(toInternal(spent.txid), spent.vout, n)
+  tx.addOutput(Buffer.concat([Buffer.of(0x51), Buffer.alloc(bytes)]), 1_000n)
+  return { txid: asTxid(tx.getId()), vin: 0, rawTx: Buffer.from(tx.toBuffer()) }
+}
+
+interface Setup extends Disposable {
+  indexer: Indexer
+  watcher: Watcher
+  /** What the node says: by outpoint of `outpoint(n)`; absent when it isn't there. */
+  found: Map<Txid, Found>
+  /** Blocks by hash: who spends what. */
+  blocks: Map<BlockHash, Spender[]>
+  heights: Map<BlockHash, number>
+  /** Called for every look, before it answers. */
+  onLook: () => Promise<void> | void
+  looks: number
+  connect(height: number, spenders?: Spender[], branch?: number): Promise<void>
+  settle(): Promise<void>
+  mempool(added: Spender[], removed?: Txid[]): Promise<void>
+}
+
+function setUp(limits: Partial<WatchLimits> = {}): Setup {
+  const dataDir = mkdtempSync(join(tmpdir(), 'ft-watch-'))
+  const { db, identity } = openStore(dataDir, 'regtest')
+  const keys = new OutpointKeys(identity.keySalt)
+  const options = {
+    network: 'regtest' as const,
+    allowTestAddresses: false,
+    retentionBlocks: 100,
+    keySalt: identity.keySalt,
+  }
+  const indexer = new Indexer(db, options, systemClock)
+  const raws = new Map<Txid, Buffer>()
+  const inputsOf = (raw: Buffer): Outpoint[] =>
+    Transaction.fromBuffer(raw).ins.map(({ hash: id, index }) => ({
+      txid: asTxid(Buffer.from(id).reverse().toString('hex')),
+      vout: index,
+    }))
+  const wordsOf = (spenders: readonly Spender[]) =>
+    Uint32Array.from(
+      spenders.flatMap(({ rawTx }) => inputsOf(rawTx).flatMap((spent) => [keys.of(spent).hi, keys.of(spent).lo])),
+    )
+  let best = hash(0)
+  const isSame = (a: Outpoint, b: Outpoint) => a.txid === b.txid && a.vout === b.vout
+  const api = {
+    async look(outpoints: readonly Outpoint[]) {
+      setup.looks++
+      const found = outpoints.map(({ txid }) => setup.found.get(txid) ?? { kind: 'absent' as const })
+      const at = best
+      await setup.onLook()
+      return { at, found }
+    },
+    async spendersInBlock(id: BlockHash, outpoints: readonly Outpoint[]) {
+      return outpoints.map((wanted) =>
+        setup.blocks.get(id)?.find(({ rawTx }) => inputsOf(rawTx).some((spent) => isSame(spent, wanted))),
+      )
+    },
+    async mempoolTransaction(txid: Txid) {
+      return raws.get(txid)
+    },
+    async blockHeight(id: BlockHash) {
+      return setup.heights.get(id)!
+    },
+  } as unknown as NodeApi
+  const log = pino({ level: 'silent' })
+  const watcher = new Watcher({
+    clock: systemClock,
+    random: Math.random,
+    log,
+    db,
+    indexer,
+    api,
+    limits: {
+      outpointsMax: 5_000,
+      subscriptionsPerConnection: 5_000,
+      subscriptionsMax: 5_000,
+      watchesMax: 5_000,
+      ...limits,
+    },
+  })
+  const setup: Setup = {
+    indexer,
+    watcher,
+    found: new Map(),
+    blocks: new Map(),
+    heights: new Map(),
+    onLook: () => {},
+    looks: 0,
+    async connect(height, spenders = [], branch = 0) {
+      const id = hash(height, branch)
+      setup.blocks.set(id, spenders)
+      best = id
+      const words = wordsOf(spenders)
+      const prevHash = indexer.tip()?.hash ?? hash(height - 1)
+      const block = { hash: id, prevHash, timeS: 1_700_000_000 + height, bytes: 0, transactions: 1, candidates: [] }
+      await indexer.connect({ ...block, spent: intoBuckets(words, words.length / 2) }, height, height, api)
+    },
+    settle: () => setup.mempool([]),
+    async mempool(added, removed = []) {
+      for (const { txid, rawTx } of added) raws.set(txid, rawTx)
+      const scanned = added.map((spender) => ({ txid: spender.txid, spent: wordsOf([spender]) }))
+      const settledAt = indexer.tip()?.hash
+      const changes = {
+        added: scanned,
+        removed,
+        isComplete: true,
+        isWithheld: false,
+        size: 0,
+        ...(settledAt && { settledAt }),
+      }
+      await indexer.applyMempool(changes, api)
+    },
+    [Symbol.dispose]() {
+      db[Symbol.dispose]()
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+  return setup
+}
+
+const fault = (code: string, message: RegExp) => (error: unknown) =>
+  error instanceof PeerFault && error.code === code && message.test(error.message)
+
+test('a spend that arrives while bitcoind is being asked is not overlooked', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const spent = outpoint(1)
+  const spender = spenderOf(spent, 1)
+  setup.found.set(spent.txid, { kind: 'unspent' })
+  setup.onLook = async () => {
+    setup.onLook = () => {}
+    await setup.mempool([spender]) // told before the answer "unspent", which is older, arrives
+  }
+  const { spends } = await setup.watcher.watchMany([spent])
+  assert.deepEqual([spends[0]!.state, spends[0]!.txid], ['mempool', spender.txid])
+})
+
+test('an answer of bitcoind at a block that we are still connecting waits for that block', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const spent = outpoint(1)
+  const spender = spenderOf(spent, 1)
+  setup.onLook = async () => {
+    setup.onLook = () => {}
+    // bitcoind spoke at block 10; block 11, which spends the output, comes before its answer does.
+    await setup.connect(11, [spender])
+  }
+  const { spends, height } = await setup.watcher.watchMany([spent])
+  assert.deepEqual([spends[0]!.state, spends[0]!.txid, spends[0]!.height, height], ['confirmed', spender.txid, 11, 11])
+})
+
+test('what bitcoind is asked about once is not asked again until something happens to it or two blocks pass', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const [a, b] = [outpoint(1), outpoint(2)]
+  setup.found.set(a.txid, { kind: 'unspent' })
+  await setup.watcher.watchMany([a, b, a])
+  await setup.watcher.watchMany([b, a])
+  assert.equal(setup.looks, 1)
+  await setup.connect(11)
+  await setup.watcher.watchMany([a])
+  assert.equal(setup.looks, 1, 'tracked since, it is still known')
+  const stopping = new AbortController()
+  const running = setup.watcher.run(stopping.signal).catch(() => {})
+  await setup.connect(12)
+  await setup.connect(13)
+  await setup.connect(14)
+  while (setup.watcher.entries > 0) await new Promise((resolve) => setImmediate(resolve))
+  stopping.abort(new Error('stop'))
+  await setup.watcher.watchMany([a])
+  assert.equal(setup.looks, 2)
+  await running
+})
+
+test('strangers wait in a short queue, and beyond it are told to come again', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const held = Promise.withResolvers<void>()
+  setup.onLook = () => held.promise
+  const batch = (from: number, count: number) => Array.from({ length: count }, (_, i) => outpoint(from + i))
+  const busy = [setup.watcher.watchMany(batch(0, 1)), setup.watcher.watchMany(batch(100, 1))]
+  const waiting = setup.watcher.watchMany(batch(1_000, LIMITS.turns.queued))
+  await assert.rejects(setup.watcher.watchMany(batch(9_000, 1)), fault('busy', /wait to be looked up already/))
+  held.resolve()
+  await Promise.all([...busy, waiting])
+  await setup.watcher.watchMany(batch(9_000, 1))
+})
+
+test('while bitcoind can not be asked: busy, and nothing is registered', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  setup.onLook = () => {
+    throw new TransientError('gone')
+  }
+  await assert.rejects(setup.watcher.register([outpoint(1)], 100), fault('busy', /bitcoind can not be asked/))
+  assert.equal(setup.indexer.isRegistered(outpoint(1)), false)
+  setup.onLook = () => {}
+  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100), { count: 1, untilHeight: 110 })
+})
+
+test('a node with an index of spends tells what lies below our own: in a scanned block, and deeper', async () => {
+  using setup = setUp()
+  const [near, deep, stale] = [outpoint(1), outpoint(2), outpoint(3)]
+  const [spendNear, spendDeep, spendStale] = [spenderOf(near, 1), spenderOf(deep, 2), spenderOf(stale, 3)]
+  await setup.connect(1_000, [spendNear])
+  await setup.connect(1_001)
+  await setup.settle()
+  setup.blocks.set(hash(7), [spendDeep])
+  setup.heights.set(hash(7), 7).set(hash(1_000), 1_000).set(hash(1_001, 5), 1_001)
+  setup.blocks.set(hash(1_001, 5), [spendStale])
+  setup.found.set(near.txid, { kind: 'confirmed', in: hash(1_000) })
+  setup.found.set(deep.txid, { kind: 'confirmed', in: hash(7) })
+  const { spends } = await setup.watcher.watchMany([deep, near])
+  assert.deepEqual(
+    spends.map(({ state, txid, height, blockHash }) => [state, txid, height, blockHash]),
+    [
+      ['confirmed', spendDeep.txid, 7, hash(7)],
+      ['confirmed', spendNear.txid, 1_000, hash(1_000)],
+    ],
+  )
+  // A block that is not of our chain is not believed, however often it is named.
+  setup.found.set(stale.txid, { kind: 'confirmed', in: hash(1_001, 5) })
+  await assert.rejects(setup.watcher.watchMany([stale]), fault('busy', /move too fast/))
+})
+
+test('one reply carries so many bytes of transactions and no more', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const spent = [1, 2, 3].map(outpoint)
+  for (const [i, one] of spent.entries()) {
+    setup.found.set(one.txid, { kind: 'mempool', by: spenderOf(one, i, 3_500_000) })
+  }
+  assert.equal((await setup.watcher.watchMany(spent.slice(0, 2))).spends[1]!.state, 'mempool')
+  await assert.rejects(setup.watcher.watchMany(spent), fault('limit', /ask about fewer at once/))
+})
+
+test('after a reorg nobody is told anything until the mempool is known again; then only what has changed', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const [a, b] = [outpoint(1), outpoint(2)]
+  const spender = spenderOf(a, 1)
+  setup.found.set(b.txid, { kind: 'unspent' }).set(a.txid, { kind: 'unspent' })
+  const told: string[] = []
+  const subscription = new Subscription((entry) => {
+    const spend = setup.watcher.presentState(entry)
+    if (spend) told.push(`${entry.name.slice(60)} ${spend.state}`)
+  })
+  const stopping = new AbortController()
+  const running = setup.watcher.run(stopping.signal).catch(() => {})
+  await setup.watcher.subscribe([a, b], subscription)
+  await setup.connect(11, [spender])
+  assert.deepEqual(told, ['0001:1 confirmed'])
+  setup.indexer.disconnect()
+  await setup.connect(11, [], 1)
+  assert.deepEqual(told, ['0001:1 confirmed'], 'nothing yet')
+  await setup.mempool([spender])
+  assert.deepEqual(told, ['0001:1 confirmed', '0001:1 mempool'])
+  while (setup.looks < 2) await new Promise((resolve) => setImmediate(resolve)) // b is asked about anew
+  await setup.connect(12, [spender])
+  assert.deepEqual(told.slice(2), ['0001:1 confirmed'], 'the other has not changed')
+  setup.watcher.unsubscribe(subscription)
+  assert.equal(setup.watcher.subscriptions, 0)
+  stopping.abort(new Error('stop'))
+  await running
+})
