@@ -1,5 +1,5 @@
 /**
- * npm run bench -- scan | get | stall | mempool [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
+ * npm run bench -- scan | get | stall | mempool | watch [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
  * the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { benchGet } from './get.ts'
 import { benchMempool } from './mempool.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { syntheticBlock } from './synthetic-block.ts'
+import { benchWatch } from './watch.ts'
 
 const [which, ...files] = process.argv.slice(2)
 const missing = files.filter((file) => !existsSync(file))
@@ -28,7 +29,10 @@ switch (which) {
   case 'mempool':
     await benchMempool(blocks())
     break
+  case 'watch':
+    await benchWatch()
+    break
   default:
-    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool [BLOCK FILE...]\n')
+    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool | watch [BLOCK FILE...]\n')
     process.exitCode = 2
 }

@@ -25,7 +25,7 @@ export interface Entry {
   /** `txid:vout` */
   readonly name: string
   /** Mostly one. */
-  subscribers: Subscriber[]
+  subscribers: readonly Subscriber[]
   /** Requests that are being answered with it. */
   holds: number
   /** Whether every spend is recorded that index and mempool hold. */
@@ -53,7 +53,7 @@ export class Book {
   readonly #hooks: BookHooks
   readonly #entries = new Map<string, Entry>()
   /** By the transaction whose output it is. */
-  readonly #byTxid = new Map<Txid, Entry[]>()
+  readonly #byTxid = new Map<Txid, readonly Entry[]>()
   /** Without subscriber or hold, the longest first. */
   readonly #idle = new Set<Entry>()
 
@@ -96,9 +96,8 @@ export class Book {
         askedAtHeight: height,
       }
       this.#entries.set(name, entry)
-      const siblings = this.#byTxid.get(outpoint.txid)
-      if (siblings) siblings.push(entry)
-      else this.#byTxid.set(outpoint.txid, [entry])
+      // Spread, not pushed: an array that grows by push reserves room for sixteen more.
+      this.#byTxid.set(outpoint.txid, [...this.ofTransaction(outpoint.txid), entry])
       this.#hooks.onOpen(outpoint)
     }
     entry.holds++
@@ -113,7 +112,7 @@ export class Book {
   }
 
   subscribe(entry: Entry, subscriber: Subscriber): void {
-    if (!entry.subscribers.includes(subscriber)) entry.subscribers.push(subscriber)
+    if (!entry.subscribers.includes(subscriber)) entry.subscribers = [...entry.subscribers, subscriber]
     this.#idle.delete(entry)
   }
 
@@ -144,7 +143,7 @@ export class Book {
   #close(entry: Entry): void {
     this.#idle.delete(entry)
     this.#entries.delete(entry.name)
-    const siblings = (this.#byTxid.get(entry.outpoint.txid) ?? []).filter((other) => other !== entry)
+    const siblings = this.ofTransaction(entry.outpoint.txid).filter((other) => other !== entry)
     if (siblings.length > 0) this.#byTxid.set(entry.outpoint.txid, siblings)
     else this.#byTxid.delete(entry.outpoint.txid)
     this.#hooks.onClose(entry.outpoint)

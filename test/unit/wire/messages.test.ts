@@ -502,3 +502,69 @@ test('mutated vectors and random bytes are judged quickly and never throw', () =
   )
   assert(performance.now() - startMs < 20_000)
 })
+
+// ---- version 2 -------------------------------------------------------------------------------------------------------
+
+const V2: Vector[] = JSON.parse(readFileSync(new URL('../../vectors/wire-v2.json', import.meta.url), 'utf8'))
+
+const BLOCK_900_100 = asBlockHash(`00000000000000000001${'ab'.repeat(22)}`)
+const BLOCK_900_101 = asBlockHash(`00000000000000000002${'cd'.repeat(22)}`)
+const SWAP_OUTPUT = { txid: TXID, vout: 0 }
+/** One input with a 71-byte signature, a 32-byte preimage and a script of one byte; one output. */
+const SPENDER = hex(
+  `02000000 0001 01 ${fromInternal(hex(TXID))} 00000000 00 fdffffff 01 68bf000000000000 16 0014${'11'.repeat(20)} 03 47${'30'.repeat(71)} 20${'22'.repeat(32)} 0151 00000000`,
+)
+const SEEN = {
+  outpoint: SWAP_OUTPUT,
+  registered: false,
+  txid: asTxid(fromInternal(hex('a534e629f72ac2f59efd2727e48fad01a838cb1b5f481094cec1c1a84164773f'))),
+  vin: 0,
+  tx: SPENDER,
+  firstSeenS: 1_774_000_000,
+}
+
+const V2_REQUESTS: Record<string, Request> = {
+  subscribe: { type: 'Subscribe', outpoints: [SWAP_OUTPUT] },
+  unsubscribe: { type: 'Unsubscribe', outpoints: [SWAP_OUTPUT] },
+  watch_many: { type: 'WatchMany', outpoints: [SWAP_OUTPUT] },
+  register: { type: 'Register', outpoints: [SWAP_OUTPUT], ttlBlocks: 2_016 },
+}
+const V2_REPLIES: Record<string, Reply> = {
+  spends_unspent: {
+    type: 'Spends',
+    height: 900_100,
+    blockHash: BLOCK_900_100,
+    indexedFrom: 896_069,
+    spends: [{ outpoint: SWAP_OUTPUT, state: 'unspent', registered: false }],
+  },
+  spend_mempool: { type: 'Spend', ...SEEN, state: 'mempool' },
+  spend_confirmed: { type: 'Spend', ...SEEN, state: 'confirmed', height: 900_101, blockHash: BLOCK_900_101 },
+  spends_none: { type: 'Spends', height: 900_101, blockHash: BLOCK_900_101, indexedFrom: 896_070, spends: [] },
+  registered: { type: 'Registered', count: 1, untilHeight: 902_117 },
+  error_not_synced: {
+    type: 'Error',
+    code: 'not_synced',
+    message: 'not synced: 12 blocks behind: scanned 900089 of 900101',
+  },
+}
+
+test('the watch conversation: every message as published, both ways', () => {
+  assert.deepEqual(V2.map(({ name }) => name).sort(), Object.keys({ ...V2_REQUESTS, ...V2_REPLIES }).sort())
+  for (const { name, cbor, frame } of V2) {
+    const request = V2_REQUESTS[name]
+    const payload = request ? encodeRequest(request) : encodeReply(V2_REPLIES[name]!)
+    assert.equal(payload.toString('hex'), cbor, name)
+    assert.equal(encodeFrame(payload).toString('hex'), frame, name)
+    if (request) assert.deepEqual(requestOf(hex(cbor)), request, name)
+    else assert.deepEqual(parseReply(hex(cbor)), V2_REPLIES[name], name)
+  }
+})
+
+test('docs/watching.md shows that conversation, byte for byte', () => {
+  const text = readFileSync(new URL('../../../docs/watching.md', import.meta.url), 'utf8')
+  const shown = [...text.matchAll(/^```hex\n([0-9a-f\n]+)```$/gm)].map(([, lines]) => lines!.replaceAll('\n', ''))
+  assert.deepEqual(
+    shown,
+    V2.map(({ frame }) => frame),
+  )
+})

@@ -1,0 +1,160 @@
+/**
+ * watch: how long after bitcoind's own notice a subscriber is told, with 10,000 subscriptions and 50 spends of them a
+ * second; and what a subscription costs in memory. Real bitcoind, real daemon; both moments are taken by this process.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Transaction } from 'bitcoinjs-lib'
+import { Subscriber } from 'zeromq'
+import { asTxid, type Outpoint, type Txid } from '../../src/chain/types.ts'
+import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
+import { encodeRequest, parseReply, type Reply } from '../../src/wire/messages.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
+import { quantile, report } from './report.ts'
+
+const SUBSCRIPTIONS = 10_000
+const CONNECTIONS = 10
+const PER_SECOND = 50
+const SECONDS = 20
+const MEMORY_SUBSCRIPTIONS = 200_000
+const PER_REQUEST = 1_000
+
+export async function benchWatch(): Promise<void> {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  const spends = await prepare(node, PER_SECOND * SECONDS)
+  await tracker.caughtUp(node)
+  const told = new Map<string, number>()
+  const watched = [...spends.map(({ outpoint }) => outpoint), ...madeUp(SUBSCRIPTIONS - spends.length)]
+  const each = SUBSCRIPTIONS / CONNECTIONS
+  const clients: Client[] = []
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const client = await connect(tracker, (reply) => {
+      if (reply.type === 'Spend' && reply.txid !== undefined && !told.has(reply.txid)) {
+        told.set(reply.txid, performance.now())
+      }
+    })
+    await subscribe(client, watched.slice(i * each, (i + 1) * each))
+    clients.push(client)
+  }
+  const { heard, zmq } = await listen(node)
+  using _zmq = zmq
+  const startMs = performance.now()
+  for (const [i, { hex }] of spends.entries()) {
+    await pause(Math.max(0, startMs + (1000 * i) / PER_SECOND - performance.now()))
+    await node.rpc('sendrawtransaction', hex)
+  }
+  await waitUntil('all are told', () => told.size === spends.length && heard.size >= spends.length)
+  const delays = spends.map(({ txid }) => Math.max(0, told.get(txid)! - heard.get(txid)!))
+  report(`watch: ${SUBSCRIPTIONS} subscriptions on ${CONNECTIONS} connections, ${PER_SECOND} spends of them a second`, [
+    ['', 'n', 'median', 'p99', 'max'],
+    ['push after ZMQ notice, ms', delays.length, quantile(delays, 0.5), quantile(delays, 0.99), quantile(delays, 1)],
+  ])
+  for (const { close } of clients) close()
+  await benchMemory(node)
+}
+
+async function benchMemory(node: Regtest): Promise<void> {
+  await using tracker = await Tracker.start(node)
+  await tracker.caughtUp(node)
+  const residentKb = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tracker.pid}/status`, 'utf8'))![1])
+  const emptyKb = residentKb()
+  let halfKb = 0
+  const outpoints = madeUp(MEMORY_SUBSCRIPTIONS)
+  const clients: Client[] = []
+  for (let at = 0; at < outpoints.length; at += 10 * PER_REQUEST) {
+    const client = await connect(tracker, () => {})
+    for (let i = at; i < at + 10 * PER_REQUEST; i += PER_REQUEST) {
+      await subscribe(client, outpoints.slice(i, i + PER_REQUEST))
+    }
+    clients.push(client)
+    if (clients.length === MEMORY_SUBSCRIPTIONS / (20 * PER_REQUEST)) halfKb = residentKb()
+  }
+  const fullKb = residentKb()
+  // The first half also pays for what the work itself leaves behind: heaps grown once, and not given back.
+  report(`watch: ${MEMORY_SUBSCRIPTIONS} subscriptions`, [
+    ['resident memory more, MB', (fullKb - emptyKb) / 1024],
+    ['the second half of them, MB', (fullKb - halfKb) / 1024],
+    ['bytes a subscription, there', (2048 * (fullKb - halfKb)) / MEMORY_SUBSCRIPTIONS],
+  ])
+  for (const { close } of clients) close()
+}
+
+/** Outpoints that exist nowhere. */
+function madeUp(count: number): Outpoint[] {
+  return Array.from({ length: count }, (_, i) => ({
+    txid: asTxid(createHash('sha256').update(`made up ${i}`).digest('hex')),
+    vout: i % 4,
+  }))
+}
+
+/** Confirmed coins, and for each a signed transaction that spends it. */
+async function prepare(node: Regtest, count: number): Promise<{ outpoint: Outpoint; txid: Txid; hex: string }[]> {
+  const coins: Outpoint[] = []
+  while (coins.length < count) {
+    const outputs: Record<string, string>[] = []
+    while (outputs.length < 500) outputs.push({ [await node.newAddress()]: '0.001' })
+    const { txid } = await node.rpc<{ txid: string }>('send', outputs, null, 'unset', 2, { change_position: 500 })
+    for (const vout of outputs.keys()) coins.push({ txid: asTxid(txid), vout })
+  }
+  await node.mine(1)
+  const spends: { outpoint: Outpoint; txid: Txid; hex: string }[] = []
+  const payee = await node.newAddress()
+  for (const outpoint of coins.slice(0, count)) {
+    const raw = await node.rpc<string>('createrawtransaction', [outpoint], [{ [payee]: '0.00099' }])
+    const { hex } = await node.rpc<{ hex: string }>('signrawtransactionwithwallet', raw)
+    spends.push({ outpoint, hex, txid: asTxid(Transaction.fromHex(hex).getId()) })
+  }
+  return spends
+}
+
+/** When bitcoind said of each transaction that it entered the mempool. */
+async function listen(node: Regtest): Promise<{ heard: Map<string, number>; zmq: Disposable }> {
+  const offered = await node.rpc<{ type: string; address: string }[]>('getzmqnotifications')
+  const subscriber = new Subscriber()
+  subscriber.connect(offered.find(({ type }) => type === 'pubsequence')!.address)
+  subscriber.subscribe('sequence')
+  const heard = new Map<string, number>()
+  void (async () => {
+    for await (const [, body] of subscriber) {
+      if (body![32] === 'A'.charCodeAt(0)) heard.set(body!.toString('hex', 0, 32), performance.now())
+    }
+  })().catch(() => {})
+  await pause(200) // a subscription takes effect when the publisher has heard of it; nothing tells when
+  return { heard, zmq: { [Symbol.dispose]: () => subscriber.close() } }
+}
+
+interface Client {
+  ask(payload: Buffer): Promise<Reply>
+  close(): void
+}
+
+async function connect(tracker: Tracker, onPush: (reply: Reply) => void): Promise<Client> {
+  const socket = await tracker.connect()
+  const frames = new FrameReader(16_777_216)
+  let answer: (reply: Reply) => void = () => {}
+  socket.on('data', (chunk) => {
+    frames.push(chunk)
+    for (let payload = frames.next(); payload; payload = frames.next()) {
+      const reply = parseReply(payload)
+      if (reply.type === 'Spend') onPush(reply)
+      else answer(reply)
+    }
+  })
+  return {
+    ask: (payload) =>
+      new Promise((resolve) => {
+        answer = resolve
+        socket.write(encodeFrame(payload))
+      }),
+    close: () => socket.destroy(),
+  }
+}
+
+async function subscribe(client: Client, outpoints: Outpoint[]): Promise<void> {
+  const reply = await client.ask(encodeRequest({ type: 'Subscribe', outpoints }))
+  if (reply.type !== 'Spends') throw new Error(`refused: ${JSON.stringify(reply)}`)
+}
