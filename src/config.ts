@@ -23,7 +23,7 @@ import {
   type SettingName,
   setting,
 } from './settings.ts'
-import { formatHostPort, type HostPort } from './tor/address.ts'
+import { formatHostPort, type HostPort, isLoopback } from './tor/address.ts'
 import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 
@@ -38,6 +38,8 @@ export interface Config {
   readonly dataDir: string
   readonly rpc: { readonly host: string; readonly port: number; readonly auth: RpcAuthConfig }
   readonly listen: HostPort
+  /** Undefined: no HTTP server. `hosts`: names it answers to besides those of this machine. */
+  readonly http: { readonly listen: HostPort; readonly hosts: readonly string[] } | undefined
   readonly tor:
     | { readonly kind: 'none' }
     | {
@@ -164,6 +166,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
       auth: rpcAuth(values, network),
     },
     listen: values.address!,
+    http: http(values),
     tor:
       values.tor === false
         ? { kind: 'none' as const }
@@ -197,6 +200,18 @@ function assemble(values: Values, origins: Config['origins']): Config {
     },
     origins,
   })
+}
+
+function http(values: Values): Config['http'] {
+  const listen = values.http!
+  if (listen === 'off') return undefined
+  const hosts = values['http-hosts'] ?? []
+  if (!isLoopback(listen.host) && hosts.length === 0) {
+    throw new ConfigError(
+      `--http ${formatHostPort(listen)} can be reached from other machines, and asks nobody for a password: listen on 127.0.0.1, or say under which names it is to be reached with --http-hosts`,
+    )
+  }
+  return { listen, hosts }
 }
 
 function rpcAuth(values: Values, network: Network): RpcAuthConfig {

@@ -9,6 +9,10 @@ import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { type Config, revealAuth } from './config.ts'
 import { UnreachableError } from './errors.ts'
+import { NOT_PROBED } from './http/facts.ts'
+import { CurrentMarket } from './http/market.ts'
+import { Meters } from './http/metrics.ts'
+import { serveHttp } from './http/server.ts'
 import { Indexer } from './indexer.ts'
 import { runAll } from './run-all.ts'
 import { type Report, type Status, unseenHeights, whyNotReady } from './status.ts'
@@ -81,13 +85,41 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     clock,
     ownAddress,
   })
-  await using wire = await serveWire({ listen: config.listen, limits: config.wire }, handle, {
+  const meters = new Meters(clock)
+  await using wire = await serveWire({ listen: config.listen, limits: config.wire }, meters.timed(handle), {
     ...world,
     log: log.child({ room: 'wire' }),
   })
   listener = formatHostPort(wire)
+  const shown = {
+    db,
+    chain: indexer,
+    status,
+    market: new CurrentMarket(db, indexer),
+    probing: NOT_PROBED,
+    network: config.network,
+    version: VERSION,
+    clock,
+    ownAddress,
+    connections: () => wire.connections(),
+  }
+  meters.expose({
+    ...shown,
+    databasePath: db.path,
+    subscriptions: () => watcher.subscriptions,
+    requestCounts: () => wire.counts,
+  })
+  await using http =
+    config.http && (await serveHttp(config.http, { ...shown, meters, log: log.child({ room: 'http' }) }))
   log.info(
-    { version: VERSION, network: config.network, address: listener, dataDir: config.dataDir, pid: process.pid },
+    {
+      version: VERSION,
+      network: config.network,
+      address: listener,
+      dataDir: config.dataDir,
+      pid: process.pid,
+      ...(http && { http: formatHostPort(http) }),
+    },
     'listening',
   )
 

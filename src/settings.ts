@@ -41,6 +41,16 @@ const localPort = z.union([z.number(), z.string()]).transform((value, context): 
   context.addIssue('expected a port from 1 to 65535, or host:port')
   return z.NEVER
 })
+/** Where the HTTP server listens, or `off`. */
+const hostPortOrOff = z.union([z.literal('off'), hostPort], 'expected host:port, or off')
+/** Host names, in a list or separated by commas. */
+const hostNames = z
+  .union([z.array(z.string()), text.transform((value) => value.split(','))], 'expected host names')
+  .transform((names) => names.map((name) => name.trim().toLowerCase()))
+  .refine(
+    (names) => names.every((name) => /^[a-z0-9._-]{1,253}$|^\[[0-9a-f:.]+\]$/.test(name)),
+    'expected host names without ports, separated by commas',
+  )
 const userPass = text
   .refine((value) => value.indexOf(':') > 0, 'expected user:password')
   .transform((value) => new Secret(value))
@@ -97,6 +107,18 @@ export const SETTINGS = {
     short: '-s',
     about: 'where requests are taken; the onion service has the same port',
     default: '127.0.0.1:8080',
+  },
+  http: {
+    schema: hostPortOrOff,
+    argument: '<host:port>',
+    about: 'dashboard, health, metrics and JSON API, for the operator; read only; "off" for none',
+    default: '127.0.0.1:8081',
+  },
+  'http-hosts': {
+    schema: hostNames,
+    argument: '<names>',
+    about: 'further names under which a browser may reach --http; needed to listen beyond this machine',
+    defaultText: 'none: only names of this machine',
   },
   'control-port': {
     schema: localPort,

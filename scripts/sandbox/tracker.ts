@@ -22,6 +22,8 @@ export interface TrackerOptions {
   args?: string[]
   env?: NodeJS.ProcessEnv
   port?: number
+  /** True: with its HTTP server, on a free port. */
+  http?: boolean
   /** False: no --cookie-file; `args` or `env` have the credentials. */
   cookie?: boolean
 }
@@ -36,6 +38,8 @@ export interface LogLine {
 export class Tracker implements AsyncDisposable {
   readonly dataDir: string
   readonly port: number
+  /** Of the HTTP server; undefined without one. */
+  readonly httpPort: number | undefined
   readonly log: LogLine[] = []
   /** What it wrote that is no log line: its last words. */
   stderr = ''
@@ -44,10 +48,17 @@ export class Tracker implements AsyncDisposable {
   readonly #env: NodeJS.ProcessEnv
   #process!: ChildProcess
 
-  private constructor(dataDir: string, ownsDir: boolean, port: number, flags: string[], env: NodeJS.ProcessEnv) {
+  private constructor(
+    dataDir: string,
+    ownsDir: boolean,
+    ports: { port: number; httpPort: number | undefined },
+    flags: string[],
+    env: NodeJS.ProcessEnv,
+  ) {
     this.dataDir = dataDir
     this.#ownsDir = ownsDir
-    this.port = port
+    this.port = ports.port
+    this.httpPort = ports.httpPort
     this.#flags = flags
     this.#env = env
   }
@@ -56,13 +67,15 @@ export class Tracker implements AsyncDisposable {
   static async start(node: Regtest, options: TrackerOptions = {}): Promise<Tracker> {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
     const port = options.port ?? (await freePorts(1))[0]!
+    const httpPort = options.http ? (await freePorts(1))[0]! : undefined
     const flags = [
       ...['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`],
       ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
       ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
+      ...['--http', httpPort === undefined ? 'off' : `127.0.0.1:${httpPort}`],
       ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
     ]
-    const tracker = new Tracker(dataDir, options.dataDir === undefined, port, flags, options.env ?? {})
+    const tracker = new Tracker(dataDir, options.dataDir === undefined, { port, httpPort }, flags, options.env ?? {})
     tracker.launch()
     return tracker
   }

@@ -30,6 +30,18 @@ export function readBlockTimeS(db: Db, height: Height): number | undefined {
   return db.first(sql.selectFrom('blocks').select('time_s').where('height', '=', height))?.time_s
 }
 
+/** The newest `count` blocks, tip first. */
+export function readRecentBlocks(db: Db, count: number): Tip[] {
+  const rows = db.all(sql.selectFrom('blocks').selectAll().orderBy('height', 'desc').limit(count))
+  return rows.map((row) => ({ height: row.height, hash: blockHashOf(row.hash), timeS: row.time_s }))
+}
+
+/** Header times of the blocks at these heights, as far as they were scanned. Unix seconds. */
+export function readBlockTimes(db: Db, heights: readonly Height[]): Map<Height, number> {
+  const rows = db.all(sql.selectFrom('blocks').select(['height', 'time_s']).where('height', 'in', heights))
+  return new Map(rows.map((row) => [row.height, row.time_s]))
+}
+
 /** Only inside the transaction that writes the block's other rows. */
 export function insertBlock(db: Db, block: BlockHeaderRef): void {
   db.run(sql.insertInto('blocks').values({ height: block.height, hash: hashColumn(block.hash), time_s: block.timeS }))

@@ -1,0 +1,146 @@
+/** The upper half of the page: one sentence, key figures, and the three cards. */
+import { byId, copy, setHidden, setText } from './dom.js'
+import { ago, btc, days, median, number, plural, roughly } from './words.js'
+
+export function showStatus({ status, makers, link, refusal, atMs }) {
+  showLink(link, refusal, atMs)
+  if (!status) {
+    if (link === 'offline') {
+      setText(byId('headline'), 'The tracker does not answer')
+      setText(byId('lede'), 'This page tries again by itself. Is the daemon running?')
+    }
+    return
+  }
+  document.title = status.height === null ? 'Fidelity tracker' : `${number(status.height)} · Fidelity tracker`
+  const network = byId('network')
+  setText(network, status.network === 'main' ? 'mainnet' : status.network)
+  setHidden(network, false)
+  showHeadline(status, makers)
+  showProgress(status)
+  showFigures(status, makers)
+  showChain(status)
+  showTor(status)
+  showOnion(status)
+  setText(byId('digest'), status.synced ? (status.digest ?? '–') : '–')
+  setText(byId('version'), `fidelity-tracker ${status.version}, up for ${roughly(status.uptime_s)}`)
+}
+
+const LINKS = { connecting: 'Connecting', live: 'Live', polling: 'Updated now and then', offline: 'No connection' }
+
+function showLink(link, refusal, atMs) {
+  byId('live').dataset.live = link
+  setText(byId('live-text'), LINKS[link])
+  const banner = byId('banner')
+  const hasFailed = refusal && refusal.code !== 'not_synced'
+  if (link === 'offline') {
+    const since = atMs ? ` What stands here is from ${new Date(atMs).toLocaleTimeString('en-GB')}.` : ''
+    setText(banner, `No connection to the tracker.${since} Trying again.`)
+  } else if (hasFailed) setText(banner, `The tracker could not answer: ${refusal.message}`)
+  setHidden(banner, link !== 'offline' && !hasFailed)
+}
+
+function showHeadline(status, makers) {
+  const [headline, lede] = sentence(status, makers)
+  setText(byId('headline'), headline)
+  setText(byId('lede'), lede)
+}
+
+function sentence(status, makers) {
+  const { bitcoind, onion, progress } = status
+  if (bitcoind.state === 'unreachable' && !status.synced) return ['bitcoind is not answering', bitcoind.detail]
+  if (bitcoind.state === 'connecting') return ['Looking for bitcoind', bitcoind.detail]
+  if (bitcoind.state === 'initial-download') return ['bitcoind is still downloading the chain', bitcoind.detail]
+  if (!status.synced) {
+    const left = progress?.eta_s ? `, about ${roughly(progress.eta_s)} to go` : ''
+    const at = progress ? `Block ${number(progress.at)} of ${number(progress.to)}${left}. ` : ''
+    return ['Catching up with the chain', `${at}Lists are shown once they are whole.`]
+  }
+  const block = `Block ${number(status.height)}, ${ago(status.block_time, status.time)}.`
+  if (bitcoind.state === 'unreachable') return ['bitcoind is not answering', `${block} ${bitcoind.detail}`]
+  if (onion.state !== 'published' && onion.state !== 'disabled') {
+    return ['Not yet reachable through Tor', `${block} ${capital(onion.detail)}.`]
+  }
+  const listed = makers ? ` ${plural(makers.total, 'maker')} can be found here.` : ''
+  return ['In step with the chain', block + listed]
+}
+
+function showProgress({ synced, progress }) {
+  const place = byId('progress')
+  setHidden(place, synced || !progress)
+  if (!progress) return
+  const percent = (100 * (progress.at - progress.from + 1)) / Math.max(1, progress.to - progress.from + 1)
+  place.setAttribute('aria-valuenow', percent.toFixed(1))
+  byId('progress-bar').style.width = `${percent}%`
+}
+
+function showFigures(status, makers) {
+  const rows = makers?.makers
+  figure('makers', rows && number(makers.total))
+  figure('bonds', rows && number(status.bonds))
+  figure('locked', rows && btc(rows.reduce((sum, { amount }) => sum + amount, 0)), 'BTC')
+  const left = rows && median(rows.map(({ blocks_left }) => blocks_left))
+  figure('left', left === undefined ? undefined : number(days(left)), 'days')
+}
+
+function figure(name, value, unit = '') {
+  const place = byId(`figure-${name}`)
+  const text = value === undefined ? '–' : value
+  if (place.dataset.shown === text + unit) return
+  place.dataset.shown = text + unit
+  place.replaceChildren(text)
+  if (value === undefined || !unit) return
+  const small = document.createElement('small')
+  small.textContent = ` ${unit}`
+  place.append(small)
+}
+
+function card(name, tone, verdict) {
+  const place = byId(`card-${name}`)
+  place.dataset.tone = tone
+  setText(place.querySelector('.verdict'), verdict)
+}
+
+function showChain({ bitcoind, synced, height, mempool, unseen, reorgs }) {
+  if (bitcoind.state === 'unreachable') card('chain', 'bad', 'No answer')
+  else if (bitcoind.state === 'connecting') card('chain', 'idle', 'Connecting')
+  else card('chain', synced ? 'good' : 'warn', synced ? 'Following' : 'Catching up')
+  setText(byId('height'), height === null ? '–' : number(height))
+  const notes = []
+  if (bitcoind.best_height !== null && bitcoind.best_height !== height) {
+    notes.push(`bitcoind is at ${number(bitcoind.best_height)}`)
+  }
+  if (mempool.complete) notes.push(`${number(mempool.transactions)} in the mempool`)
+  if (reorgs > 0) notes.push(plural(reorgs, 'reorg'))
+  if (unseen) notes.push(`blocks ${number(unseen.from)} to ${number(unseen.to)} were pruned: bonds there are unknown`)
+  setText(byId('chain-note'), bitcoind.state === 'unreachable' ? bitcoind.detail : notes.join(' · '))
+}
+
+function showTor({ onion }) {
+  const hasAnswered = onion.tor_version !== null
+  if (onion.state === 'disabled') card('tor', 'idle', 'Off')
+  else if (onion.state === 'unreachable') card('tor', 'bad', 'No answer')
+  else if (onion.state === 'starting') card('tor', 'warn', 'Connecting')
+  else card('tor', 'good', 'Connected')
+  const versions = { disabled: 'Not used', unreachable: '–', starting: '–' }
+  setText(byId('tor-version'), versions[onion.state] ?? (hasAnswered ? onion.tor_version : 'Kept by torrc'))
+  const note = onion.state === 'disabled' ? 'Started with --no-tor' : onion.state === 'unreachable' ? onion.detail : ''
+  setText(byId('tor-note'), note || (hasAnswered ? 'Control port answers' : 'Not asked'))
+}
+
+function showOnion({ onion, address }) {
+  const isOff = onion.state === 'disabled'
+  setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
+  if (isOff) card('onion', 'idle', 'Local only')
+  else if (onion.state === 'published') card('onion', 'good', 'Published')
+  else card('onion', 'warn', onion.state === 'publishing' ? 'Publishing' : 'Not published')
+  const shown = isOff ? address : onion.address
+  setText(byId('address'), shown ?? 'Known once Tor answers')
+  const button = byId('copy-address')
+  setHidden(button, !shown)
+  button.onclick = () => copy(shown, button)
+  setText(byId('onion-note'), isOff ? 'Takers reach it on this machine only' : capital(onion.detail))
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}

@@ -1,0 +1,62 @@
+/** Numbers and times as people read them. Pure. */
+
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+
+export const number = (value) => whole.format(value)
+export const short = (value) => compact.format(value)
+
+/** Sats → "1.2345", BTC with as many decimals as say something. */
+export function btc(sats) {
+  const value = sats / 1e8
+  const decimals = value >= 100 ? 1 : value >= 1 ? 2 : 4
+  return value.toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
+}
+
+/** "3 minutes ago", of a time in Unix seconds. */
+export function ago(timeS, nowS = Date.now() / 1000) {
+  const seconds = Math.min(0, timeS - nowS)
+  if (seconds > -60) return 'just now'
+  if (seconds > -3600) return relative.format(Math.round(seconds / 60), 'minute')
+  if (seconds > -86_400) return relative.format(Math.round(seconds / 3600), 'hour')
+  return relative.format(Math.round(seconds / 86_400), 'day')
+}
+
+/** A duration in seconds, roughly. */
+export function roughly(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} seconds`
+  if (seconds < 5400) return `${Math.round(seconds / 60)} minutes`
+  if (seconds < 129_600) return `${Math.round(seconds / 3600)} hours`
+  return `${Math.round(seconds / 86_400)} days`
+}
+
+/** Blocks at ten minutes each. */
+export const days = (blocks) => Math.round(blocks / 144)
+
+export function plural(count, word) {
+  return `${number(count)} ${word}${count === 1 ? '' : 's'}`
+}
+
+/** Of numbers in any order; undefined without any. */
+export function median(values) {
+  if (values.length === 0) return undefined
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.floor((sorted.length - 1) / 2)]
+}
+
+/** An offer's fees for a swap, as a maker states them. */
+export function fees(offer) {
+  const parts = []
+  if (offer.base_fee > 0) parts.push(`${number(offer.base_fee)} sats`)
+  if (offer.amount_relative_fee_pct > 0) parts.push(`${trimmed(offer.amount_relative_fee_pct)} %`)
+  if (offer.time_relative_fee_pct > 0) parts.push(`${trimmed(offer.time_relative_fee_pct)} %/block`)
+  return parts.length > 0 ? parts.join(' + ') : 'none'
+}
+
+const trimmed = (value) => String(Number(value.toPrecision(3)))
+
+/** What a swap of 1,000,000 sats that takes 20 blocks would cost, to compare offers by. */
+export function feeOfMillion(offer) {
+  return offer.base_fee + 1e6 * (offer.amount_relative_fee_pct + 20 * offer.time_relative_fee_pct) * 0.01
+}

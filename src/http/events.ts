@@ -1,0 +1,108 @@
+/**
+ * The event stream: looks at the store when it has changed, tells the difference to whoever listens (server-sent
+ * events). Nobody has to announce anything: what the store says is what happened. Looks only while our tip is the
+ * node's, so that a reorg is told once, as a whole. A reader that was away reads the lists again; nothing is replayed.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Status } from '../status.ts'
+import type { Db } from '../store/open.ts'
+import { readRecentSpends } from '../store/recent-spends.ts'
+import { readRecentBlocks } from '../store/tip.ts'
+import { every } from '../world.ts'
+import { eventsBetween, type Look, type SeenSpend } from './changes.ts'
+import type { Probing, Reach } from './facts.ts'
+import { HttpFault } from './fault.ts'
+import { HTTP_LIMITS } from './limits.ts'
+import type { ChainFacts, CurrentMarket } from './market.ts'
+import { EVENTS, type TrackerEvent } from './replies.ts'
+
+export interface FeedDeps {
+  db: Db
+  chain: ChainFacts
+  status: Status
+  market: CurrentMarket
+  probing: Probing
+}
+
+export class EventFeed implements Disposable {
+  readonly #deps: FeedDeps
+  readonly #streams = new Set<ServerResponse>()
+  readonly #stops: (() => void)[]
+  /** Of rows and facts at the last look. */
+  #seen = ''
+  #last: Look | undefined
+
+  /** `onFault` gets what a look throws: the database, most likely, which the loops will meet as well. */
+  constructor(deps: FeedDeps, onFault: (error: unknown) => void) {
+    this.#deps = deps
+    const look = () => {
+      try {
+        this.#look()
+      } catch (error) {
+        onFault(error)
+      }
+    }
+    this.#stops = [
+      every(HTTP_LIMITS.lookMs, look),
+      every(HTTP_LIMITS.heartbeatMs, () => this.#write(': still here\n\n')),
+    ]
+  }
+
+  get streams(): number {
+    return this.#streams.size
+  }
+
+  /** Takes over `response`, whose head has not been written. Throws HttpFault `busy` when there are too many. */
+  open(response: ServerResponse, headers: Record<string, string>): void {
+    if (this.#streams.size >= HTTP_LIMITS.streamsMax) {
+      throw new HttpFault('busy', `${HTTP_LIMITS.streamsMax} event streams are open: close one`)
+    }
+    response.writeHead(200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
+    response.write('retry: 2000\n\n')
+    this.#streams.add(response)
+    response.on('error', () => {}) // 'close' follows
+    response.on('close', () => this.#streams.delete(response))
+  }
+
+  #look(): void {
+    const { chain, status, market, probing } = this.#deps
+    const tip = chain.tip()
+    if (!tip || tip.hash !== status.following.best?.hash) return
+    const revisions = `${chain.revision} ${probing.revision}`
+    if (this.#seen === revisions) return
+    const now = market.read()
+    if (!now) return
+    this.#seen = revisions
+    const blocks = readRecentBlocks(this.#deps.db, HTTP_LIMITS.blocksRemembered)
+    const spends = readRecentSpends(this.#deps.db, blocks.at(-1)!.height, HTTP_LIMITS.spendsRemembered)
+    const look: Look = {
+      blocks,
+      digest: now.list.digest.toString('hex'),
+      liveCount: now.counts.live,
+      bonds: new Map(now.known.map(({ key, bond, state }) => [key, { address: bond.address, state }])),
+      makers: new Map<string, Reach>(now.makers.map(({ address }) => [address, probing.makerFacts(address).reach])),
+      spends: new Map<string, SeenSpend>(spends.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])),
+    }
+    const before = this.#last
+    this.#last = look
+    if (!before || this.#streams.size === 0) return
+    const events = eventsBetween(before, look).slice(0, HTTP_LIMITS.eventsPerLook)
+    if (events.length > 0) this.#write(events.map(format).join(''))
+  }
+
+  #write(text: string): void {
+    for (const stream of this.#streams) {
+      if (stream.writableLength > HTTP_LIMITS.unsentBytesMax) stream.destroy()
+      else stream.write(text)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const stop of this.#stops) stop()
+    for (const stream of this.#streams) stream.end()
+  }
+}
+
+function format({ kind, data }: TrackerEvent): string {
+  return `event: ${kind}\ndata: ${JSON.stringify(EVENTS[kind].parse(data))}\n\n`
+}

@@ -1,0 +1,138 @@
+/**
+ * The operator's door: dashboard, health, metrics, JSON API and event stream. Read only, from the store and the status
+ * cells; no request makes bitcoind or Tor work. fastify appears only here.
+ */
+import type { AddressInfo } from 'node:net'
+import { type FastifyInstance, fastify } from 'fastify'
+import { z } from 'zod'
+import { ConfigError, describeError } from '../errors.ts'
+import { formatHostPort, type HostPort } from '../tor/address.ts'
+import type { World } from '../world.ts'
+import { EventFeed } from './events.ts'
+import { HttpFault } from './fault.ts'
+import { assertAllowed, SECURITY_HEADERS } from './guard.ts'
+import { HTTP_LIMITS as LIMITS } from './limits.ts'
+import type { Meters } from './metrics.ts'
+import { openApiDocument } from './openapi.ts'
+import { readPages } from './pages.ts'
+import type { ErrorCode } from './replies.ts'
+import { type AnswerDeps, type AnyRoute, ROUTES } from './routes.ts'
+
+export interface HttpOptions {
+  listen: HostPort
+  /** Names we answer to besides those of this machine. */
+  hosts: readonly string[]
+}
+
+export interface HttpServer extends AsyncDisposable {
+  readonly host: string
+  /** The actual one, also when 0 was asked for. */
+  readonly port: number
+}
+
+export type HttpDeps = AnswerDeps & Pick<World, 'log'> & { meters: Meters }
+
+/** Listens. Throws ConfigError naming --http when that can't be had. Disposing closes every connection at once. */
+export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps): Promise<HttpServer> {
+  const { log, meters } = deps
+  const app = fastify({
+    logger: false,
+    bodyLimit: 1, // nobody has anything to tell us
+    requestTimeout: LIMITS.requestMsMax,
+    connectionTimeout: LIMITS.idleMsMax,
+    keepAliveTimeout: LIMITS.keepAliveMs,
+    forceCloseConnections: true,
+    exposeHeadRoutes: true,
+    routerOptions: { maxParamLength: LIMITS.pathParamChars, ignoreTrailingSlash: false },
+    http: { maxHeaderSize: LIMITS.headerBytesMax, headersTimeout: LIMITS.requestMsMax },
+  })
+  app.server.maxConnections = LIMITS.connectionsMax
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    assertAllowed(request.method, request.headers, listen, hosts)
+  })
+  app.setNotFoundHandler((request) => {
+    throw new HttpFault('not_found', `there is nothing at ${request.url.slice(0, 200)}`)
+  })
+  app.setErrorHandler((error: Error, request, reply) => {
+    const fault = asFault(error)
+    if (fault.code === 'internal') log.error({ err: error, path: request.url }, 'an HTTP request failed')
+    if (fault.code === 'method_not_allowed') reply.header('allow', 'GET, HEAD')
+    if (fault.code === 'not_synced') reply.header('retry-after', '5')
+    reply.code(fault.status).header('cache-control', 'no-store').send(errorBody(fault.code, fault.message))
+  })
+
+  const feed = new EventFeed(deps, (error) => log.warn({ detail: describeError(error) }, 'events could not be told'))
+  for (const route of ROUTES) addRoute(app, route, deps)
+  addPages(app)
+  const document = openApiDocument(deps.version)
+  app.get('/openapi.json', (_, reply) => reply.header('cache-control', 'no-cache').send(document))
+  app.get('/metrics', async (_, reply) => {
+    reply.header('content-type', meters.registry.contentType).header('cache-control', 'no-store')
+    return meters.registry.metrics()
+  })
+  app.get('/api/v1/events', { exposeHeadRoute: false }, (_, reply) => {
+    feed.open(reply.raw, SECURITY_HEADERS)
+    reply.hijack()
+  })
+
+  try {
+    await app.listen({ host: listen.host, port: listen.port })
+  } catch (error) {
+    feed[Symbol.dispose]()
+    await app.close()
+    throw new ConfigError(
+      `--http ${formatHostPort(listen)} can't be listened on: ${describeError(error)}. Choose another port, or --http off`,
+      { cause: error },
+    )
+  }
+  const { address, port } = app.server.address() as AddressInfo
+  return {
+    host: address,
+    port,
+    async [Symbol.asyncDispose]() {
+      feed[Symbol.dispose]()
+      await app.close()
+    },
+  }
+}
+
+function addRoute(app: FastifyInstance, { path, params, query, reply: schema, answer }: AnyRoute, deps: AnswerDeps) {
+  const pattern = path.replace(/\{(\w+)\}/g, ':$1')
+  app.get(pattern, (request, reply) => {
+    const { status = 200, body } = answer(deps, judge(params, request.params), judge(query, request.query))
+    reply.code(status).header('cache-control', 'no-store').send(schema.parse(body))
+  })
+}
+
+function judge(schema: z.ZodType, raw: unknown): unknown {
+  const { success, data, error } = schema.safeParse(raw)
+  if (success) return data
+  const { path, message } = error.issues[0]!
+  throw new HttpFault('bad_request', path.length > 0 ? `${path.join('.')}: ${message}` : message)
+}
+
+function addPages(app: FastifyInstance): void {
+  for (const { path, contentType, body, etag } of readPages()) {
+    app.get(path, (request, reply) => {
+      reply.headers({ etag, 'cache-control': 'no-cache' })
+      if (request.headers['if-none-match'] === etag) return reply.code(304).send()
+      return reply.type(contentType).send(body)
+    })
+  }
+}
+
+/** What fastify itself refuses (a body, a path that can't be decoded) is a bad request; the rest is our failure. */
+function asFault(error: Error): HttpFault {
+  if (error instanceof HttpFault) return error
+  const status = 'statusCode' in error ? Number(error.statusCode) : 500
+  if (!(error instanceof z.ZodError) && status >= 400 && status < 500) {
+    return new HttpFault('bad_request', error.message)
+  }
+  return new HttpFault('internal', 'this tracker failed to answer; its log says why')
+}
+
+function errorBody(code: ErrorCode, message: string): { error: { code: ErrorCode; message: string } } {
+  return { error: { code, message } }
+}
