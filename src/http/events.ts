@@ -57,6 +57,7 @@ export class EventFeed implements Disposable {
     if (this.#streams.size >= HTTP_LIMITS.streamsMax) {
       throw new HttpFault('busy', `${HTTP_LIMITS.streamsMax} event streams are open: close one`)
     }
+    this.#look() // what happens from now on is news to this reader
     response.writeHead(200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     response.write('retry: 2000\n\n')
     this.#streams.add(response)

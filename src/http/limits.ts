@@ -8,6 +8,8 @@ export const HTTP_LIMITS = {
   headerBytesMax: 16_384,
   /** From the first byte of a request to its last: they have no body worth waiting for. */
   requestMsMax: 10_000,
+  /** How often the two deadlines above and below are looked after. */
+  sweepMs: 2_000,
   /** An idle connection is worth little on loopback; longer than a scraper's usual 15 s interval pays no one. */
   keepAliveMs: 5_000,
   /** A socket on which nothing moves, streams included: they carry a heartbeat well within this. */

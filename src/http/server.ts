@@ -44,7 +44,17 @@ export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps):
     forceCloseConnections: true,
     exposeHeadRoutes: true,
     routerOptions: { maxParamLength: LIMITS.pathParamChars, ignoreTrailingSlash: false },
-    http: { maxHeaderSize: LIMITS.headerBytesMax, headersTimeout: LIMITS.requestMsMax },
+    // A path that can't be decoded, or is too long, gets here before any hook.
+    frameworkErrors: (error, _, reply) => {
+      const { code, status, message } = asFault(error)
+      const headers = { ...SECURITY_HEADERS, 'content-type': 'application/json; charset=utf-8' }
+      reply.raw.writeHead(status, headers).end(JSON.stringify(errorBody(code, message)))
+    },
+    http: {
+      maxHeaderSize: LIMITS.headerBytesMax,
+      headersTimeout: LIMITS.requestMsMax,
+      connectionsCheckingInterval: LIMITS.sweepMs,
+    },
   })
   app.server.maxConnections = LIMITS.connectionsMax
 

@@ -4,7 +4,7 @@ import { watchTracker } from './live.js'
 import { MakersTable } from './makers.js'
 import { Plots } from './plots.js'
 import { showStatus } from './status.js'
-import { ago, number, plural } from './words.js'
+import { ago, number, plural, shortAddress } from './words.js'
 
 const table = new MakersTable()
 const plots = new Plots()
@@ -43,7 +43,7 @@ function showTrackers(trackers, { time }) {
         'li',
         { 'data-tone': tone },
         make('span', { class: 'dot', 'aria-hidden': 'true' }),
-        make('code', { title: address }, address),
+        make('code', { title: address }, ...shortAddress(address)),
         make('span', { class: 'note' }, `${verdict} · block ${number(height)}, ${ago(seen, time)}`),
       )
     }),

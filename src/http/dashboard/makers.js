@@ -1,6 +1,6 @@
 /** The table of makers: search, sort, and a few rows at a time. */
 import { bar, byId, copy, make, setHidden, setText, showEmpty } from './dom.js'
-import { days, feeOfMillion, fees, number, plural } from './words.js'
+import { days, feeOfMillion, fees, feesInFull, number, plural, shortAddress } from './words.js'
 
 /** Rows shown at first; fewer where each is a small card. "Show more" adds four times as many. */
 const STEP = matchMedia('(max-width: 760px)').matches ? 10 : 25
@@ -162,7 +162,11 @@ function row(maker, rank, isFresh) {
     cell('number', 'Value', number(value)),
     cell('number', 'Locked (sats)', number(amount)),
     cell('number', 'Blocks left', blocksLeft(left)),
-    cell(offer ? 'number fees' : 'number fees fee none', 'Fees', offer ? fees(offer) : '–'),
+    cell(
+      offer ? 'number fees' : 'number fees none',
+      'Fees',
+      offer ? make('span', { title: feesInFull(offer) }, fees(offer)) : '–',
+    ),
     cell('up', 'Uptime', uptime(maker)),
   )
 }
@@ -174,19 +178,11 @@ function cell(className, label, content) {
 }
 
 function who(address) {
-  const [host, port] = splitPort(address)
-  const name = host.replace(/\.onion$/, '')
-  const isLong = name.length > 30
-  const tail = isLong ? `…${name.slice(-6)}.onion:${port}` : `:${port}`
-  const code = make('code', { title: address }, isLong ? name.slice(0, 16) : host, make('span', {}, tail))
+  const [begin, rest] = shortAddress(address)
+  const code = make('code', { title: address }, begin, make('span', {}, rest))
   const button = make('button', { type: 'button', class: 'button copy', 'aria-label': `Copy ${address}` }, 'Copy')
   button.addEventListener('click', () => copy(address, button))
   return make('span', { class: 'maker' }, code, button)
-}
-
-function splitPort(address) {
-  const colon = address.lastIndexOf(':')
-  return [address.slice(0, colon), address.slice(colon + 1)]
 }
 
 function blocksLeft(left) {

@@ -220,6 +220,11 @@ function expiryPlot(makers) {
   })
 }
 
+/** Of Unix seconds, in the reader's own zone. */
+function clockTime(timeS) {
+  return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
+}
+
 function latencyPlot(probes) {
   const answered = probes.filter(({ median_ms: ms }) => ms !== null)
   if (answered.length < 2)
@@ -230,8 +235,7 @@ function latencyPlot(probes) {
     note: `Median ${seconds(last.median_ms)}, 95 of 100 within ${seconds(last.p95_ms)}.`,
     readout: (i) => {
       const { time, median_ms, p95_ms, answered: ok, failed } = answered[i]
-      const at = new Date(time * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
-      return `${at}: median ${seconds(median_ms)}, 95 of 100 within ${seconds(p95_ms)}; ${ok} answered, ${failed} not`
+      return `${clockTime(time)}: median ${seconds(median_ms)}, 95 of 100 within ${seconds(p95_ms)}; ${ok} answered, ${failed} not`
     },
     data: [
       answered.map(({ time }) => time),
@@ -242,7 +246,7 @@ function latencyPlot(probes) {
       ...shared(),
       scales: { y: { range: (_, __, max) => [0, max * 1.12] } },
       axes: [
-        axis({ grid: { show: false }, space: 80 }),
+        axis({ grid: { show: false }, space: 80, values: (_, ticks) => ticks.map(clockTime) }),
         axis({ size: 44, values: (_, ticks) => ticks.map((tick) => `${tick} s`) }),
       ],
       series: [

@@ -45,13 +45,19 @@ export function median(values) {
   return sorted[Math.floor((sorted.length - 1) / 2)]
 }
 
-/** An offer's fees for a swap, as a maker states them. */
+/** An offer's fees in short: what is fixed and what grows with the amount. */
 export function fees(offer) {
   const parts = []
   if (offer.base_fee > 0) parts.push(`${number(offer.base_fee)} sats`)
   if (offer.amount_relative_fee_pct > 0) parts.push(`${trimmed(offer.amount_relative_fee_pct)} %`)
-  if (offer.time_relative_fee_pct > 0) parts.push(`${trimmed(offer.time_relative_fee_pct)} %/block`)
   return parts.length > 0 ? parts.join(' + ') : 'none'
+}
+
+/** The whole of it, with what grows with the time. */
+export function feesInFull(offer) {
+  const { time_relative_fee_pct: perBlock, min_size: min, max_size: max } = offer
+  const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of waiting` : ''
+  return `${fees(offer)}${waiting}; swaps from ${number(min)} to ${number(max)} sats`
 }
 
 const trimmed = (value) => String(Number(value.toPrecision(3)))
@@ -59,4 +65,13 @@ const trimmed = (value) => String(Number(value.toPrecision(3)))
 /** What a swap of 1,000,000 sats that takes 20 blocks would cost, to compare offers by. */
 export function feeOfMillion(offer) {
   return offer.base_fee + 1e6 * (offer.amount_relative_fee_pct + 20 * offer.time_relative_fee_pct) * 0.01
+}
+
+/** `host.onion:port` as a bold beginning and a quiet rest. */
+export function shortAddress(address) {
+  const colon = address.lastIndexOf(':')
+  const host = address.slice(0, colon)
+  const port = address.slice(colon)
+  const name = host.replace(/\.onion$/, '')
+  return name.length > 30 ? [name.slice(0, 16), `…${name.slice(-6)}.onion${port}`] : [host, port]
 }
