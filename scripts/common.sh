@@ -171,6 +171,15 @@ WRAPPER
   mv "$new" "$home"
 }
 
+# Chromium, for the tests that look at the dashboard: the host's, else Debian's package.
+setup_chromium() {
+  have chromium && return 0
+  if [ "$(id -u)" != 0 ] && ! { have sudo && sudo -n true 2>/dev/null; }; then
+    fail "chromium is missing, and this user can't install it: have Debian's chromium installed, or run other tests"
+  fi
+  need_package chromium chromium
+}
+
 setup_all() {
   mkdir -p "$TOOLS"
   setup_node

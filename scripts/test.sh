@@ -25,6 +25,7 @@ while IFS= read -r file; do
 done < <(find test -name '*.test.ts' | sort)
 [ ${#files[@]} -gt 0 ] || fail "no test matches: $*"
 
+case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
 say "running ${#files[@]} test files"
 # Two at a time: each integration test runs a bitcoind, some a Tor network.
 exec node --test --test-concurrency=2 --test-reporter=./scripts/test-reporter.mjs "${files[@]}"

@@ -104,7 +104,7 @@ function showChain({ bitcoind, synced, height, mempool, unseen, reorgs }) {
   if (bitcoind.state === 'unreachable') card('chain', 'bad', 'No answer')
   else if (bitcoind.state === 'connecting') card('chain', 'idle', 'Connecting')
   else card('chain', synced ? 'good' : 'warn', synced ? 'Following' : 'Catching up')
-  setText(byId('height'), height === null ? '–' : number(height))
+  setText(byId('height'), height === null ? '–' : `Block ${number(height)}`)
   const notes = []
   if (bitcoind.best_height !== null && bitcoind.best_height !== height) {
     notes.push(`bitcoind is at ${number(bitcoind.best_height)}`)

@@ -1,0 +1,316 @@
+/**
+ * The dashboard in a real Chromium, drawn from the real daemon on regtest: what it says, how it follows the chain, that
+ * it can be used by keyboard, and that it asks nobody but its own tracker. Screenshots go to a folder that is named in
+ * the output (or SANDBOX_SCREENSHOTS), for people to look at.
+ */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import type { Browser, Page } from 'playwright-core'
+import { bondKey } from '../../scripts/sandbox/bond-key.ts'
+import { mineMarket } from '../../scripts/sandbox/market.ts'
+import { type FundedBond, freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
+import { Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { openBrowser, openPage } from '../support/browser.ts'
+import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
+import { ask } from '../support/http.ts'
+import { onionHost } from '../support/onions.ts'
+
+const MAKERS = 120
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+const SHAPES = [
+  { name: '1440', options: { viewport: { width: 1440, height: 900 } } },
+  { name: '390', options: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } },
+] as const
+const THEMES = ['light', 'dark'] as const
+
+let screenshots: string
+let browser: Browser
+let node: Regtest
+let tracker: Tracker
+let bonds: FundedBond[]
+let url: string
+
+before(async () => {
+  screenshots = process.env.SANDBOX_SCREENSHOTS ?? mkdtempSync(join(tmpdir(), 'ft-screenshots-'))
+  mkdirSync(screenshots, { recursive: true })
+  browser = await openBrowser()
+  node = await Regtest.start({ blocks: 210 })
+  tracker = await Tracker.start(node, { http: true })
+  bonds = await mineMarket(node, MAKERS)
+  await tracker.caughtUp(node)
+  url = `http://127.0.0.1:${tracker.httpPort}/`
+})
+after(async () => {
+  await browser?.close()
+  await tracker?.[Symbol.asyncDispose]()
+  await node?.[Symbol.asyncDispose]()
+})
+
+/** Waits until the page is in this state; see app.js. */
+async function reaches(page: Page, state: string): Promise<void> {
+  await page.waitForSelector(`body[data-state="${state}"]`)
+}
+
+const text = (page: Page, selector: string) => page.locator(selector).innerText()
+const rows = (page: Page) => page.locator('#makers-rows tr')
+
+/** Everything axe knows to be wrong for people who can't see, or not well, or use no mouse. */
+async function accessibilityFaults(page: Page): Promise<string[]> {
+  await page.evaluate(AXE)
+  const { passes, violations } = await page.evaluate<{
+    passes: unknown[]
+    violations: { id: string; help: string; nodes: { html: string }[] }[]
+  }>('axe.run()')
+  assert.ok(passes.length > 10, 'axe has looked')
+  return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 160))}`)
+}
+
+async function assertFits(page: Page): Promise<void> {
+  const surplus = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth')
+  assert.ok(surplus <= 0, `nothing sticks out sideways: ${surplus} px`)
+}
+
+test('it shows what the API says, in both themes, wide and narrow, and asks nobody else', async (t) => {
+  t.diagnostic(`screenshots: ${screenshots}`)
+  const makers = (await ask(tracker.httpPort!, '/api/v1/makers?limit=1000')).json.makers as {
+    address: string
+    value: number
+  }[]
+  assert.equal(makers.length, MAKERS)
+  for (const colorScheme of THEMES) {
+    for (const { name, options } of SHAPES) {
+      const { page, problems, requested } = await openPage(browser, url, { ...options, colorScheme })
+      await reaches(page, 'shown')
+      assert.equal(await text(page, '#figure-makers'), String(MAKERS))
+      assert.equal(await text(page, '#headline'), 'In step with the chain')
+      assert.equal(await text(page, '#height'), `Block ${await node.height()}`)
+      assert.equal(await page.locator('#live').getAttribute('data-live'), 'live')
+      const first = rows(page).first()
+      assert.equal(await first.locator('code').getAttribute('title'), makers[0]!.address)
+      assert.ok((await first.innerText()).includes(makers[0]!.value.toLocaleString('en')))
+      assert.equal(await rows(page).count(), name === '390' ? 10 : 25)
+      for (const plot of ['history', 'values', 'expiry']) {
+        assert.equal(await page.locator(`#plot-${plot} canvas`).count(), 1, plot)
+        assert.ok((await text(page, `#plot-${plot} .note`)).length > 10, 'each plot says in words what it shows')
+      }
+      assert.match(await text(page, '#plot-latency .empty'), /Nothing probed/)
+      assert.match(await text(page, '#trackers-empty'), /None known/)
+      await assertFits(page)
+      assert.deepEqual(await accessibilityFaults(page), [])
+      await page.screenshot({ path: join(screenshots, `shown-${colorScheme}-${name}.png`) })
+      await page.screenshot({ path: join(screenshots, `shown-${colorScheme}-${name}-whole.png`), fullPage: true })
+      assert.deepEqual(problems, [])
+      assert.ok(requested.length > 10)
+      assert.deepEqual(
+        requested.filter((address) => !address.startsWith(url)),
+        [],
+      )
+      await page.context().close()
+    }
+  }
+})
+
+test('a new block, a new maker and a reorg show without a reload', async () => {
+  const { page, problems, requested } = await openPage(browser, url)
+  await reaches(page, 'shown')
+  await page.waitForSelector('#live[data-live="live"]')
+  const loads = () => requested.filter((address) => address === url).length
+  const height = await node.height()
+  const fresh = await node.fundBond({
+    key: bondKey('fresh'),
+    format: 'D',
+    address: `${onionHost('fresh')}:21`,
+    amountSats: 400_000_000,
+    lockBlocks: 25_000,
+  })
+  await node.mine(1)
+  const shown = (block: number) => `#height:text-is("Block ${block}")`
+  await page.waitForSelector(shown(height + 1))
+  await page.waitForSelector(`#makers-rows tr:first-child code[title="${fresh.address}"]`)
+  await page.waitForSelector(`#figure-makers:text-is("${MAKERS + 1}")`)
+  await node.replaceTip({ drop: 1, mine: 2 })
+  await page.waitForSelector(shown(height + 2))
+  await page.waitForSelector(`#figure-makers:text-is("${MAKERS}")`)
+  await page.waitForSelector('#chain-note:has-text("1 reorg")')
+  assert.equal(await page.locator(`code[title="${fresh.address}"]`).count(), 0)
+  assert.equal(loads(), 1)
+  assert.deepEqual(problems, [])
+  await page.context().close()
+})
+
+test('everything can be done by keyboard: skip, sort, search, show more, copy', async () => {
+  const { page, problems } = await openPage(browser, url, { permissions: ['clipboard-read', 'clipboard-write'] })
+  await reaches(page, 'shown')
+  const focused = () => page.evaluate<string>('document.activeElement.id || document.activeElement.textContent.trim()')
+  const hasRing = () => page.evaluate<boolean>('getComputedStyle(document.activeElement).outlineStyle !== "none"')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'Skip to the makers')
+  await page.keyboard.press('Enter')
+  assert.equal(await focused(), 'makers')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'search')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'Maker')
+  assert.ok(await hasRing(), 'where the focus is can be seen')
+  await page.keyboard.press('Tab')
+  assert.equal(await focused(), 'Value')
+  const sortOf = (key: string) => page.locator(`th[data-key="${key}"]`).getAttribute('aria-sort')
+  assert.equal(await sortOf('value'), 'descending')
+  await page.keyboard.press('Enter')
+  assert.equal(await sortOf('value'), 'ascending')
+  for (let i = 0; i < 2; i++) await page.keyboard.press('Tab')
+  await page.keyboard.press('Space')
+  assert.equal(await sortOf('blocks_left'), 'descending')
+  assert.equal(await sortOf('value'), null)
+  const left = await page.locator('.left > span:first-child').allInnerTexts()
+  const numbers = left.map((number) => Number(number.replaceAll(',', '')))
+  assert.deepEqual(
+    numbers,
+    numbers.toSorted((a, b) => b - a),
+  )
+
+  await page.keyboard.press('/')
+  assert.equal(await focused(), 'search')
+  const wanted = bonds[7]!
+  await page.keyboard.type(wanted.address.slice(0, 9).toUpperCase())
+  await waitUntil('one row is left', async () => (await rows(page).count()) === 1)
+  assert.equal(await rows(page).first().locator('code').getAttribute('title'), wanted.address)
+  assert.match(await text(page, '#makers-note'), /^1 of 120 makers match/)
+  await page.locator('#search').fill(wanted.txid)
+  assert.equal(await rows(page).count(), 1, 'by its bond, too')
+  await page.locator('#search').fill('<b>nobody</b>')
+  assert.match(await text(page, '#makers-empty'), /Nothing found.*“<b>nobody<\/b>”/s)
+  await page.keyboard.press('Escape')
+  assert.equal(await rows(page).count(), 25)
+
+  await page.locator('#more').focus()
+  await page.keyboard.press('Enter')
+  assert.equal(await rows(page).count(), MAKERS)
+  assert.equal(await focused(), 'Copy', 'the focus goes on with the first new row')
+  const address = await page.evaluate<string>('document.activeElement.closest("tr").dataset.address')
+  await page.keyboard.press('Enter')
+  await waitUntil('it says that it was copied', async () => (await text(page, '#said')) === 'Copied')
+  assert.equal(await page.evaluate<string>('navigator.clipboard.readText()'), address)
+  assert.deepEqual(problems, [])
+  await page.context().close()
+})
+
+test('what probes find is drawn: reach, uptime, fees, latency, other trackers', async () => {
+  for (const colorScheme of THEMES) {
+    for (const { name, options } of SHAPES) {
+      const { page, problems } = await openPage(browser, url, { ...options, colorScheme }, addProbes)
+      await reaches(page, 'shown')
+      const second = rows(page).nth(1)
+      assert.match(await second.innerText(), /110 sats \+ 0\.005 %/)
+      assert.match(await second.innerText(), /28\.7 %\s*down/)
+      assert.equal(await page.locator('#plot-latency canvas').count(), 1)
+      assert.equal(await text(page, '#trackers-note'), '1 of 3 trackers agree with this one')
+      if (name === '390') await page.locator('#sort-choice').selectOption('fee')
+      else await page.getByRole('button', { name: 'Fees' }).click()
+      assert.match(
+        await rows(page).first().innerText(),
+        /110 sats/,
+        'who asks least stands first, who was not asked last',
+      )
+      await assertFits(page)
+      assert.deepEqual(await accessibilityFaults(page), [])
+      await page.screenshot({ path: join(screenshots, `probed-${colorScheme}-${name}-whole.png`), fullPage: true })
+      assert.deepEqual(problems, [])
+      await page.context().close()
+    }
+  }
+})
+
+/** Makers and trackers as they will be once they are asked: put into the daemon's own replies. */
+async function addProbes(page: Page): Promise<void> {
+  await page.route(/\/api\/v1\/(makers|history|trackers)/, async (route) => {
+    const response = await route.fetch()
+    const body = await response.json()
+    for (const [i, maker] of (body.makers ?? []).entries()) {
+      const chance = ((i * 7919) % 1000) / 1000
+      Object.assign(maker, { probes: 400, uptime_ppm: Math.round(1e6 * (1 - chance ** 4)) })
+      maker.reach = chance > 0.9 ? 'down' : chance > 0.85 ? 'unknown' : 'up'
+      if (i % 5 === 0) continue
+      maker.offer = {
+        base_fee: 100 + 10 * i,
+        amount_relative_fee_pct: 0.0025 * (1 + (i % 4)),
+        time_relative_fee_pct: 0.0001,
+        required_confirms: 1,
+        minimum_locktime: 10,
+        min_size: 10_000,
+        max_size: 1_000_000,
+        seen_at: 1,
+      }
+    }
+    if (body.points) {
+      body.probes = Array.from({ length: 100 }, (_, i) => ({
+        time: body.points.at(-1).time - 600 * (100 - i),
+        answered: 100,
+        failed: 3,
+        median_ms: 1500 + 400 * Math.sin(i / 9) + 150 * Math.sin(i),
+        p95_ms: 4000 + 900 * Math.cos(i / 7),
+      }))
+    }
+    if (body.trackers) {
+      body.trackers = [true, false, null].map((agrees, i) => ({
+        address: `${onionHost(`tracker-${i}`)}:8080`,
+        last_seen: Math.floor(Date.now() / 1000) - 700 * i,
+        height: 230 + i,
+        digest: '0'.repeat(64),
+        agrees,
+      }))
+    }
+    await route.fulfill({ status: response.status(), json: body })
+  })
+}
+
+test('an empty market, a scan that is behind, and a tracker that is gone each say so', async () => {
+  await using bare = await Regtest.start({ blocks: 3 })
+  await using lonely = await Tracker.start(bare, { http: true })
+  await lonely.caughtUp(bare)
+  const empty = await openPage(browser, `http://127.0.0.1:${lonely.httpPort}/`)
+  await reaches(empty.page, 'empty')
+  assert.match(await text(empty.page, '#makers-empty'), /No makers yet/)
+  assert.equal(await text(empty.page, '#headline'), 'In step with the chain')
+  assert.equal(await text(empty.page, '#figure-makers'), '0')
+  assert.deepEqual(await accessibilityFaults(empty.page), [])
+  await empty.page.screenshot({ path: join(screenshots, 'empty.png'), fullPage: true })
+  assert.deepEqual(empty.problems, [])
+
+  await lonely.stop('SIGKILL')
+  await reaches(empty.page, 'offline')
+  assert.match(await text(empty.page, '#banner'), /No connection to the tracker.*Trying again/)
+  assert.equal(await empty.page.locator('#live').getAttribute('data-live'), 'offline')
+  await empty.page.screenshot({ path: join(screenshots, 'offline.png'), fullPage: true })
+  lonely.launch()
+  await reaches(empty.page, 'empty')
+  assert.ok(await empty.page.locator('#banner').isHidden(), 'it comes back by itself')
+  await empty.page.context().close()
+
+  await using fake = await startFakeBitcoind({
+    getblockchaininfo: () => ({ ...REGTEST_INFO, initialblockdownload: true, headers: 900 }),
+    getnetworkinfo: () => ({ version: 250000, subversion: '/Satoshi:25.0.0/' }),
+    getzmqnotifications: () => [],
+    getblockhash: () => '00'.repeat(32),
+  })
+  const [listen, http] = await freePorts(2)
+  const args = ['--no-tor', '--rpc', `127.0.0.1:${fake.port}`, '--auth', 'a:b', '--http', `127.0.0.1:${http}`]
+  await using behind = await Tracker.start(bare, { args, cookie: false, port: listen! })
+  await behind.said('listening')
+  for (const colorScheme of THEMES) {
+    const { page } = await openPage(browser, `http://127.0.0.1:${http}/`, { colorScheme })
+    await reaches(page, 'syncing')
+    await page.waitForSelector('#headline:text-is("bitcoind is still downloading the chain")')
+    assert.match(await text(page, '#makers-empty'), /half a list would mislead/)
+    assert.equal(await text(page, '#figure-makers'), '–', 'no number is better than a wrong one')
+    assert.deepEqual(await accessibilityFaults(page), [])
+    await page.screenshot({ path: join(screenshots, `syncing-${colorScheme}.png`), fullPage: true })
+    await page.context().close()
+  }
+})
