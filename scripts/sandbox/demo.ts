@@ -154,6 +154,7 @@ async function run(): Promise<void> {
   await using tracker = await Tracker.start(node, {
     dataDir,
     port,
+    http: true,
     args: ['--control-port', formatHostPort(trackerTor.control), '--socks-port', formatHostPort(trackerTor.socks)],
   })
   await orStop(
@@ -253,6 +254,7 @@ async function run(): Promise<void> {
   step('All of it keeps running: try it by hand, Ctrl-C ends it')
   const program = `${relative(process.cwd(), process.execPath).replace(/^\.\.\/.*/, process.execPath)} dist/main.js`
   const common = `--network regtest --datadir ${dataDir}`
+  say(`in a browser: http://127.0.0.1:${tracker.httpPort}/`)
   say(`${program} status ${common}`)
   say(`${program} bonds --all ${common}`)
   say(`${program} query ${onionAddress} get --socks-port ${takerTor.socks.port}`)

@@ -48,10 +48,6 @@ export class EventFeed implements Disposable {
     ]
   }
 
-  get streams(): number {
-    return this.#streams.size
-  }
-
   /** Takes over `response`, whose head has not been written. Throws HttpFault `busy` when there are too many. */
   open(response: ServerResponse, headers: Record<string, string>): void {
     if (this.#streams.size >= HTTP_LIMITS.streamsMax) {

@@ -112,8 +112,11 @@ const shared = () => ({
 
 const fromZero = (_, __, max) => [0, Math.max(1, max * 1.12)]
 
-function historyPlot({ points, complete_from: completeFrom, height }) {
-  if (points.length < 2) return { title: 'Too early', text: 'The curve begins with the second block.' }
+function historyPlot({ points: all, complete_from: completeFrom, height }) {
+  const begin = all.findIndex(({ bonds }) => bonds > 0)
+  if (begin < 0 || all.length < 2) return { title: 'No bonds yet', text: 'The curve begins with the first one.' }
+  // The long nothing before the first bond is cut down to a tenth of what follows.
+  const points = all.slice(Math.max(0, begin - 1 - Math.floor((all.length - begin) / 10)))
   const last = points.at(-1)
   const isPartial = completeFrom > points[0].height
   const caveat = isPartial ? ` Before block ${number(completeFrom)}, bonds older than the scan are missing.` : ''

@@ -4,13 +4,12 @@ import { ago, btc, days, median, number, plural, roughly } from './words.js'
 
 export function showStatus({ status, makers, link, refusal, atMs }) {
   showLink(link, refusal, atMs)
-  if (!status) {
-    if (link === 'offline') {
-      setText(byId('headline'), 'The tracker does not answer')
-      setText(byId('lede'), 'This page tries again by itself. Is the daemon running?')
-    }
-    return
+  if (link === 'offline') {
+    const last = status?.height == null ? '' : ` It was last seen at block ${number(status.height)}.`
+    setText(byId('headline'), 'The tracker does not answer')
+    setText(byId('lede'), `Is the daemon running?${last}`)
   }
+  if (link === 'offline' || !status) return
   document.title = status.height === null ? 'Fidelity tracker' : `${number(status.height)} · Fidelity tracker`
   const network = byId('network')
   setText(network, status.network === 'main' ? 'mainnet' : status.network)
@@ -60,7 +59,11 @@ function sentence(status, makers) {
   if (onion.state !== 'published' && onion.state !== 'disabled') {
     return ['Not yet reachable through Tor', `${block} ${capital(onion.detail)}.`]
   }
-  const listed = makers ? ` ${plural(makers.total, 'maker')} can be found here.` : ''
+  const listed = makers
+    ? makers.total > 0
+      ? ` ${plural(makers.total, 'maker')} can be found here.`
+      : ' Nobody has a live bond yet.'
+    : ''
   return ['In step with the chain', block + listed]
 }
 
@@ -109,7 +112,7 @@ function showChain({ bitcoind, synced, height, mempool, unseen, reorgs }) {
   if (bitcoind.best_height !== null && bitcoind.best_height !== height) {
     notes.push(`bitcoind is at ${number(bitcoind.best_height)}`)
   }
-  if (mempool.complete) notes.push(`${number(mempool.transactions)} in the mempool`)
+  if (mempool.complete) notes.push(`${plural(mempool.transactions, 'transaction')} in the mempool`)
   if (reorgs > 0) notes.push(plural(reorgs, 'reorg'))
   if (unseen) notes.push(`blocks ${number(unseen.from)} to ${number(unseen.to)} were pruned: bonds there are unknown`)
   setText(byId('chain-note'), bitcoind.state === 'unreachable' ? bitcoind.detail : notes.join(' · '))
