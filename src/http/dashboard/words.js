@@ -9,6 +9,7 @@ export const short = (value) => compact.format(value)
 
 /** Sats → "1.2345", BTC with as many decimals as say something. */
 export function btc(sats) {
+  if (sats === 0) return '0'
   const value = sats / 1e8
   const decimals = value >= 100 ? 1 : value >= 1 ? 2 : 4
   return value.toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
@@ -25,10 +26,10 @@ export function ago(timeS, nowS = Date.now() / 1000) {
 
 /** A duration in seconds, roughly. */
 export function roughly(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} seconds`
-  if (seconds < 5400) return `${Math.round(seconds / 60)} minutes`
-  if (seconds < 129_600) return `${Math.round(seconds / 3600)} hours`
-  return `${Math.round(seconds / 86_400)} days`
+  if (seconds < 90) return plural(Math.max(1, Math.round(seconds)), 'second')
+  if (seconds < 5400) return plural(Math.round(seconds / 60), 'minute')
+  if (seconds < 129_600) return plural(Math.round(seconds / 3600), 'hour')
+  return plural(Math.round(seconds / 86_400), 'day')
 }
 
 /** Blocks at ten minutes each. */
