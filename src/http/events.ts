@@ -1,7 +1,7 @@
 /**
  * The event stream: looks at the store when it has changed, tells the difference to whoever listens (server-sent
- * events). Nobody has to announce anything: what the store says is what happened. Looks only while our tip is the
- * node's, so that a reorg is told once, as a whole. A reader that was away reads the lists again; nothing is replayed.
+ * events). Nobody has to announce anything: what the store says is what happened. Compares only while our tip is the
+ * node's, so that a reorg is told once, as a whole, and only while somebody listens. A reader that was away reads the lists again; nothing is replayed.
  */
 import type { ServerResponse } from 'node:http'
 import type { Status } from '../status.ts'
@@ -37,7 +37,7 @@ export class EventFeed implements Disposable {
     this.#deps = deps
     const look = () => {
       try {
-        this.#look()
+        if (this.#streams.size > 0) this.#look()
       } catch (error) {
         onFault(error)
       }
@@ -53,6 +53,7 @@ export class EventFeed implements Disposable {
     if (this.#streams.size >= HTTP_LIMITS.streamsMax) {
       throw new HttpFault('busy', `${HTTP_LIMITS.streamsMax} event streams are open: close one`)
     }
+    if (this.#streams.size === 0) this.#forget()
     this.#look() // what happens from now on is news to this reader
     response.writeHead(200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     response.write('retry: 2000\n\n')
@@ -64,7 +65,8 @@ export class EventFeed implements Disposable {
   #look(): void {
     const { chain, status, market, probing } = this.#deps
     const tip = chain.tip()
-    if (!tip || tip.hash !== status.following.best?.hash) return
+    // In the midst of a reorg or a catch-up there is nothing to tell yet; but a first look can be had at any time.
+    if (!tip || (this.#last && tip.hash !== status.following.best?.hash)) return
     const revisions = `${chain.revision} ${probing.revision}`
     if (this.#seen === revisions) return
     const now = market.read()
@@ -82,9 +84,14 @@ export class EventFeed implements Disposable {
     }
     const before = this.#last
     this.#last = look
-    if (!before || this.#streams.size === 0) return
+    if (!before) return
     const events = eventsBetween(before, look).slice(0, HTTP_LIMITS.eventsPerLook)
     if (events.length > 0) this.#write(events.map(format).join(''))
+  }
+
+  #forget(): void {
+    this.#seen = ''
+    this.#last = undefined
   }
 
   #write(text: string): void {

@@ -314,3 +314,103 @@ test('an empty market, a scan that is behind, and a tracker that is gone each sa
     await page.context().close()
   }
 })
+
+test('whatever is in the way is said first, in words', async () => {
+  const behind = { synced: false, ready: false }
+  const states: [headline: string, change: Record<string, unknown>][] = [
+    [
+      'Catching up with the chain',
+      {
+        ...behind,
+        height: 861_204,
+        bitcoind: { state: 'following', detail: 'ok', best_height: 880_000, best_hash: null },
+        progress: { from: 854_080, at: 861_204, to: 880_000, blocks_per_s: 48, eta_s: 392 },
+      },
+    ],
+    [
+      'bitcoind is not answering',
+      {
+        ...behind,
+        bitcoind: {
+          state: 'unreachable',
+          detail: '127.0.0.1:8332: connection refused',
+          best_height: null,
+          best_hash: null,
+        },
+      },
+    ],
+    [
+      'Looking for bitcoind',
+      {
+        ...behind,
+        height: null,
+        bitcoind: { state: 'connecting', detail: 'not asked yet', best_height: null, best_hash: null },
+      },
+    ],
+    [
+      'Not yet reachable through Tor',
+      {
+        ready: false,
+        onion: { state: 'unreachable', detail: '127.0.0.1:9051: connection refused', address: null, tor_version: null },
+      },
+    ],
+    [
+      'In step with the chain',
+      {
+        unseen: { from: 830_000, to: 833_999 },
+        onion: {
+          state: 'published',
+          detail: 'descriptor uploaded',
+          address: `${onionHost('own')}:8080`,
+          tor_version: '0.4.8.16',
+        },
+      },
+    ],
+  ]
+  for (const [i, [headline, change]] of states.entries()) {
+    const isBehind = change.synced === false
+    const { page, problems } = await openPage(
+      browser,
+      url,
+      { ...SHAPES[i % 2]!.options, colorScheme: THEMES[i % 2]! },
+      async (page) => {
+        await page.route('**/api/v1/status', async (route) => {
+          const response = await route.fetch()
+          await route.fulfill({ json: { ...(await response.json()), ...change } })
+        })
+        if (!isBehind) return
+        await page.route(/\/api\/v1\/(makers|history|trackers)/, (route) =>
+          route.fulfill({
+            status: 503,
+            json: { error: { code: 'not_synced', message: 'not synced: scanned 861204 of 880000' } },
+          }),
+        )
+      },
+    )
+    await reaches(page, isBehind ? 'syncing' : 'shown')
+    assert.equal(await text(page, '#headline'), headline)
+    assert.equal(await page.locator('#progress').isVisible(), change.progress !== undefined)
+    await assertFits(page)
+    assert.deepEqual(await accessibilityFaults(page), [])
+    await page.screenshot({ path: join(screenshots, `said-${i}.png`) })
+    if (!isBehind) assert.deepEqual(problems, [])
+    await page.context().close()
+  }
+})
+
+test('a tracker that fails to answer is not taken for one that is gone', async () => {
+  const { page } = await openPage(browser, url, {}, (page) =>
+    page.route('**/api/v1/status', (route) =>
+      route.fulfill({
+        status: 500,
+        json: { error: { code: 'internal', message: 'this tracker failed to answer; its log says why' } },
+      }),
+    ),
+  )
+  await reaches(page, 'failed')
+  assert.match(await text(page, '#banner'), /The tracker could not answer: .*its log says why/)
+  await page.screenshot({ path: join(screenshots, 'failed.png') })
+  await page.unrouteAll({ behavior: 'wait' })
+  await reaches(page, 'shown')
+  await page.context().close()
+})

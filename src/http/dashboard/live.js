@@ -49,7 +49,7 @@ export function watchTracker(show) {
       known.atMs = Date.now()
       const isOld = Date.now() - listsAtMs > LIMITS.withoutStreamMs && known.link !== 'live'
       if (withLists || isOld || known.refusal || !known.makers) await readLists()
-      if (known.link !== 'live') known.link = source?.readyState === EventSource.OPEN ? 'live' : 'polling'
+      known.link = linkNow()
     } catch (error) {
       if (error instanceof Refused) known.refusal = error
       else known.link = 'offline'
@@ -60,6 +60,11 @@ export function watchTracker(show) {
       isStale = false
       void read({ withLists: true })
     } else plan()
+  }
+
+  function linkNow() {
+    if (source?.readyState === EventSource.OPEN) return 'live'
+    return known.link === 'connecting' && source?.readyState === EventSource.CONNECTING ? 'connecting' : 'polling'
   }
 
   async function readLists() {
@@ -124,15 +129,15 @@ async function get(path) {
   return body
 }
 
-/** All pages of one block; begun anew when a block comes in between. */
-async function allMakers() {
+/** All pages of one block; begun anew when a block comes in between, a few times at the most. */
+async function allMakers(tries = 3) {
   const makers = []
   let after = ''
   let first
   for (let i = 0; i < LIMITS.pagesMax; i++) {
     const page = await get(`/api/v1/makers?limit=1000${after}`)
     first ??= page
-    if (page.block_hash !== first.block_hash) return allMakers()
+    if (page.block_hash !== first.block_hash && tries > 1) return allMakers(tries - 1)
     makers.push(...page.makers)
     if (page.next === null) break
     after = `&after=${encodeURIComponent(page.next)}`
