@@ -140,7 +140,7 @@ function asFault(error: Error): HttpFault {
   if (!(error instanceof z.ZodError) && status >= 400 && status < 500) {
     return new HttpFault('bad_request', error.message)
   }
-  return new HttpFault('internal', 'this tracker failed to answer; its log says why')
+  return new HttpFault('internal', 'the request failed inside the tracker; its log says why')
 }
 
 function errorBody(code: ErrorCode, message: string): { error: { code: ErrorCode; message: string } } {

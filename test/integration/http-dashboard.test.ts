@@ -403,12 +403,13 @@ test('a tracker that fails to answer is not taken for one that is gone', async (
     page.route('**/api/v1/status', (route) =>
       route.fulfill({
         status: 500,
-        json: { error: { code: 'internal', message: 'this tracker failed to answer; its log says why' } },
+        json: { error: { code: 'internal', message: 'the request failed inside the tracker; its log says why' } },
       }),
     ),
   )
   await reaches(page, 'failed')
   assert.match(await text(page, '#banner'), /The tracker could not answer: .*its log says why/)
+  assert.equal(await text(page, '#headline'), 'The tracker could not answer')
   await page.screenshot({ path: join(screenshots, 'failed.png') })
   await page.unrouteAll({ behavior: 'wait' })
   await reaches(page, 'shown')

@@ -11,9 +11,10 @@ const plots = new Plots()
 
 watchTracker((known) => {
   document.body.dataset.state = stateOf(known)
+  document.body.dataset.lists = known.makers?.total > 0 ? 'some' : 'none'
   showStatus(known)
-  if (!known.status) return
   table.show(known.makers, known.refusal)
+  if (!known.status) return
   plots.show(known)
   showTrackers(known.trackers, known.status)
 })

@@ -124,7 +124,7 @@ export class MakersTable {
         'Not yet',
         'The list is shown when the scan has reached the tip: half a list would mislead.',
       )
-    } else if (refusal) showEmpty(byId('makers-empty'), 'No list', refusal.message)
+    } else if (refusal) showEmpty(byId('makers-empty'), 'No list', 'It is shown as soon as the tracker can answer.')
     else showEmpty(byId('makers-empty'), 'Loading', 'Reading the list of makers.')
   }
 

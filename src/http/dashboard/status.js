@@ -9,6 +9,10 @@ export function showStatus({ status, makers, link, refusal, atMs }) {
     setText(byId('headline'), 'The tracker does not answer')
     setText(byId('lede'), `Is the daemon running?${last}`)
   }
+  if (!status && refusal) {
+    setText(byId('headline'), 'The tracker could not answer')
+    setText(byId('lede'), 'This page asks again by itself.')
+  }
   if (link === 'offline' || !status) return
   document.title = status.height === null ? 'Fidelity tracker' : `${number(status.height)} · Fidelity tracker`
   const network = byId('network')
