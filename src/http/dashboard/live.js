@@ -12,7 +12,7 @@ const LIMITS = {
   /** Without an event stream the lists are read this often. */
   withoutStreamMs: 15_000,
   answerMs: 10_000,
-  /** Pages of 1,000 makers that are read at the most. */
+  /** Pages of 1,000 rows of a list that are read at the most. */
   pagesMax: 10,
 }
 
@@ -25,7 +25,7 @@ class Refused extends Error {
 }
 
 /**
- * Calls `show` with all that is known whenever it has changed: `{status, makers, history, trackers, refusal, link}`.
+ * Calls `show` with all that is known whenever it has changed: `{status, makers, bonds, history, trackers, refusal, link}`.
  * `link`: 'connecting', 'live', 'polling' or 'offline'; `refusal`: why there are no lists, from the tracker itself.
  */
 export function watchTracker(show) {
@@ -69,17 +69,18 @@ export function watchTracker(show) {
 
   async function readLists() {
     try {
-      const [makers, history, { trackers }] = await Promise.all([
-        allMakers(),
+      const [makers, { bonds }, history, { trackers }] = await Promise.all([
+        allPages('/api/v1/makers', 'makers'),
+        allPages('/api/v1/bonds', 'bonds'),
         get('/api/v1/history?points=240'),
         get('/api/v1/trackers'),
       ])
-      Object.assign(known, { makers, history, trackers, refusal: undefined })
+      Object.assign(known, { makers, bonds, history, trackers, refusal: undefined })
       listsAtMs = Date.now()
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       known.refusal = error // what is shown is no longer so: lists are hidden, not kept
-      known.makers = known.history = known.trackers = undefined
+      known.makers = known.bonds = known.history = known.trackers = undefined
     }
   }
 
@@ -129,18 +130,18 @@ async function get(path) {
   return body
 }
 
-/** All pages of one block; begun anew when a block comes in between, a few times at the most. */
-async function allMakers(tries = 3) {
-  const makers = []
+/** All pages of a list at one block; begun anew when a block comes in between, a few times at the most. */
+async function allPages(path, rows, tries = 3) {
+  const gathered = []
   let after = ''
   let first
   for (let i = 0; i < LIMITS.pagesMax; i++) {
-    const page = await get(`/api/v1/makers?limit=1000${after}`)
+    const page = await get(`${path}?limit=1000${after}`)
     first ??= page
-    if (page.block_hash !== first.block_hash && tries > 1) return allMakers(tries - 1)
-    makers.push(...page.makers)
+    if (page.block_hash !== first.block_hash && tries > 1) return allPages(path, rows, tries - 1)
+    gathered.push(...page[rows])
     if (page.next === null) break
     after = `&after=${encodeURIComponent(page.next)}`
   }
-  return { ...first, makers }
+  return { ...first, [rows]: gathered }
 }

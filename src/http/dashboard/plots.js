@@ -20,15 +20,15 @@ export class Plots {
     }).observe(document.querySelector('.plots'))
   }
 
-  /** `makers`, `history`: as read, or undefined while there are none. */
+  /** `known`: as of live.js; its lists are undefined while there are none. */
   show(known, isAnew = false) {
     this.#last = known
-    const { makers, history, refusal } = known
+    const { bonds, history, refusal } = known
     const waiting = refusal?.code === 'not_synced' ? 'Drawn when the scan has reached the tip.' : 'Nothing to draw yet.'
     for (const [id, draw] of Object.entries({
       'plot-history': () => history && historyPlot(history),
-      'plot-values': () => makers && valuePlot(makers.makers),
-      'plot-expiry': () => makers && expiryPlot(makers.makers),
+      'plot-values': () => bonds && valuePlot(bonds),
+      'plot-expiry': () => bonds && expiryPlot(bonds),
       'plot-latency': () => history && latencyPlot(history.probes),
     })) {
       const figure = document.getElementById(id)
@@ -191,8 +191,8 @@ function thinned(labels, width) {
   return labels.map((label, i) => (i % every === 0 ? label : ''))
 }
 
-function valuePlot(makers) {
-  const values = makers.map(({ value }) => value)
+function valuePlot(live) {
+  const values = live.map(({ value }) => value)
   if (values.length === 0) return { title: 'No bonds', text: 'Values are drawn when a bond is live.' }
   const positive = values.filter((value) => value > 0)
   const none = values.length - positive.length
@@ -211,11 +211,11 @@ function valuePlot(makers) {
   })
 }
 
-function expiryPlot(makers) {
-  if (makers.length === 0) return { title: 'No bonds', text: 'Lock ends are drawn when a bond is live.' }
+function expiryPlot(live) {
+  if (live.length === 0) return { title: 'No bonds', text: 'Lock ends are drawn when a bond is live.' }
   const counts = Array.from({ length: Math.ceil((LOCK_BLOCKS_MAX + 1) / EXPIRY_STEP) }, () => 0)
-  for (const { blocks_left: left } of makers) counts[Math.min(counts.length - 1, Math.floor(left / EXPIRY_STEP))]++
-  const soon = makers.filter(({ blocks_left: left }) => left < 2 * EXPIRY_STEP).length
+  for (const { blocks_left: left } of live) counts[Math.min(counts.length - 1, Math.floor(left / EXPIRY_STEP))]++
+  const soon = live.filter(({ blocks_left: left }) => left < 2 * EXPIRY_STEP).length
   const labels = counts.map((_, i) => `${2 * i} w`)
   const text = soon === 0 ? 'None within four weeks.' : `${plural(soon, 'bond')} within four weeks.`
   return bars(counts, labels, text, (i) => {

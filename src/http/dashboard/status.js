@@ -2,7 +2,7 @@
 import { byId, copy, setHidden, setText } from './dom.js'
 import { ago, btc, days, median, number, plural, roughly } from './words.js'
 
-export function showStatus({ status, makers, link, refusal, atMs }) {
+export function showStatus({ status, makers, bonds, link, refusal, atMs }) {
   showLink(link, refusal, atMs)
   if (link === 'offline') {
     const last = status?.height == null ? '' : ` It was last seen at block ${number(status.height)}.`
@@ -20,7 +20,7 @@ export function showStatus({ status, makers, link, refusal, atMs }) {
   setHidden(network, false)
   showHeadline(status, makers)
   showProgress(status)
-  showFigures(status, makers)
+  showFigures(status, makers, bonds)
   showChain(status)
   showTor(status)
   showOnion(status)
@@ -63,12 +63,14 @@ function sentence(status, makers) {
   if (onion.state !== 'published' && onion.state !== 'disabled') {
     return ['Not yet reachable through Tor', `${block} ${capital(onion.detail)}.`]
   }
-  const listed = makers
-    ? makers.total > 0
-      ? ` ${plural(makers.total, 'maker')} can be found here.`
-      : ' Nobody has a live bond yet.'
-    : ''
-  return ['In step with the chain', block + listed]
+  return ['In step with the chain', `${block}${market(status, makers)}`]
+}
+
+function market({ makers_up: up }, makers) {
+  if (!makers) return ''
+  if (makers.total === 0) return ' Nobody has a live bond yet.'
+  const all = plural(makers.total, 'maker')
+  return up > 0 ? ` ${number(up)} of ${all} answer.` : ` ${all} can be found here.`
 }
 
 function showProgress({ synced, progress }) {
@@ -80,12 +82,12 @@ function showProgress({ synced, progress }) {
   byId('progress-bar').style.width = `${percent}%`
 }
 
-function showFigures(status, makers) {
+function showFigures(status, makers, bonds) {
   const rows = makers?.makers
   figure('makers', rows && number(makers.total))
   figure('bonds', rows && number(status.bonds))
   figure('locked', rows && btc(rows.reduce((sum, { amount }) => sum + amount, 0)), 'BTC')
-  const left = rows && median(rows.map(({ blocks_left }) => blocks_left))
+  const left = bonds && median(bonds.map(({ blocks_left }) => blocks_left))
   figure('left', left === undefined ? undefined : number(days(left)), 'days')
 }
 
