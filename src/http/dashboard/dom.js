@@ -1,8 +1,19 @@
 /** Making elements without ever parsing HTML: text stays text, whoever it comes from. */
 
-/** The element with this id, which index.html has. */
+/**
+ * The element with this id, which index.html has, of whatever kind it is there.
+ * @returns {any}
+ */
 export function byId(id) {
   return document.getElementById(id)
+}
+
+/**
+ * All elements that match.
+ * @returns {any[]}
+ */
+export function all(selector) {
+  return [...document.querySelectorAll(selector)]
 }
 
 /** `attributes`: as in HTML; a function is a listener (`onclick`); undefined and false are left out. */

@@ -1,5 +1,5 @@
 /** The table of makers: search, sort, and a few rows at a time. */
-import { bar, byId, copy, make, setHidden, setText, showEmpty } from './dom.js'
+import { all, bar, byId, copy, make, setHidden, setText, showEmpty } from './dom.js'
 import { days, feeOfMillion, fees, feesInFull, number, plural, shortAddress } from './words.js'
 
 /** Rows shown at first; fewer where each is a small card. "Show more" adds four times as many. */
@@ -24,11 +24,12 @@ export class MakersTable {
   #known = new Set()
 
   constructor() {
-    for (const head of document.querySelectorAll('#makers-table th[data-key]')) {
+    for (const head of all('#makers-table th[data-key]')) {
       head.querySelector('button').addEventListener('click', () => this.#sortBy(head.dataset.key))
     }
-    byId('sort-choice').addEventListener('change', ({ target }) => {
-      this.#sort = { key: target.value, isAscending: ASCENDING.has(target.value) }
+    byId('sort-choice').addEventListener('change', () => {
+      const key = byId('sort-choice').value
+      this.#sort = { key, isAscending: ASCENDING.has(key) }
       this.#draw()
     })
     const search = byId('search')
@@ -83,7 +84,7 @@ export class MakersTable {
     const found = ranked.filter(({ maker }) => maker.address.includes(word) || maker.outpoint.startsWith(word || '-'))
     found.sort(this.#order())
     const rows = found.slice(0, this.#shown)
-    const focused = document.activeElement?.closest?.('#makers-rows tr')?.dataset.address
+    const focused = document.activeElement?.closest('#makers-rows tr')?.getAttribute('data-address')
     byId('makers-rows').replaceChildren(
       ...rows.map(({ maker, rank }) => row(maker, rank, !isFirst && !this.#known.has(maker.address))),
     )
@@ -142,7 +143,7 @@ export class MakersTable {
   }
 
   #markHeads() {
-    for (const head of document.querySelectorAll('#makers-table th[data-key]')) {
+    for (const head of all('#makers-table th[data-key]')) {
       if (head.dataset.key !== this.#sort.key) head.removeAttribute('aria-sort')
       else head.setAttribute('aria-sort', this.#sort.isAscending ? 'ascending' : 'descending')
     }

@@ -25,12 +25,14 @@ export class Plots {
     this.#last = known
     const { bonds, history, refusal } = known
     const waiting = refusal?.code === 'not_synced' ? 'Drawn when the scan has reached the tip.' : 'Nothing to draw yet.'
-    for (const [id, draw] of Object.entries({
+    /** @type {Record<string, () => any>} */
+    const plots = {
       'plot-history': () => history && historyPlot(history),
       'plot-values': () => bonds && valuePlot(bonds),
       'plot-expiry': () => bonds && expiryPlot(bonds),
       'plot-latency': () => history && latencyPlot(history.probes),
-    })) {
+    }
+    for (const [id, draw] of Object.entries(plots)) {
       const figure = document.getElementById(id)
       const wanted = draw()
       if (!wanted?.options) this.#clear(figure, wanted?.title ?? 'Not yet', wanted?.text ?? waiting)
@@ -54,7 +56,10 @@ export class Plots {
     place.hidden = false
     figure.querySelector('.empty').hidden = true
     const drawn = this.#drawn.get(place)
-    if (drawn) drawn.note = note
+    if (drawn) {
+      drawn.note = note
+      if (drawn.plot.cursor.idx == null) noteElement.textContent = note
+    }
     if (drawn?.key === key && !isAnew) return
     noteElement.textContent = note
     drawn?.plot.destroy()

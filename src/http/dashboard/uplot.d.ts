@@ -1,0 +1,2 @@
+/** The browser gets uPlot beside the page's own modules; see pages.ts. */
+export { default } from 'uplot'
