@@ -8,6 +8,7 @@ import type { Status } from '../status.ts'
 import type { Db } from '../store/open.ts'
 import { readRecentSpends } from '../store/recent-spends.ts'
 import { readRecentBlocks } from '../store/tip.ts'
+import { countWrites } from '../store/writes.ts'
 import { every } from '../world.ts'
 import { eventsBetween, type Look, type SeenSpend } from './changes.ts'
 import type { Probing, Reach } from './facts.ts'
@@ -28,7 +29,7 @@ export class EventFeed implements Disposable {
   readonly #deps: FeedDeps
   readonly #streams = new Set<ServerResponse>()
   readonly #stops: (() => void)[]
-  /** Of rows and facts at the last look. */
+  /** Writes and facts at the last look. */
   #seen = ''
   #last: Look | undefined
 
@@ -67,11 +68,11 @@ export class EventFeed implements Disposable {
     const tip = chain.tip()
     // In the midst of a reorg or a catch-up there is nothing to tell yet; but a first look can be had at any time.
     if (!tip || (this.#last && tip.hash !== status.following.best?.hash)) return
-    const revisions = `${chain.revision} ${probing.revision}`
-    if (this.#seen === revisions) return
+    const seen = `${countWrites(this.#deps.db)} ${probing.revision}`
+    if (this.#seen === seen) return
     const now = market.read()
     if (!now) return
-    this.#seen = revisions
+    this.#seen = seen
     const blocks = readRecentBlocks(this.#deps.db, HTTP_LIMITS.blocksRemembered)
     const spends = readRecentSpends(this.#deps.db, blocks.at(-1)!.height, HTTP_LIMITS.spendsRemembered)
     const look: Look = {

@@ -1,4 +1,4 @@
-/** All that is known of bonds at our tip, read anew only when rows have changed, and shared by everyone who asks. */
+/** All that is known of bonds at our tip, read anew only when something was written, and shared by everyone who asks. */
 import { compareOutpoints } from '../bonds/digest.ts'
 import { listMakers, type MakerList, type ValuedBond } from '../bonds/list.ts'
 import type { AnnouncedOutput, BondState, ConfirmedBond, Tip } from '../bonds/types.ts'
@@ -6,6 +6,7 @@ import { stateOf } from '../bonds/verify.ts'
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
+import { countWrites } from '../store/writes.ts'
 
 /** What we need of the indexer. */
 export interface ChainFacts {
@@ -14,7 +15,7 @@ export interface ChainFacts {
   scannedFrom(): Height | undefined
   /** Whether somebody has asked to watch it across restarts. */
   isRegistered(outpoint: Outpoint): boolean
-  /** Changes whenever rows may have changed. */
+  /** Changes with every block that is connected or taken back. */
   readonly revision: number
 }
 
@@ -52,6 +53,9 @@ export class CurrentMarket {
   readonly #db: Db
   readonly #chain: ChainFacts
   #revision = -1
+  #writes = -1
+  /** Without pending bonds: as of the last block. */
+  #atTip: Market | undefined
   #market: Market | undefined
 
   constructor(db: Db, chain: ChainFacts) {
@@ -61,32 +65,47 @@ export class CurrentMarket {
 
   /** Undefined before anything was scanned. */
   read(): Market | undefined {
+    const writes = countWrites(this.#db)
+    if (this.#writes === writes) return this.#market
     const { revision } = this.#chain
-    if (this.#revision === revision) return this.#market
-    const tip = this.#chain.tip()
-    this.#market = tip && buildMarket(readBonds(this.#db), readPendingBonds(this.#db), tip)
+    if (this.#revision !== revision) {
+      const tip = this.#chain.tip()
+      this.#atTip = tip && buildMarket(readBonds(this.#db), tip)
+    }
+    this.#market = this.#atTip && withPending(this.#atTip, readPendingBonds(this.#db))
     this.#revision = revision
+    this.#writes = writes
     return this.#market
   }
 }
 
-export function buildMarket(confirmed: ConfirmedBond[], pending: AnnouncedOutput[], tip: Tip): Market {
+function buildMarket(confirmed: ConfirmedBond[], tip: Tip): Market {
   const list = listMakers(confirmed, tip)
   const values = new Map(list.live.map(({ bond, value }) => [bond, value]))
-  const counts: Record<BondState, number> = { pending: pending.length, live: 0, expired: 0, spent: 0, refused: 0 }
-  const known: KnownBond[] = pending.map((bond) => ({
-    key: formatOutpoint(bond.outpoint),
-    bond,
-    state: 'pending',
-    value: 0,
-  }))
-  for (const bond of confirmed) {
+  const counts: Record<BondState, number> = { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
+  const known = confirmed.map((bond): KnownBond => {
     const state = stateOf(bond, tip)
     counts[state]++
-    known.push({ key: formatOutpoint(bond.outpoint), bond, state, value: values.get(bond) ?? 0 })
+    return { key: formatOutpoint(bond.outpoint), bond, state, value: values.get(bond) ?? 0 }
+  })
+  return { tip, list, confirmed, pending: [], known: inOrder(known), makers: makersOf(list), counts }
+}
+
+function withPending(market: Market, pending: AnnouncedOutput[]): Market {
+  if (pending.length === 0) return market
+  const waiting = pending.map(
+    (bond): KnownBond => ({ key: formatOutpoint(bond.outpoint), bond, state: 'pending', value: 0 }),
+  )
+  return {
+    ...market,
+    pending,
+    known: inOrder([...market.known, ...waiting]),
+    counts: { ...market.counts, pending: pending.length },
   }
-  known.sort((a, b) => compareOutpoints(a.bond.outpoint, b.bond.outpoint))
-  return { tip, list, confirmed, pending, known, makers: makersOf(list), counts }
+}
+
+function inOrder(bonds: KnownBond[]): KnownBond[] {
+  return bonds.sort((a, b) => compareOutpoints(a.bond.outpoint, b.bond.outpoint))
 }
 
 /** In the order of `list.addresses`. */
