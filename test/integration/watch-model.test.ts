@@ -148,6 +148,23 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
         if (signed) await broadcast(signed.hex)
       },
     ],
+    [
+      2, // a spend of two that everybody has seen, pushed out by a spend of one of them: the other is left evicted
+      async () => {
+        const pair = [...new Set([pick(coins), pick(coins)])]
+        const both = await prepare(pair, 1)
+        if (!both || pair.length < 2) return
+        await subscribe(pair)
+        await broadcast(both.hex)
+        const isTold = () => wallet.last(pair[1]!)?.txid === both.txid
+        if (!(await node.rpc<string[]>('getrawmempool')).includes(both.txid)) return
+        await waitUntil('the pair is told', isTold)
+        const one = await sign(node, pair.slice(0, 1), { feeSats: 12_000 }).catch(() => undefined)
+        if (!one) return
+        spenders.get(formatOutpoint(pair[0]!))!.add(one.txid)
+        await broadcast(one.hex)
+      },
+    ],
     [6, async () => void (known.length > 0 && (await broadcast(pick(known).signed.hex)))],
     [4, async () => void (await node.mine(1))],
     [
