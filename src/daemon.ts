@@ -97,6 +97,7 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     status,
     market: new CurrentMarket(db, indexer),
     probing: NOT_PROBED,
+    watcher,
     network: config.network,
     version: VERSION,
     clock,

@@ -3,7 +3,7 @@ import { compareOutpoints } from '../bonds/digest.ts'
 import { listMakers, type MakerList, type ValuedBond } from '../bonds/list.ts'
 import type { AnnouncedOutput, BondState, ConfirmedBond, Tip } from '../bonds/types.ts'
 import { stateOf } from '../bonds/verify.ts'
-import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
+import { formatOutpoint, type Height } from '../chain/types.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { countWrites } from '../store/writes.ts'
@@ -13,8 +13,6 @@ export interface ChainFacts {
   tip(): Tip | undefined
   /** The lowest height whose block was scanned. */
   scannedFrom(): Height | undefined
-  /** Whether somebody has asked to watch it across restarts. */
-  isRegistered(outpoint: Outpoint): boolean
   /** Changes with every block that is connected or taken back. */
   readonly revision: number
 }

@@ -7,13 +7,13 @@ import { bondHistory, sampleHeights } from '../bonds/history.ts'
 import { whyListed } from '../bonds/why.ts'
 import { whyNotSynced } from '../chain/following.ts'
 import { WINDOW_BLOCKS } from '../chain/plan.ts'
-import { formatOutpoint, type Network, parseOutpoint, type Txid } from '../chain/types.ts'
-import { describeError } from '../errors.ts'
+import { formatOutpoint, type Network, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
+import { describeError, PeerFault } from '../errors.ts'
 import { type Status, unseenHeights, whyNotReady } from '../status.ts'
 import type { Db } from '../store/open.ts'
-import { readIndexedFrom } from '../store/spent-keys.ts'
 import { readBlockTimes, readTip } from '../store/tip.ts'
 import { parseHostPort } from '../tor/address.ts'
+import type { Answer, Watcher } from '../watch/watcher.ts'
 import type { Clock } from '../world.ts'
 import { bondRow, makerRow } from './answers.ts'
 import type { Probing } from './facts.ts'
@@ -22,7 +22,7 @@ import { readiness } from './health.ts'
 import { HTTP_LIMITS as LIMITS } from './limits.ts'
 import type { ChainFacts, CurrentMarket, Market } from './market.ts'
 import * as replies from './replies.ts'
-import { recordedSpend, spendRow } from './spend.ts'
+import { spendRow } from './spend.ts'
 
 export interface AnswerDeps {
   db: Db
@@ -30,6 +30,7 @@ export interface AnswerDeps {
   status: Status
   market: CurrentMarket
   probing: Probing
+  watcher: Pick<Watcher, 'watchMany'>
   network: Network
   version: string
   clock: Clock
@@ -50,7 +51,16 @@ interface Route<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType
   /** Statuses besides 200 and 400. */
   otherwise: readonly (404 | 503)[]
   /** `status` when it is not 200 although `reply` is what was asked for. */
-  answer: (deps: AnswerDeps, params: z.infer<P>, query: z.infer<Q>) => { status?: number; body: z.infer<R> }
+  answer: (
+    deps: AnswerDeps,
+    params: z.infer<P>,
+    query: z.infer<Q>,
+  ) => Replied<z.infer<R>> | Promise<Replied<z.infer<R>>>
+}
+
+interface Replied<B> {
+  status?: number
+  body: B
 }
 
 export type AnyRoute = Route<z.ZodType, z.ZodType, z.ZodType>
@@ -250,15 +260,16 @@ export const ROUTES: readonly AnyRoute[] = [
   route({
     path: '/api/v1/spends/{txid}/{vout}',
     name: 'spend',
-    about: 'Who spends an outpoint, as far as it was recorded; asking registers nothing',
+    about: 'Who spends an outpoint: one of five states, as WatchMany tells it; asking registers nothing',
     params: outpointParams,
     query: nothing,
     reply: replies.spendsReply,
     otherwise: [503],
-    answer: (deps, outpoint) => {
-      const market = synced(deps)
-      const indexed_from = readIndexedFrom(deps.db) ?? market.tip.height
-      return { body: { ...tipOf(market), indexed_from, spend: spendRow(recordedSpend(deps.db, deps.chain, outpoint)) } }
+    answer: async (deps, outpoint) => {
+      synced(deps)
+      const { height, blockHash, indexedFrom, spends } = await watched(deps, outpoint)
+      const body = { height, block_hash: blockHash, indexed_from: indexedFrom, spend: spendRow(spends[0]!) }
+      return { body }
     },
   }),
   route({
@@ -409,5 +420,14 @@ function historyBody(
       median_ms: medianMs ?? null,
       p95_ms: p95Ms ?? null,
     })),
+  }
+}
+
+async function watched({ watcher }: AnswerDeps, outpoint: Outpoint): Promise<Answer> {
+  try {
+    return await watcher.watchMany([outpoint])
+  } catch (error) {
+    if (!(error instanceof PeerFault)) throw error
+    throw new HttpFault(error.code === 'not_synced' ? 'not_synced' : 'busy', error.message)
   }
 }

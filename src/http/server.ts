@@ -110,9 +110,9 @@ export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps):
 
 function addRoute(app: FastifyInstance, { path, params, query, reply: schema, answer }: AnyRoute, deps: AnswerDeps) {
   const pattern = path.replace(/\{(\w+)\}/g, ':$1')
-  app.get(pattern, (request, reply) => {
-    const { status = 200, body } = answer(deps, judge(params, request.params), judge(query, request.query))
-    reply.code(status).header('cache-control', 'no-store').send(schema.parse(body))
+  app.get(pattern, async (request, reply) => {
+    const { status = 200, body } = await answer(deps, judge(params, request.params), judge(query, request.query))
+    return reply.code(status).header('cache-control', 'no-store').send(schema.parse(body))
   })
 }
 

@@ -1,15 +1,7 @@
-/** Who spends an outpoint, as far as the store has recorded it. Asks nobody and registers nothing. */
-import { formatOutpoint, type Outpoint } from '../chain/types.ts'
-import type { Db } from '../store/open.ts'
-import { readSpends } from '../store/spends.ts'
-import { type Spend, spendOf } from '../watch/spend.ts'
-import type { ChainFacts } from './market.ts'
+/** A spend as the JSON API shows it. */
+import { formatOutpoint } from '../chain/types.ts'
+import type { Spend } from '../watch/spend.ts'
 import type { SpendReply } from './replies.ts'
-
-/** Without a look at bitcoind's UTXO set nothing is called unspent: `unknown` where no spend is recorded. */
-export function recordedSpend(db: Db, chain: ChainFacts, outpoint: Outpoint): Spend {
-  return spendOf(outpoint, readSpends(db, outpoint), undefined, chain.isRegistered(outpoint))
-}
 
 export function spendRow(spend: Spend): SpendReply {
   return {

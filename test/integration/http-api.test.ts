@@ -154,6 +154,8 @@ test('every path answers what its document says, and the facts are those of the 
   assert.deepEqual([found.spend.state, found.spend.txid, found.spend.tx], ['confirmed', spend.txid, spend.hex])
   const unknown = await get('/api/v1/spends/{txid}/{vout}', `/api/v1/spends/${A_TXID}/0`)
   assert.equal(unknown.spend.state, 'unknown')
+  const unspent = await get('/api/v1/spends/{txid}/{vout}', `/api/v1/spends/${first.txid}/0`)
+  assert.deepEqual([unspent.spend.state, unspent.spend.registered], ['unspent', false])
   const codes = async (address: string) =>
     (await get('/api/v1/why/{address}', `/api/v1/why/${address}`)).reasons.map(({ code }: Json) => code)
   assert.deepEqual(await codes(first.address), ['live'])
