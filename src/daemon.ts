@@ -14,8 +14,10 @@ import { CurrentMarket } from './http/market.ts'
 import { Meters } from './http/metrics.ts'
 import { serveHttp } from './http/server.ts'
 import { Indexer } from './indexer.ts'
+import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
+import { runNotify, type Supervisor } from './notify.ts'
 import { runAll } from './run-all.ts'
-import { type Report, type Status, unseenHeights, whyNotReady } from './status.ts'
+import { type Report, type Status, summaryOf, unseenHeights, whyNotReady } from './status.ts'
 import { writeReport } from './store/daemon.ts'
 import { lockDataDir } from './store/lock.ts'
 import { type Db, openStore } from './store/open.ts'
@@ -31,10 +33,29 @@ import { sleep, type World } from './world.ts'
 export const LIMITS = {
   /** How often the report for the status verb is written, when it has changed. */
   reportMs: 1_000,
+  /** How often it is written at the least, so that its age tells a daemon that hangs. */
+  heartbeatMs: 10_000,
+}
+
+/** What the operator may ask of the running daemon by a signal: filled in here, called by main.ts. */
+export interface Wishes {
+  dumpState(): void
+  changeLogLevel(): void
+}
+
+interface Outside {
+  wishes: Wishes
+  /** The service manager that started us, if one did. */
+  supervisor: Supervisor | undefined
 }
 
 /** Returns when `signal` has stopped every loop; rejects on the first fatal. */
-export async function runDaemon(config: Config, world: World, signal: AbortSignal): Promise<void> {
+export async function runDaemon(
+  config: Config,
+  world: World,
+  signal: AbortSignal,
+  { wishes, supervisor }: Outside,
+): Promise<void> {
   const { clock, log } = world
   using _lock = lockDataDir(config.dataDir)
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
@@ -135,12 +156,17 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
   }
   const { tor } = config
   const virtualPort = wire.port
+  const reportDeps = { config, status, db, indexer, watcher, wire, world, ownAddress, startedAtMs: clock.nowMs() }
+  grantWishes(wishes, reportDeps)
   await runAll(signal, {
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
     mempool: (s) => runMempool(chainWorld, s),
     watch: (s) => watcher.run(s),
-    report: (s) => runReport({ config, status, db, indexer, watcher, wire, world, ownAddress }, s),
+    report: (s) => runReport(reportDeps, s),
+    ...(supervisor && {
+      notify: (s: AbortSignal) => runNotify(supervisor, () => summaryOf(currentReport(reportDeps)), world, s),
+    }),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>
@@ -185,58 +211,82 @@ interface ReportDeps {
   wire: WireServer
   world: World
   ownAddress: () => string
+  startedAtMs: number
+}
+
+/** SIGUSR1 and SIGUSR2, as main.ts hears them. */
+function grantWishes(wishes: Wishes, deps: ReportDeps): void {
+  const { config, world } = deps
+  const { log } = world
+  let level = config.logLevel
+  wishes.dumpState = () => {
+    const { following } = deps.status
+    const report = currentReport(deps)
+    writeAnyway(log, { report, following, memory: process.memoryUsage(), logLevel: level }, 'state')
+  }
+  wishes.changeLogLevel = () => {
+    level = nextLogLevel(level, config.logLevel)
+    setLogLevel(log, level)
+    writeAnyway(log, { logLevel: level }, 'log level changed')
+  }
 }
 
 /** Keeps the stored report true, and says in the log when readiness changes. */
 async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
-  const { config, status, db, wire, world } = deps
+  const { status, db, world } = deps
   const { clock, log } = world
-  const startedAtMs = clock.nowMs()
   let saidReady: boolean | undefined
   let written = ''
+  let writtenMs = 0
   for (;;) {
-    const notReady = whyNotReady(status, clock.monotonicMs())
-    const isReady = notReady.length === 0
-    if (isReady !== saidReady) {
+    const report = currentReport(deps)
+    const { ready, notReady } = report
+    if (ready !== saidReady) {
       const unseen = unseenHeights(deps.indexer.scannedFrom(), status.following.tip)
-      if (isReady) log.info({ address: deps.ownAddress(), ...(unseen && { unseen }) }, 'ready')
+      if (ready) log.info({ address: deps.ownAddress(), ...(unseen && { unseen }) }, 'ready')
       else log.info({ notReady }, 'not ready')
     }
-    saidReady = isReady
-    const report = reportOf(deps, notReady, startedAtMs)
+    saidReady = ready
     const text = JSON.stringify(report)
-    if (text !== written) writeReport(db, { ...report, writtenAtMs: clock.nowMs() })
+    const nowMs = clock.monotonicMs()
+    if (text !== written || nowMs - writtenMs >= LIMITS.heartbeatMs) {
+      writeReport(db, { ...report, writtenAtMs: clock.nowMs() })
+      writtenMs = nowMs
+    }
     written = text
     await sleep(LIMITS.reportMs, signal)
   }
+}
 
-  function reportOf({ ownAddress }: ReportDeps, notReady: string[], since: number): Omit<Report, 'writtenAtMs'> {
-    const { following, onion } = status
-    return {
-      pid: process.pid,
-      version: VERSION,
-      network: config.network,
-      startedAtMs: since,
-      address: formatHostPort(wire),
-      onion: {
-        state: onion.kind,
-        detail: onion.detail,
-        ...('onionHost' in onion && { address: ownAddress() }),
-        ...('torVersion' in onion && onion.torVersion !== undefined && { torVersion: onion.torVersion }),
-      },
-      ready: notReady.length === 0,
-      notReady,
-      node: following.node,
-      ...(following.source !== undefined && { source: following.source }),
-      ...(following.best && { best: following.best }),
-      ...(following.progress && { progress: following.progress }),
-      reorgs: following.reorgs,
-      reorgDepthMax: following.reorgDepthMax,
-      mempool: following.mempool,
-      connections: wire.connections(),
-      subscriptions: deps.watcher.subscriptions,
-      registered: countWatches(db),
-    }
+function currentReport(deps: ReportDeps): Omit<Report, 'writtenAtMs'> {
+  const { config, status, db, watcher, wire, world, ownAddress, startedAtMs } = deps
+  const { following, onion } = status
+  const notReady = whyNotReady(status, world.clock.monotonicMs())
+  return {
+    pid: process.pid,
+    version: VERSION,
+    network: config.network,
+    startedAtMs,
+    address: formatHostPort(wire),
+    onion: {
+      state: onion.kind,
+      detail: onion.detail,
+      ...('onionHost' in onion && { address: ownAddress() }),
+      ...('torVersion' in onion && onion.torVersion !== undefined && { torVersion: onion.torVersion }),
+    },
+    ready: notReady.length === 0,
+    notReady,
+    node: following.node,
+    ...(following.source !== undefined && { source: following.source }),
+    ...(following.best && { best: following.best }),
+    ...(following.tip && { tip: { hash: following.tip.hash, height: following.tip.height } }),
+    ...(following.progress && { progress: following.progress }),
+    reorgs: following.reorgs,
+    reorgDepthMax: following.reorgDepthMax,
+    mempool: following.mempool,
+    connections: wire.connections(),
+    subscriptions: watcher.subscriptions,
+    registered: countWatches(db),
   }
 }
 

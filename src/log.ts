@@ -8,9 +8,39 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 /** Field names that never reach the log, wherever they stand. */
 const REDACTED = ['password', 'auth', 'cookie', 'privateKey', '*.password', '*.auth', '*.cookie', '*.privateKey']
 
+/** A root and the loggers made from it (one per room): a child keeps the level it was born with. */
+const families = new WeakMap<Logger, Logger[]>()
+
 export function openLog(level: LogLevel): Logger {
+  const children: Logger[] = []
+  const log = openRoot(level, (child) => children.push(child))
+  families.set(log, children)
+  return log
+}
+
+/** Changes the level of a log that openLog made, its children included. */
+export function setLogLevel(log: Logger, level: LogLevel): void {
+  for (const logger of [log, ...(families.get(log) ?? [])]) logger.level = level
+}
+
+/** One step more talkative than `level`; after the last one `configured` again. */
+export function nextLogLevel(level: LogLevel, configured: LogLevel): LogLevel {
+  const next = LOG_LEVELS[LOG_LEVELS.indexOf(level) + 1]
+  return next ?? configured
+}
+
+/** Writes a line that was asked for, at level info, whatever the log's level. */
+export function writeAnyway(log: Logger, fields: object, msg: string): void {
+  const { level } = log
+  if (!log.isLevelEnabled('info')) log.level = 'info'
+  log.info(fields, msg)
+  log.level = level
+}
+
+function openRoot(level: LogLevel, onChild: (child: Logger) => void): Logger {
   const options = {
     level,
+    onChild,
     base: null,
     redact: { paths: REDACTED, censor: '<secret>' },
     timestamp: pino.stdTimeFunctions.isoTime,

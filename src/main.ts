@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
+import type { Wishes } from './daemon.ts'
 import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
 import { after } from './world.ts'
 
@@ -27,6 +28,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     after(STOP_MS_MAX, () => process.exit(1))
   })
 }
+// Taken by every verb: without a listener Node would open its debugger on SIGUSR1, and end on SIGUSR2.
+const wishes: Wishes = { dumpState() {}, changeLogLevel() {} }
+process.on('SIGUSR1', () => wishes.dumpState())
+process.on('SIGUSR2', () => wishes.changeLogLevel())
 // A reader that went away (`| head`) is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
@@ -35,7 +40,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   const { runCli } = await import('./cli/verbs.ts')
-  process.exitCode = await runCli(process.argv, stop.signal)
+  process.exitCode = await runCli(process.argv, stop.signal, wishes)
 } catch (error) {
   process.exitCode = exitCodeOf(error)
   const isKnown = process.exitCode !== 1

@@ -50,6 +50,8 @@ export interface Report {
   node: NodeCondition
   source?: string
   best?: BlockRef
+  /** The block our rows are of. */
+  tip?: BlockRef
   progress?: Progress
   reorgs: number
   reorgDepthMax: number
@@ -58,4 +60,11 @@ export interface Report {
   /** Outpoints that connections are subscribed to, and registered ones. */
   subscriptions: number
   registered: number
+}
+
+/** One line, for the service manager and the health verb. */
+export function summaryOf(report: Pick<Report, 'ready' | 'notReady' | 'address' | 'onion' | 'tip'>): string {
+  const { ready, notReady, onion, address, tip } = report
+  if (!ready) return `not ready: ${notReady.join('; ')}`
+  return `ready at ${onion.address ?? address}, block ${tip?.height ?? '-'}`
 }

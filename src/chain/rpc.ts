@@ -60,6 +60,9 @@ const chainInfoSchema = z.object({
   pruned: z.boolean(),
   pruneheight: height.optional(),
   signet_challenge: z.string().optional(),
+  /** Header times of the tip and of the 11 last blocks' middle, Unix seconds. */
+  time: z.number().int().optional(),
+  mediantime: z.number().int().optional(),
 })
 export type ChainInfo = z.infer<typeof chainInfoSchema>
 
@@ -68,6 +71,9 @@ export type NetworkInfo = z.infer<typeof networkInfoSchema>
 
 const zmqSchema = z.array(z.object({ type: z.string(), address: z.string() }))
 export type ZmqNotification = z.infer<typeof zmqSchema>[number]
+
+const indexSchema = z.record(z.string(), z.object({ synced: z.boolean(), best_block_height: height }))
+export type IndexInfo = z.infer<typeof indexSchema>
 
 const spendersSchema = z.array(z.object({ spendingtxid: txid.optional(), blockhash: blockHash.optional() }))
 /** Who spends an outpoint: in the mempool, or in `blockHash` where the node has an index of spends. */
@@ -109,6 +115,10 @@ export class BitcoindRpc {
   }
   zmqNotifications(): Promise<ZmqNotification[]> {
     return this.#call(zmqSchema, 'getzmqnotifications')
+  }
+  /** The node's optional indexes, by name. */
+  indexInfo(): Promise<IndexInfo> {
+    return this.#call(indexSchema, 'getindexinfo')
   }
   /** The whole mempool, and the counter of its events that the listing contains up to. */
   async mempoolTxids(): Promise<{ txids: Txid[]; sequence: number }> {

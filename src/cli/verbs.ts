@@ -1,21 +1,24 @@
 /** commander: each verb is parse → one call → print. Returns the exit code; failures are thrown by fate (errors.ts). */
-import { Command, CommanderError, Option } from 'commander'
-import { type Config, formatConfig, type RawValues, readConfig } from '../config.ts'
-import { runDaemon } from '../daemon.ts'
+import { Command, CommanderError } from 'commander'
+import { formatConfig } from '../config.ts'
+import { runDaemon, type Wishes } from '../daemon.ts'
 import { ConfigError, isAbort } from '../errors.ts'
 import { openLog } from '../log.ts'
-import { ENV_PREFIX, flagName, SETTING_NAMES, setting } from '../settings.ts'
+import { readSupervisor } from '../notify.ts'
+import { ENV_PREFIX } from '../settings.ts'
 import { readTip } from '../store/tip.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
+import { addCareVerbs } from './care-verbs.ts'
+import { addSettings, configOf, isJson, print } from './command.ts'
 import { describeReply, jsonOf, localAddress, query, requestOf, trackerAddress } from './query.ts'
 import { describeSpend } from './text.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
 import { outpointsOf, watchLive } from './watch.ts'
 
 /** Runs one command line. Throws ConfigError for a wrong one, after commander has printed why. */
-export async function runCli(argv: readonly string[], signal: AbortSignal): Promise<number> {
+export async function runCli(argv: readonly string[], signal: AbortSignal, wishes: Wishes): Promise<number> {
   let exitCode = 0
   const program = new Command('fidelity-tracker')
     .description('Finds the fidelity bonds of coinswap makers on the Bitcoin chain and answers takers about them.')
@@ -30,14 +33,14 @@ export async function runCli(argv: readonly string[], signal: AbortSignal): Prom
     addSettings(command)
     return command
   }
-  const isJson = (command: Command) => command.opts<{ json?: boolean }>().json === true
 
   verb('start', 'Run the daemon: follow bitcoind, publish the onion service, answer requests.').action(
     async (_options: unknown, command: Command) => {
       const config = configOf(command)
       const log = openLog(config.logLevel)
       try {
-        await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal)
+        const supervisor = readSupervisor(process.env, process.pid)
+        await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal, { wishes, supervisor })
       } catch (error) {
         if (!isAbort(error, signal)) {
           if (!(error instanceof ConfigError)) log.fatal({ err: error }, 'stopped by a failure')
@@ -61,6 +64,9 @@ export async function runCli(argv: readonly string[], signal: AbortSignal): Prom
       const rows = readBondRows(db).filter(({ state }) => options.all === true || state === 'live')
       print(isJson(command) ? JSON.stringify(rows, null, 2) : describeBonds(rows, readTip(db)?.height))
     })
+  addCareVerbs(verb, signal, (code) => {
+    exitCode = code
+  })
   verb('query', 'Ask any tracker, through Tor: get, status, ping, or watch <txid:vout>.')
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
     .argument('<request>', 'get | status | ping | watch')
@@ -122,34 +128,11 @@ Examples:
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker print-torrc                              what torrc needs
+  fidelity-tracker doctor                                   what is wrong here, and what to type
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
-69 bitcoind or Tor not reached within --start-timeout, 74 database unusable.`
+69 bitcoind or Tor not reached within --start-timeout, 74 database unusable.
+doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. check-db: 74 when it finds damage.
 
-function addSettings(command: Command): void {
-  command.option('--config <file>', 'read settings from this TOML file')
-  for (const name of SETTING_NAMES) {
-    const { argument, short, about, defaultText, default: value } = setting(name)
-    const long = flagName(name)
-    const flags = [short, long].filter(Boolean).join(', ') + (argument ? ` ${argument}` : '')
-    const shown = defaultText ?? (typeof value === 'boolean' || value === undefined ? undefined : String(value))
-    command.addOption(new Option(flags, about + (shown === undefined ? '' : ` (default: ${shown})`)))
-  }
-}
-
-function configOf(command: Command): Config {
-  const given: Record<string, unknown> = {}
-  for (const name of SETTING_NAMES) {
-    const attribute = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-    if (command.getOptionValueSource(attribute) === 'cli') given[name] = command.getOptionValue(attribute)
-  }
-  return readConfig({
-    flags: given as RawValues,
-    env: process.env,
-    configFile: command.opts<{ config?: string }>().config,
-  })
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
-}
+Signals to the daemon: SIGTERM stops it, SIGUSR1 writes its state to the log, SIGUSR2 makes the log
+more talkative a step at a time and, past trace, as talkative as configured.`

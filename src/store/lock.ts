@@ -7,12 +7,17 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { ConfigError, describeError } from '../errors.ts'
 
+export const LIMITS = {
+  /** Another process that only looks (isLocked) has the file for less than a millisecond. */
+  lookMs: 250,
+}
+
 /** Takes the lock until disposed. Throws ConfigError when the folder can't be written or another daemon has it. */
 export function lockDataDir(dataDir: string): Disposable {
   let file: Database.Database | undefined
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-    file = new Database(join(dataDir, 'lock'), { timeout: 0 })
+    file = new Database(join(dataDir, 'lock'), { timeout: LIMITS.lookMs })
     file.exec('BEGIN EXCLUSIVE')
   } catch (error) {
     file?.close()

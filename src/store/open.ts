@@ -102,6 +102,11 @@ export class Db implements Disposable {
     })
   }
 
+  /** Reads of `look` see one moment, whatever another process writes meanwhile. */
+  snapshot<T>(look: () => T): T {
+    return this.guard(() => this.#sqlite.transaction(look).deferred())
+  }
+
   /** Turns SQLite's I/O failures into StoreError, whose fate is exit code 74. */
   guard<T>(work: () => T): T {
     try {

@@ -60,6 +60,8 @@ const SERVER_HASH_KEY = 'Tor safe cookie authentication server-to-controller has
 export class TorControl extends Tor implements Disposable {
   readonly #options: ControlOptions
   #socket: Socket | undefined
+  /** How Tor let us in, once it has: NULL means that it lets in everybody. */
+  authenticated: { method: 'NULL' | 'password' | 'cookie'; cookieFile?: string } | undefined
   #pending: PendingCommand[] = []
   #text = ''
   #replyBytes = 0
@@ -118,12 +120,15 @@ export class TorControl extends Tor implements Disposable {
     const { methods, cookieFile } = parsed.data
     const { password } = this.#options
     if (password && methods.includes('HASHEDPASSWORD')) {
-      return this.#authenticateWith(
-        quote(password.reveal()),
-        `${where} refuses the password: check --tor-auth-password`,
-      )
+      await this.#authenticateWith(quote(password.reveal()), `${where} refuses the password: check --tor-auth-password`)
+      this.authenticated = { method: 'password' }
+      return
     }
-    if (methods.includes('NULL')) return this.#authenticateWith('', `${where} refuses us`)
+    if (methods.includes('NULL')) {
+      await this.#authenticateWith('', `${where} refuses us`)
+      this.authenticated = { method: 'NULL' }
+      return
+    }
     if (cookieFile !== undefined && (methods.includes('SAFECOOKIE') || methods.includes('COOKIE'))) {
       const cookie = await readCookie(where, cookieFile, methods.includes('HASHEDPASSWORD'))
       const proof = methods.includes('SAFECOOKIE') ? await this.#safeCookieProof(cookie) : cookie.toString('hex')
@@ -134,6 +139,7 @@ export class TorControl extends Tor implements Disposable {
         if (error instanceof TorRefusal) throw new TransientError(`${where} refuses its cookie ${cookieFile}`)
         throw error
       }
+      this.authenticated = { method: 'cookie', cookieFile }
       return
     }
     throw new AccessRefused(

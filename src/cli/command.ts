@@ -1,0 +1,46 @@
+/** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
+import { type Command, Option } from 'commander'
+import { type Config, type RawValues, readConfig } from '../config.ts'
+import { ENV_PREFIX, flagName, SETTING_NAMES, setting } from '../settings.ts'
+
+/** Adds a verb with the settings as its options. */
+export type AddVerb = (name: string, about: string) => Command
+
+/** The options of every verb: --config, and each setting as a flag. */
+export function addSettings(command: Command): void {
+  command.option('--config <file>', 'read settings from this TOML file')
+  for (const name of SETTING_NAMES) {
+    const { argument, short, about, defaultText, default: value } = setting(name)
+    const long = flagName(name)
+    const flags = [short, long].filter(Boolean).join(', ') + (argument ? ` ${argument}` : '')
+    const shown = defaultText ?? (typeof value === 'boolean' || value === undefined ? undefined : String(value))
+    command.addOption(new Option(flags, about + (shown === undefined ? '' : ` (default: ${shown})`)))
+  }
+}
+
+/** The settings as this command line, the environment and the file give them. */
+export function configOf(command: Command): Config {
+  const given: Record<string, unknown> = {}
+  for (const name of SETTING_NAMES) {
+    const attribute = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+    if (command.getOptionValueSource(attribute) === 'cli') given[name] = command.getOptionValue(attribute)
+  }
+  return readConfig({
+    flags: given as RawValues,
+    env: process.env,
+    configFile: configFileOf(command),
+  })
+}
+
+/** The TOML file that was named, on the command line or in the environment. */
+export function configFileOf(command: Command): string | undefined {
+  return command.opts<{ config?: string }>().config ?? process.env[`${ENV_PREFIX}CONFIG`]
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+export function isJson(command: Command): boolean {
+  return command.opts<{ json?: boolean }>().json === true
+}

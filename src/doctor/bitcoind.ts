@@ -1,0 +1,254 @@
+/**
+ * bitcoind, asked as the daemon will ask it. Runs in a thread without environment (bitcoind-thread.ts), as all that speaks
+ * to bitcoind does: its HTTP client would obey HTTP_PROXY and carry our credentials there.
+ */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { dirname } from 'node:path'
+import { NETWORK_PARAMS } from '../chain/networks.ts'
+import { WINDOW_BLOCKS, windowStart } from '../chain/plan.ts'
+import { BitcoindRpc, type ChainInfo, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions } from '../chain/rpc.ts'
+import type { Network } from '../chain/types.ts'
+import { ConfigError, describeError } from '../errors.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
+import { dial } from '../tor/socks.ts'
+import { broken, type Finding, well, worth } from './finding.ts'
+import { clockFinding } from './host.ts'
+
+export const LIMITS = {
+  /** On this machine or near. */
+  dialMs: 5_000,
+  /** Disk of the window's blocks and their undo data on main, in MiB; the others are smaller. */
+  pruneMib: 60_000,
+  /** The first Bitcoin Core with txospenderindex. */
+  spenderIndexVersion: 310_000,
+}
+
+const RESTART = 'then: sudo systemctl restart bitcoind'
+const COOKIES_ELSEWHERE = ['/var/lib/bitcoind', '/var/lib/bitcoin', '/home/bitcoin/.bitcoin', '/root/.bitcoin']
+
+export async function bitcoindFindings(rpcOptions: RpcOptions, network: Network, nowS: number): Promise<Finding[]> {
+  const listening = await reachFinding(rpcOptions)
+  if (listening.level === 'failure') return [listening]
+  const cookie = cookieFinding(rpcOptions, network)
+  if (cookie) return [listening, cookie]
+  const rpc = new BitcoindRpc(rpcOptions)
+  let chain: ChainInfo
+  try {
+    chain = await rpc.chainInfo()
+  } catch (error) {
+    return [listening, refusalFinding(rpcOptions, error)]
+  }
+  const auth = rpcOptions.auth.kind === 'cookie' ? `the cookie ${rpcOptions.auth.file}` : 'user and password'
+  const findings = [listening, well('bitcoind-auth', `lets us in with ${auth}`)]
+  const wanted = NETWORK_PARAMS[network].coreName
+  if (chain.chain !== wanted) {
+    const name =
+      Object.entries(NETWORK_PARAMS).find(([, params]) => params.coreName === chain.chain)?.[0] ?? chain.chain
+    findings.push(
+      broken(
+        'bitcoind-network',
+        `bitcoind is on network ${name}, but --network is ${network}`,
+        `give --network ${name}, or --rpc of a node on ${network} (as a rule 127.0.0.1:${NETWORK_PARAMS[network].defaultRpcPort})`,
+      ),
+    )
+    return findings
+  }
+  findings.push(well('bitcoind-network', `is on ${network}, at block ${chain.blocks}`))
+  const rest: (() => Finding | Promise<Finding>)[] = [
+    () => versionFinding(rpc),
+    () => downloadFinding(chain),
+    () => restFinding(rpc),
+    () => zmqFinding(rpc, rpcOptions.host),
+    () => pruneFinding(chain),
+    () => spenderIndexFinding(rpc),
+    () => clockFinding(nowS, chain.mediantime ?? 0, chain.time ?? nowS, network),
+  ]
+  for (const look of rest) {
+    try {
+      findings.push(await look())
+    } catch (error) {
+      findings.push(refusalFinding(rpcOptions, error))
+    }
+  }
+  return findings
+}
+
+async function reachFinding({ host, port }: RpcOptions): Promise<Finding> {
+  const where = formatHostPort({ host, port })
+  const problem = await unreachable({ host, port })
+  if (problem === undefined) return well('bitcoind', `something listens at ${where}`)
+  const hint = await whoElseListens(host)
+  return broken('bitcoind', `nothing answers at ${where} (--rpc): ${problem}`, `sudo systemctl start bitcoind${hint}`)
+}
+
+/** Bitcoind of another network at its usual port: then the setting is wrong, not bitcoind. */
+async function whoElseListens(host: string): Promise<string> {
+  for (const [network, { defaultRpcPort }] of Object.entries(NETWORK_PARAMS)) {
+    if ((await unreachable({ host, port: defaultRpcPort })) === undefined) {
+      return `; or is it the one at ${formatHostPort({ host, port: defaultRpcPort })}, the port of --network ${network}?`
+    }
+  }
+  return ', or give --rpc <host:port> of the running one'
+}
+
+/** Why nobody can be reached there; undefined when somebody can. */
+async function unreachable(address: HostPort): Promise<string | undefined> {
+  try {
+    const never = new AbortController().signal
+    const socket = await dial(address, { proxy: 'direct', isolation: '', timeoutMs: LIMITS.dialMs, signal: never })
+    socket.destroy()
+    return undefined
+  } catch (error) {
+    return describeError(error)
+  }
+}
+
+function cookieFinding({ auth }: RpcOptions, network: Network): Finding | undefined {
+  if (auth.kind !== 'cookie') return undefined
+  try {
+    accessSync(auth.file, constants.R_OK)
+    return undefined
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const user = userInfo().username
+    if (code === 'EACCES') {
+      return broken(
+        'bitcoind-auth',
+        `the cookie ${auth.file} can't be read by ${user}`,
+        `rpccookieperms=group in bitcoin.conf, ${RESTART}; sudo usermod -aG ${groupOf(auth.file)} ${user}, and log in anew (a service: restart it)`,
+      )
+    }
+    const { cookieDir } = NETWORK_PARAMS[network]
+    const elsewhere = COOKIES_ELSEWHERE.map((dir) => [dir, cookieDir, '.cookie'].filter(Boolean).join('/')).find(
+      existsSync,
+    )
+    return broken(
+      'bitcoind-auth',
+      `there is no cookie at ${auth.file} (--cookie-file)`,
+      elsewhere === undefined
+        ? "give --cookie-file <bitcoind's datadir>/.cookie (bitcoind writes it when it starts, unless rpcpassword is set), or FIDELITY_TRACKER_AUTH=user:password"
+        : `give --cookie-file ${elsewhere}`,
+    )
+  }
+}
+
+/** A command that names the group of the folder the cookie lies in. */
+function groupOf(file: string): string {
+  return `"$(stat -c %G ${dirname(file)})"`
+}
+
+function refusalFinding({ auth }: RpcOptions, error: unknown): Finding {
+  const text = describeError(error)
+  if (/is starting/.test(text)) {
+    return worth('bitcoind-auth', text, 'wait: bitcoin-cli -rpcwait getblockcount returns when it has started')
+  }
+  if (/refuses user and password/.test(text)) {
+    return broken(
+      'bitcoind-auth',
+      text,
+      'correct FIDELITY_TRACKER_AUTH=user:password (rpcuser, rpcpassword or rpcauth in bitcoin.conf), or remove it to use the cookie',
+    )
+  }
+  if (/refuses the cookie/.test(text)) {
+    const file = auth.kind === 'cookie' ? auth.file : ''
+    return broken('bitcoind-auth', text, `give --cookie-file of the bitcoind at --rpc; ${file} is of another one`)
+  }
+  if (error instanceof ConfigError) {
+    return broken(
+      'bitcoind-auth',
+      text,
+      `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART}`,
+    )
+  }
+  return broken('bitcoind', text, "see bitcoind's debug.log; is --rpc really a bitcoind?")
+}
+
+async function versionFinding(rpc: BitcoindRpc): Promise<Finding> {
+  const { version, subversion } = await rpc.networkInfo()
+  if (version >= RPC_LIMITS.nodeVersionMin) return well('bitcoind-version', subversion)
+  return broken(
+    'bitcoind-version',
+    `${subversion}, version ${version}, is too old`,
+    'upgrade bitcoind to 25.0 or later (https://bitcoincore.org/en/download)',
+  )
+}
+
+function downloadFinding(chain: ChainInfo): Finding {
+  if (!chain.initialblockdownload) return well('bitcoind-sync', 'has the whole chain')
+  return worth(
+    'bitcoind-sync',
+    `is still in initial download: block ${chain.blocks} of ${chain.headers}`,
+    'wait: bitcoin-cli getblockchaininfo shows the progress; the scan starts by itself when it is done',
+  )
+}
+
+async function restFinding(rpc: BitcoindRpc): Promise<Finding> {
+  if (await rpc.hasRest()) return well('bitcoind-rest', 'serves REST')
+  return worth(
+    'bitcoind-rest',
+    'serves no REST: blocks are read by RPC, which makes the first scan slower',
+    `rest=1 in bitcoin.conf, ${RESTART}`,
+  )
+}
+
+async function zmqFinding(rpc: BitcoindRpc, host: string): Promise<Finding> {
+  const fix = `zmqpubhashblock=tcp://127.0.0.1:28332 and zmqpubsequence=tcp://127.0.0.1:28333 in bitcoin.conf, ${RESTART}`
+  let offered: { type: string; address: string }[]
+  try {
+    offered = await rpc.zmqNotifications()
+  } catch (error) {
+    if (!(error instanceof RpcFailure)) throw error
+    return worth(
+      'bitcoind-zmq',
+      'has no ZMQ: new blocks and transactions are noticed up to a second later',
+      'use a bitcoind built with ZMQ',
+    )
+  }
+  const blocks = offered.find(({ type }) => type === 'pubhashblock' || type === 'pubrawblock')
+  const mempool = offered.find(({ type }) => ['pubsequence', 'pubhashtx', 'pubrawtx'].includes(type))
+  if (!blocks || !mempool) {
+    const lacking = [blocks ? '' : 'blocks', mempool ? '' : 'transactions'].filter(Boolean).join(' and ')
+    return worth('bitcoind-zmq', `announces no ${lacking} over ZMQ: they are noticed up to a second later`, fix)
+  }
+  for (const { type, address } of [blocks, mempool]) {
+    const target = parseHostPort(address.replace(/^tcp:\/\//, '').replace(/^(0\.0\.0\.0|\*|\[::\])/, host))
+    const problem = target && (await unreachable(target))
+    if (problem !== undefined)
+      return worth('bitcoind-zmq', `${type} is announced at ${address}, which can't be reached: ${problem}`, fix)
+  }
+  return well('bitcoind-zmq', `announces by ${blocks.type} and ${mempool.type}`)
+}
+
+function pruneFinding(chain: ChainInfo): Finding {
+  const from = windowStart(chain.blocks)
+  const lowest = chain.pruneheight ?? 0
+  if (lowest <= from) {
+    return well(
+      'bitcoind-prune',
+      chain.pruned ? `is pruned, but has the last ${WINDOW_BLOCKS} blocks` : 'is not pruned',
+    )
+  }
+  return worth(
+    'bitcoind-prune',
+    `has pruned blocks ${from} to ${lowest - 1} of the window: bonds confirmed there are not known`,
+    `prune=${LIMITS.pruneMib} (or prune=0) in bitcoin.conf, and start bitcoind once with -reindex: it downloads them again`,
+  )
+}
+
+async function spenderIndexFinding(rpc: BitcoindRpc): Promise<Finding> {
+  const check = 'bitcoind-spender-index'
+  const { version } = await rpc.networkInfo()
+  const index = (await rpc.indexInfo()).txospenderindex
+  if (index?.synced) return well(check, 'has txospenderindex')
+  if (index) {
+    return worth(
+      check,
+      `is still building txospenderindex: block ${index.best_block_height}`,
+      'wait: bitcoin-cli getindexinfo shows the progress',
+    )
+  }
+  const possible =
+    version >= LIMITS.spenderIndexVersion ? ' (txospenderindex=1 in bitcoin.conf would find older spends)' : ''
+  return well(check, `has no txospenderindex, which is not needed${possible}`)
+}

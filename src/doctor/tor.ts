@@ -1,0 +1,181 @@
+/** Tor as the daemon will use it: the SOCKS port, the control port and its lock, the version, what the daemon published. */
+import { once } from 'node:events'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import type { Config } from '../config.ts'
+import { AccessRefused, describeError } from '../errors.ts'
+import type { Report } from '../status.ts'
+import { formatHostPort, type HostPort, isOnionHost } from '../tor/address.ts'
+import { TorControl } from '../tor/control.ts'
+import { dial } from '../tor/socks.ts'
+import { broken, type Finding, well, worth } from './finding.ts'
+
+export const LIMITS = {
+  dialMs: 5_000,
+  /** The first Tor that takes PoWDefensesEnabled for a service added over the control port. */
+  powVersion: [0, 4, 9, 2],
+}
+
+/** RFC 1928: version 5, one method offered: user and password, by which streams are kept apart. */
+const SOCKS_GREETING = Buffer.of(5, 1, 2)
+
+const RELOAD = 'then: sudo systemctl reload tor'
+const ADD_LINES = `fidelity-tracker print-torrc | sudo tee -a /etc/tor/torrc; ${RELOAD}`
+
+type Tor = Exclude<Config['tor'], { kind: 'none' }>
+
+export async function torFindings(tor: Tor): Promise<Finding[]> {
+  const socks = await socksFinding(tor.socks)
+  return [socks, ...(tor.kind === 'control' ? await controlFindings(tor) : [hostnameFinding(tor.hostnameFile)])]
+}
+
+async function socksFinding(socks: HostPort): Promise<Finding> {
+  const where = `${formatHostPort(socks)} (--socks-port)`
+  try {
+    const never = new AbortController().signal
+    const socket = await dial(socks, { proxy: 'direct', isolation: '', timeoutMs: LIMITS.dialMs, signal: never })
+    socket.setTimeout(LIMITS.dialMs, () => socket.destroy())
+    socket.write(SOCKS_GREETING)
+    const answer = await Promise.race([
+      once(socket, 'data').then(([chunk]) => chunk as Buffer),
+      once(socket, 'close').then(() => Buffer.alloc(0)),
+    ])
+    socket.destroy()
+    if (answer[0] === 5 && answer[1] === 2) return well('tor-socks', `the proxy at ${where} keeps streams apart`)
+    return broken(
+      'tor-socks',
+      `what listens at ${where} is no SOCKS proxy of Tor's`,
+      'give --socks-port the one that SocksPort in torrc names',
+    )
+  } catch (error) {
+    return broken(
+      'tor-socks',
+      `Tor's SOCKS port does not answer: ${describeError(error)}`,
+      `sudo apt install tor; sudo systemctl start tor; or give --socks-port the one that SocksPort in torrc names`,
+    )
+  }
+}
+
+async function controlFindings(tor: Extract<Tor, { kind: 'control' }>): Promise<Finding[]> {
+  using control = new TorControl({ control: tor.control, password: tor.password })
+  const where = `${formatHostPort(tor.control)} (--control-port)`
+  try {
+    await control.connect()
+  } catch (error) {
+    return [controlRefusal(where, error)]
+  }
+  const findings = [well('tor-control', `the control port ${where} answers`), authFinding(control)]
+  const version = (await control.getInfo('version')).split(' ', 1)[0]!
+  findings.push(bootstrapFinding(version, await control.getInfo('status/bootstrap-phase')), powFinding(version))
+  return findings
+}
+
+function controlRefusal(where: string, error: unknown): Finding {
+  const text = describeError(error)
+  if (!(error instanceof AccessRefused)) {
+    const fix = /cookie/.test(text)
+      ? 'sudo systemctl restart tor'
+      : `sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
+    return broken('tor-control', text, fix)
+  }
+  if (/wants its cookie/.test(text)) {
+    const cookieFile = /cookie (\S+),/.exec(text)?.[1] ?? '/run/tor/control.authcookie'
+    const user = userInfo().username
+    return broken(
+      'tor-auth',
+      `the cookie ${cookieFile} of ${where} can't be read by ${user}`,
+      `sudo usermod -aG debian-tor ${user}, and log in anew (a service: restart it); CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
+    )
+  }
+  if (/refuses the password/.test(text)) {
+    return broken(
+      'tor-auth',
+      text,
+      'correct FIDELITY_TRACKER_TOR_AUTH_PASSWORD, or remove it and use the cookie: CookieAuthentication 1 in torrc',
+    )
+  }
+  return broken(
+    'tor-auth',
+    text,
+    `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}; or FIDELITY_TRACKER_TOR_AUTH_PASSWORD=<password>`,
+  )
+}
+
+function authFinding({ authenticated }: TorControl): Finding {
+  const { method, cookieFile } = authenticated!
+  if (method === 'NULL') {
+    return worth(
+      'tor-auth',
+      'the control port lets in everybody on this machine, and whoever controls Tor sees through it',
+      `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
+    )
+  }
+  if (cookieFile !== undefined && existsSync(cookieFile) && (statSync(cookieFile).mode & 0o007) !== 0) {
+    return worth(
+      'tor-auth',
+      `the cookie ${cookieFile} can be read by everybody on this machine`,
+      `sudo chmod o= ${cookieFile}`,
+    )
+  }
+  return well('tor-auth', `lets us in by ${method}${cookieFile === undefined ? '' : ` ${cookieFile}`}`)
+}
+
+function bootstrapFinding(version: string, phase: string): Finding {
+  const progress = Number(/PROGRESS=(\d+)/.exec(phase)?.[1] ?? 0)
+  if (progress === 100) return well('tor-network', `Tor ${version} is connected to its network`)
+  const summary = /SUMMARY="([^"]*)"/.exec(phase)?.[1] ?? 'unknown'
+  return worth(
+    'tor-network',
+    `Tor ${version} is not connected yet: ${progress} %, ${summary}`,
+    'wait a minute; else: journalctl -u tor@default -n 30 (a wrong clock, a firewall, or bridges needed)',
+  )
+}
+
+/** `version` as Tor gives it: 0.4.9.11. */
+export function powFinding(version: string): Finding {
+  const numbers = version.split(/[.-]/).map(Number)
+  const at = LIMITS.powVersion.findIndex((n, i) => (numbers[i] ?? 0) !== n)
+  const isNewEnough = at < 0 || (numbers[at] ?? 0) > LIMITS.powVersion[at]!
+  if (isNewEnough) return well('tor-pow', 'the onion service has the proof-of-work defence against floods')
+  return worth(
+    'tor-pow',
+    `Tor ${version} has no proof-of-work defence for services added over the control port`,
+    `upgrade Tor to ${LIMITS.powVersion.join('.')} or later (https://support.torproject.org/apt); until then a flood can make the service slow`,
+  )
+}
+
+function hostnameFinding(file: string): Finding {
+  try {
+    const host = readFileSync(file, 'utf8').trim()
+    if (isOnionHost(host)) return well('tor-service', `torrc manages ${host}`)
+    return broken(
+      'tor-service',
+      `${file} (--onion-hostname-file) holds no v3 onion host name`,
+      'name the hostname file in HiddenServiceDir',
+    )
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const fix =
+      code === 'ENOENT'
+        ? `fidelity-tracker print-torrc --onion-hostname-file ${file} | sudo tee -a /etc/tor/torrc; ${RELOAD}`
+        : `sudo install -m 644 ${file} /var/lib/fidelity-tracker/hostname, and name that file instead`
+    return broken('tor-service', `${file} (--onion-hostname-file) can't be read: ${describeError(error)}`, fix)
+  }
+}
+
+/** What the running daemon says of its onion service. */
+export function onionFinding(report: Report | undefined): Finding {
+  if (!report)
+    return worth(
+      'onion',
+      'the daemon is not running',
+      'sudo systemctl start fidelity-tracker, or fidelity-tracker start',
+    )
+  const { state, detail, address } = report.onion
+  if (state === 'published') return well('onion', `published: ${address}`)
+  if (state === 'publishing') return worth('onion', `${address}: ${detail}`, 'wait: an upload takes up to a minute')
+  if (state === 'disabled') {
+    return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
+  }
+  return broken('onion', `the daemon's onion service is ${state}: ${detail}`, 'see the lines about Tor above')
+}

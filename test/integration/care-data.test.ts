@@ -1,0 +1,269 @@
+/**
+ * The verbs that look after the data, as an operator would use them on a daemon that runs, and after it was stopped. One
+ * chain for the file: a live bond, one refused, one spent, one pending, and a watched outpoint.
+ */
+import assert from 'node:assert/strict'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import Database from 'better-sqlite3'
+import { bondKey } from '../../scripts/sandbox/bond-key.ts'
+import { type FundedBond, Regtest } from '../../scripts/sandbox/regtest.ts'
+import { chainRows, runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { onionHost } from '../support/onions.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+let node: Regtest
+let tracker: Tracker
+let live: FundedBond
+let spent: FundedBond
+let pending: FundedBond
+
+before(async () => {
+  node = await Regtest.start({ blocks: 130 })
+  const address = (name: string) => `${onionHost(name)}:21`
+  live = await node.fundBond({ key: bondKey('live'), format: 'D', address: address('live') })
+  await node.fundBond({ key: bondKey('small'), format: 'D', address: address('small'), amountSats: 9_999 })
+  spent = await node.fundBond({ key: bondKey('spent'), format: 'D', address: address('spent'), lockBlocks: 2 })
+  await node.mine(4)
+  await node.spendBond(spent)
+  await node.mine(6)
+  tracker = await Tracker.start(node)
+  await tracker.caughtUp(node)
+  await tracker.ask({ type: 'Watch', outpoint: spent.outpoint }, 'WatchResponse')
+  pending = await node.fundBond({ key: bondKey('pending'), format: 'B', address: `${onionHost('pending')}:6102` })
+  await waitUntil('the pending bond is known', async () => (await exported()).some((row) => row.state === 'pending'))
+})
+after(async () => {
+  await tracker?.[Symbol.asyncDispose]()
+  await node?.[Symbol.asyncDispose]()
+})
+
+function verb(name: string, ...args: string[]) {
+  return runVerb([name, ...args, '--network', 'regtest', '--datadir', tracker.dataDir])
+}
+
+async function exported(): Promise<Record<string, unknown>[]> {
+  const { stdout } = await verb('export')
+  return stdout === '' ? [] : JSON.parse(stdout).bonds
+}
+
+/** What a verb leaves beside the file it was asked for: nothing. */
+function leftovers(folder: string): string[] {
+  return readdirSync(folder).filter((name) => name.includes('.part'))
+}
+
+test('backup: whole while blocks are connected, refuses to overwrite, and a daemon goes on from it', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'backup.sqlite')
+  const mining = node.mine(60) // the daemon commits these meanwhile
+  const { code, stdout, stderr } = await verb('backup', file)
+  await mining
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /backup\.sqlite: [\d.]+ MB, checked\n.*onion\.key/)
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  assert.deepEqual(leftovers(dir.path), [])
+
+  const before = readFileSync(file)
+  const again = await verb('backup', file)
+  assert.equal(again.code, 2)
+  assert.match(again.stderr, /is there already/)
+  assert.deepEqual(readFileSync(file), before)
+  const nowhere = await verb('backup', join(dir.path, 'missing', 'backup.sqlite'))
+  assert.equal(nowhere.code, 2)
+  assert.match(nowhere.stderr, /can't be written: ENOENT/)
+
+  const dataDir = join(dir.path, 'restored')
+  mkdirSync(dataDir, { mode: 0o700 })
+  renameSync(file, join(dataDir, 'tracker.sqlite'))
+  const checked = await runVerb(['check-db', '--network', 'regtest', '--datadir', dataDir])
+  assert.equal(checked.code, 0, checked.stdout)
+  await using restored = await Tracker.start(node, { dataDir })
+  await restored.caughtUp(node)
+  await tracker.caughtUp(node)
+  assert.deepEqual(chainRows(dataDir), tracker.chainRows())
+})
+
+test('export: every state with its history, as JSON and as CSV; a file is replaced whole', async () => {
+  using dir = tempDir()
+  await tracker.caughtUp(node)
+  const file = join(dir.path, 'bonds.json')
+  writeFileSync(file, 'the export of yesterday')
+  assert.equal((await verb('export', '-o', file)).code, 0)
+  const { bonds, ...head } = JSON.parse(readFileSync(file, 'utf8'))
+  const status = await tracker.ask({ type: 'Status' }, 'Status')
+  assert.deepEqual(head, {
+    network: 'regtest',
+    height: status.height,
+    block_hash: status.blockHash,
+    scanned_from: 0,
+    digest: Buffer.from(status.digest).toString('hex'),
+  })
+  const states = (rows: Record<string, unknown>[]) => rows.map((row) => row.state).sort()
+  assert.ok(states(bonds).includes('live'))
+  const gone = bonds.find((row: { state: string }) => row.state === 'spent')
+  assert.equal(gone.outpoint, `${spent.txid}:0`)
+  assert.equal(gone.spent_height, gone.conf_height + 4)
+  assert.match(gone.spent_txid, /^[0-9a-f]{64}$/)
+  assert.equal(bonds.find((row: { state: string }) => row.state === 'refused').refusal, 'too-small')
+
+  const { stdout, code } = await verb('export', '--format', 'csv')
+  assert.equal(code, 0)
+  const [columns, ...lines] = stdout.trimEnd().split('\r\n')
+  const rows = lines.map((line) => Object.fromEntries(line.split(',').map((cell, i) => [columns!.split(',')[i], cell])))
+  const asText = (row: Record<string, unknown>) =>
+    Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? '' : String(value)]))
+  assert.deepEqual(new Set(rows), new Set((await exported()).map(asText)))
+  assert.ok(rows.some((row) => row.outpoint === `${live.txid}:0` && row.amount === '50000'))
+
+  assert.equal((await verb('export', '-o', join(dir.path, 'missing', 'x.csv'), '--format', 'csv')).code, 2)
+  assert.equal((await verb('export', '--format', 'xml')).code, 2)
+  assert.deepEqual(leftovers(dir.path), [])
+})
+
+test('health: 0 while it answers takers; 1 when it is stopped, hangs, or waits', async () => {
+  const healthy = await verb('health')
+  assert.equal(healthy.code, 0, healthy.stdout)
+  assert.match(healthy.stdout, /^ready at 127\.0\.0\.1:\d+, block \d+$/m)
+  assert.equal((await verb('health', '--live')).code, 0)
+
+  process.kill(tracker.pid, 'SIGSTOP')
+  try {
+    const db = new Database(join(tracker.dataDir, 'tracker.sqlite'))
+    db.prepare("UPDATE daemon SET report = json_set(report, '$.writtenAtMs', ?)").run(Date.now() - 61_000)
+    db.close()
+    const hanging = await verb('health', '--live')
+    assert.equal(hanging.code, 1)
+    assert.match(hanging.stdout, /has not reported for 6\d s/)
+  } finally {
+    process.kill(tracker.pid, 'SIGCONT')
+  }
+  await waitUntil('the heartbeat goes on', async () => (await verb('health')).code === 0)
+
+  await using waiting = await Tracker.start(node, { args: ['--control-port', '1'] })
+  await waiting.said('not ready')
+  const flags = ['--network', 'regtest', '--datadir', waiting.dataDir]
+  await waitUntil('it reports', () => waiting.reported() !== undefined)
+  const notReady = await runVerb(['health', ...flags])
+  assert.equal(notReady.code, 1)
+  assert.match(notReady.stdout, /^not ready: /)
+  assert.equal((await runVerb(['health', '--live', ...flags])).code, 0)
+  await waiting.stop()
+  assert.equal((await runVerb(['health', '--live', ...flags])).code, 1)
+  assert.equal((await runVerb(['health', '--datadir', '/nonexistent'])).code, 1)
+})
+
+test('rescan: refused while the daemon runs; afterwards the next start makes the same rows again', async () => {
+  await tracker.caughtUp(node)
+  const refused = await verb('rescan', '--from', '100')
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /daemon of --datadir .* is running: stop it first/)
+  assert.equal(await tracker.stop(), 0)
+  const rows = tracker.chainRows()
+  const height = await node.height()
+
+  assert.equal((await verb('rescan', '--from', 'ten')).code, 2)
+  assert.equal((await verb('rescan')).code, 2)
+  const above = await verb('rescan', '--from', String(height + 1))
+  assert.equal(above.code, 2)
+  assert.match(above.stderr, /is above the last scanned block/)
+
+  const { code, stdout } = await verb('rescan', '--from', '133')
+  assert.equal(code, 0)
+  assert.match(stdout, new RegExp(`^${height - 132} blocks taken back, down to 133. The tip is now block 132`))
+  assert.equal((await verb('check-db')).code, 0)
+  tracker.launch()
+  await tracker.caughtUp(node)
+  assert.deepEqual(tracker.chainRows(), rows)
+
+  assert.equal(await tracker.stop(), 0)
+  const all = await verb('rescan', '--from', '0')
+  assert.match(all.stdout, /Nothing is left: the next start scans the whole window/)
+  assert.deepEqual(chainRows(tracker.dataDir).blocks, [])
+  tracker.launch()
+  await tracker.caughtUp(node)
+  assert.deepEqual(tracker.chainRows(), rows)
+  const seen = await tracker.ask({ type: 'Watch', outpoint: spent.outpoint }, 'WatchResponse')
+  assert.equal(seen.transactions.length, 1, 'the watch has survived, and its spend was found again')
+  assert.ok(pending.txid)
+})
+
+test('check-db names every way in which rows contradict each other', async () => {
+  await tracker.caughtUp(node)
+  using dir = tempDir()
+  const sound = join(dir.path, 'sound.sqlite')
+  assert.equal((await verb('backup', sound)).code, 0)
+  const cases: [string, RegExp][] = [
+    ['DELETE FROM blocks WHERE height = 50', /the chain has a gap above this height: height 49/],
+    [
+      'DELETE FROM blocks WHERE height = (SELECT conf_height FROM bonds LIMIT 1)',
+      /a row of bonds refers to a missing blocks row/,
+    ],
+    [
+      'INSERT INTO spends SELECT txid, vout, randomblob(32), vin, raw_tx, first_seen_s, height, 0 FROM spends LIMIT 1',
+      /an outpoint has two confirmed spends: txid [0-9a-f]{64}, vout 0/,
+    ],
+    ['UPDATE spends SET height = 1', /a bond is spent before it was made/],
+    ['UPDATE bonds SET is_p2wsh = 0', /a bond that qualified lies in no P2WSH output/],
+    ["UPDATE spent_keys SET keys = x'0102'", /keys of spent outpoints are cut off/],
+    ['INSERT INTO spent_keys SELECT max(id) + 6400, keys FROM spent_keys', /of a block we do not have: height \d+/],
+    ["UPDATE bonds SET address = 'abc.onion:21'", /a bond announces no onion address: abc\.onion:21/],
+    ['UPDATE spends SET raw_tx = randomblob(100)', /recorded as the spend of [0-9a-f]{64}:0 is another one/],
+    ['UPDATE spends SET vin = 7', /recorded as the spend of/],
+    ['DELETE FROM identity', /there is not one identity row: n 0/],
+  ]
+  for (const [change, complaint] of cases) {
+    const dataDir = join(dir.path, 'broken')
+    rmSync(dataDir, { recursive: true, force: true })
+    mkdirSync(dataDir)
+    const file = join(dataDir, 'tracker.sqlite')
+    copyFileSync(sound, file)
+    const db = new Database(file)
+    db.pragma('foreign_keys = OFF')
+    assert.ok(db.prepare(change).run().changes > 0, change)
+    db.close()
+    const { code, stdout } = await runVerb(['check-db', '--network', 'regtest', '--datadir', dataDir])
+    assert.equal(code, 74, change)
+    assert.match(stdout, complaint, change)
+  }
+})
+
+test('check-db on pages that were overwritten; its advice, followed, leads to a sound database', async () => {
+  assert.equal(await tracker.stop(), 0)
+  const file = join(tracker.dataDir, 'tracker.sqlite')
+  const bytes = readFileSync(file)
+  bytes.fill(0xff, bytes.length - 4096 * 3)
+  writeFileSync(file, bytes)
+  const { code, stdout } = await verb('check-db')
+  assert.equal(code, 74, stdout)
+  const told = stdout.match(/^ {2}(.*)$/gm)!.map((line) => line.trim().split(' '))
+  assert.equal(told.length, 2)
+  for (const [command, ...args] of told) {
+    if (command === 'mv') renameSync(args[0]!, args[1]!)
+    else for (const path of args.slice(1)) rmSync(path, { force: true })
+  }
+  assert.ok(existsSync(`${file}.damaged`))
+  tracker.launch()
+  await tracker.caughtUp(node)
+  assert.equal((await verb('check-db', '--json')).code, 0)
+})
+
+test('verbs on a data directory without a database say so', async () => {
+  using dir = tempDir()
+  for (const name of [['backup', join(dir.path, 'x')], ['check-db'], ['export'], ['rescan', '--from', '1']]) {
+    const { code, stderr } = await runVerb([...name, '--network', 'regtest', '--datadir', join(dir.path, 'none')])
+    assert.equal(code, 2, name[0])
+    assert.match(stderr, /there is no database in --datadir/)
+  }
+})
