@@ -1,0 +1,103 @@
+/**
+ * The daemon under a service manager: what it says, when, and that the watchdog's ping stops when its event loop does. The
+ * manager's end is a socket of ours; the messages come through the real systemd-notify.
+ */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { NotifySocket } from '../../scripts/sandbox/notify-socket.ts'
+import { Regtest } from '../../scripts/sandbox/regtest.ts'
+import { Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const UNIT = new URL('../../deploy/systemd/fidelity-tracker.service', import.meta.url).pathname
+
+test('READY, a true STATUS, the watchdog’s ping while it runs, and STOPPING', async () => {
+  await using node = await Regtest.start({ blocks: 20 })
+  await using manager = await NotifySocket.open()
+  const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: '1000000' }
+  await using tracker = await Tracker.start(node, { env })
+  await waitUntil('READY', () => manager.count('READY=1') === 1)
+  const isReady = `STATUS=ready at 127.0.0.1:${tracker.port}, block 20`
+  await waitUntil('the status says that it is ready', () => manager.count(isReady) === 1)
+  const pings = manager.count('WATCHDOG=1')
+  await waitUntil('it pings', () => manager.count('WATCHDOG=1') > pings + 2)
+
+  await node.mine(1)
+  await waitUntil('the status follows the tip', () => manager.said.includes(isReady.replace('20', '21')))
+  await node.stop()
+  await waitUntil('the status says what is wrong', () =>
+    manager.said.some((said) => /^STATUS=not ready: bitcoind: /.test(said)),
+  )
+  assert.equal(manager.count('STOPPING=1'), 0)
+  assert.equal(await tracker.stop(), 0)
+  await waitUntil('STOPPING', () => manager.count('STOPPING=1') === 1)
+  assert.equal(manager.count('READY=1'), 1)
+  assert.equal(tracker.logged('the service manager is not told how we are'), undefined)
+})
+
+test('a daemon that stands still pings no more', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using manager = await NotifySocket.open()
+  const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: '400000' }
+  await using tracker = await Tracker.start(node, { env })
+  await tracker.caughtUp(node)
+  await waitUntil('it pings', () => manager.count('WATCHDOG=1') > 1)
+  process.kill(tracker.pid, 'SIGSTOP')
+  let last = -1
+  await waitUntil(
+    'nothing has come for two seconds',
+    () => {
+      const isSilent = manager.said.length === last
+      last = manager.said.length
+      return isSilent
+    },
+    { everyMs: 2_000 },
+  )
+  process.kill(tracker.pid, 'SIGCONT')
+  await waitUntil('it pings again', () => manager.said.length > last)
+})
+
+test('where nobody can be told, it says so once and goes on', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  using dir = tempDir()
+  // Without systemd-notify on the path; the sandbox itself needs setpriv.
+  symlinkSync(execFileSync('sh', ['-c', 'command -v setpriv'], { encoding: 'utf8' }).trim(), join(dir.path, 'setpriv'))
+  const watched = { NOTIFY_SOCKET: join(dir.path, 'nobody'), WATCHDOG_USEC: '400000' }
+  for (const env of [watched, { ...watched, PATH: dir.path }]) {
+    await using tracker = await Tracker.start(node, { env })
+    const line = await tracker.said('the service manager is not told how we are')
+    assert.match(String(line.detail), /systemd-notify/)
+    await tracker.caughtUp(node)
+    assert.equal(await tracker.stop(), 0)
+    assert.equal(tracker.log.filter(({ msg }) => msg === line.msg).length, 1)
+  }
+})
+
+test('a watchdog that is meant for another process is not pinged', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using manager = await NotifySocket.open()
+  const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: '400000', WATCHDOG_PID: '1' }
+  await using tracker = await Tracker.start(node, { env })
+  await tracker.caughtUp(node)
+  await tracker.stop()
+  await waitUntil('STOPPING', () => manager.count('STOPPING=1') === 1)
+  assert.equal(manager.count('WATCHDOG=1'), 0)
+})
+
+test('the unit is valid, and exposed to little', () => {
+  using dir = tempDir()
+  // The program is not installed here; everything else is as it is delivered.
+  const unit = join(dir.path, 'fidelity-tracker.service')
+  writeFileSync(unit, readFileSync(UNIT, 'utf8').replace(/^ExecStart=.*$/m, 'ExecStart=/bin/true'))
+  const complaints = execFileSync('systemd-analyze', ['verify', '--man=no', unit], { encoding: 'utf8', stdio: 'pipe' })
+  assert.equal(complaints, '')
+  const security = execFileSync('systemd-analyze', ['security', '--offline=true', '--no-pager', unit], {
+    encoding: 'utf8',
+  })
+  const exposure = Number(/exposure level for \S+: (\d+\.\d)/.exec(security)?.[1])
+  assert.ok(exposure <= 2, security)
+})
