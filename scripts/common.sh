@@ -119,13 +119,13 @@ setup_bitcoind() {
 TOR_VERSION_MIN=0.4.7
 setup_tor() {
   local version
-  PATH="$TOOLS/tor/bin:$PATH:/usr/sbin:/sbin"
+  PATH="$TOOLS/tor/programs:$PATH:/usr/sbin:/sbin"
   export PATH
   if ! have tor || ! have tor-gencert; then
     if [ "$(id -u)" = 0 ] || { have sudo && sudo -n true 2>/dev/null; }; then
       need_package tor-gencert tor
     else
-      unpack_tor
+      unpack_package tor tor tor-gencert
     fi
   fi
   version=$(tor --version | sed -n 's/^Tor version \([0-9.]*[0-9]\).*/\1/p')
@@ -133,39 +133,46 @@ setup_tor() {
     || fail "$(command -v tor) is version ${version:-unknown}, and $TOR_VERSION_MIN or newer is needed"
 }
 
-# Debian's tor and the libraries that this system lacks, unpacked into $TOOLS/tor as an ordinary user. apt checks
-# signatures and hashes as ever, but works in folders of its own; no maintainer script is run.
-unpack_tor() {
-  local home="$TOOLS/tor" new="$TOOLS/tor.new" deb program
-  have apt-get || fail 'tor is missing, and there is no apt-get: install it by hand'
-  say "unpacking Debian's tor into $home (not root: nothing is installed)"
+# unpack_package PACKAGE PROGRAM...: Debian's PACKAGE and the libraries that this system lacks, unpacked into
+# $TOOLS/PACKAGE as an ordinary user. apt checks signatures and hashes as ever, but works in folders of its own; no
+# maintainer script is run. With ALONE=1 only the package itself, where its programs need nothing else.
+unpack_package() {
+  local package=$1 home="$TOOLS/$1" new="$TOOLS/$1.new" deb program
+  shift
+  have apt-get || fail "$package is missing, and there is no apt-get: install it by hand"
+  say "unpacking Debian's $package into $home (nothing is installed)"
   rm -rf "$new"
-  mkdir -p "$new/lists/partial" "$new/cache/archives/partial" "$new/bin"
+  mkdir -p "$new/lists/partial" "$new/cache/archives/partial" "$new/programs"
   cat >"$new/apt.conf" <<CONF
 Dir::State::Lists "$new/lists";
 Dir::Cache "$new/cache";
 Debug::NoLocking "true";
+APT::Sandbox::User "$(id -un)";
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Pre-Install-Pkgs;
 CONF
-  apt-get -c "$new/apt.conf" -qq update >/dev/null || fail 'apt-get update failed (above): install tor by hand'
-  apt-get -c "$new/apt.conf" -qq install -y --no-install-recommends --download-only tor >/dev/null \
-    || fail "Debian's tor can't be downloaded (above): install it by hand"
+  apt-get -c "$new/apt.conf" -qq update >/dev/null || fail "apt-get update failed (above): install $package by hand"
+  if [ -n "${ALONE:-}" ]; then (cd "$new/cache/archives" && apt-get -c "$new/apt.conf" -qq download "$package" >/dev/null)
+  else apt-get -c "$new/apt.conf" -qq install -y --no-install-recommends --download-only "$package" >/dev/null
+  fi || fail "Debian's $package can't be downloaded (above): install it by hand"
   for deb in "$new"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new" || fail "can't unpack $deb"; done
-  for program in tor tor-gencert; do
-    cat >"$new/bin/$program" <<'WRAPPER'
+  for program; do
+    cat >"$new/programs/$program" <<'WRAPPER'
 #!/bin/sh
 # Runs Debian's program with the libraries that were unpacked beside it.
 home=$(dirname -- "$(dirname -- "$(readlink -f -- "$0")")")
-for folder in "$home"/usr/lib/*-linux-gnu* "$home"/lib/*-linux-gnu*; do
+for folder in "$home"/usr/lib/*-linux-gnu* "$home"/lib/*-linux-gnu* "$home"/usr/lib/*-linux-gnu*/systemd; do
   LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 done
 export LD_LIBRARY_PATH
-exec "$home/usr/bin/${0##*/}" "$@"
+for program in "$home/usr/bin/${0##*/}" "$home/bin/${0##*/}"; do
+  if [ -x "$program" ]; then exec "$program" "$@"; fi
+done
+exit 127
 WRAPPER
-    chmod +x "$new/bin/$program"
+    chmod +x "$new/programs/$program"
   done
   rm -rf "$new/lists" "$new/cache" "$new/apt.conf" "$home"
   mv "$new" "$home"
@@ -180,6 +187,20 @@ setup_chromium() {
   need_package chromium chromium
 }
 
+# systemd's programs for asking and telling it: the host's, else Debian's, only unpacked. The system's own is not touched.
+setup_systemd() {
+  PATH="$PATH:$TOOLS/systemd/programs"
+  export PATH
+  if ! have systemd-notify || ! have systemd-analyze; then unpack_package systemd systemd-notify systemd-analyze; fi
+}
+
+# promtool, which checks Prometheus's rules: one static program out of Debian's package.
+setup_promtool() {
+  PATH="$PATH:$TOOLS/prometheus/programs"
+  export PATH
+  if ! have promtool; then ALONE=1 unpack_package prometheus promtool; fi
+}
+
 setup_all() {
   mkdir -p "$TOOLS"
   setup_node
@@ -187,4 +208,11 @@ setup_all() {
   setup_build
   setup_bitcoind
   setup_tor
+}
+
+# What only tests need.
+setup_checks() {
+  setup_systemd
+  setup_promtool
+  need_package python3 python3-minimal
 }

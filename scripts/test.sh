@@ -8,6 +8,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 setup_all
+setup_checks
 cd "$ROOT"
 if [ $# -eq 0 ]; then
   say 'lint and types'
