@@ -1,0 +1,212 @@
+/**
+ * Doctor on bitcoind: every way in which a node can be away, closed, the wrong one or short of something, met on a real
+ * node; its advice is followed and seen to help. Only a node that is too old, and one that is newer than ours, are faked.
+ */
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { assertFinding, type Diagnosis, doctor, nodeFlags, unprivileged } from '../support/doctor.ts'
+import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+/** Doctor with a data directory that is well, so that only bitcoind is in question. */
+async function ask(args: readonly string[], options: Parameters<typeof doctor>[1] = {}): Promise<Diagnosis> {
+  using dir = tempDir()
+  const [port] = await freePorts(1)
+  return doctor(['--no-tor', '--datadir', dir.path, '--address', `127.0.0.1:${port}`, ...args], options)
+}
+
+test('bitcoind away, its cookie away or closed, and then all is well', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await node.stop()
+  const away = await ask(nodeFlags(node))
+  assert.equal(away.code, 2)
+  const advice = assertFinding(
+    away.of('bitcoind'),
+    'failure',
+    /nothing answers at 127\.0\.0\.1:\d+ \(--rpc\): .*ECONNREFUSED/,
+  )
+  assert.match(advice, /sudo systemctl start bitcoind/)
+  await node.launch()
+  assert.equal((await ask(nodeFlags(node))).code, 0)
+
+  const noCookie = await ask([...nodeFlags(node), '--cookie-file', '/nonexistent/.cookie'])
+  const where = assertFinding(noCookie.of('bitcoind-auth'), 'failure', /there is no cookie at \/nonexistent\/\.cookie/)
+  assert.match(where, /give --cookie-file/)
+
+  chmodSync(node.cookieFile, 0o000)
+  const closed = await ask(nodeFlags(node), { before: unprivileged() })
+  const open = assertFinding(closed.of('bitcoind-auth'), 'failure', /the cookie \S+ can't be read by/)
+  assert.match(open, /^rpccookieperms=group in bitcoin\.conf, .*usermod -aG "\$\(stat -c %G \/\S+\)"/)
+  await node.stop()
+  await node.launch(['-rpccookieperms=group'])
+  const opened = await ask(nodeFlags(node), { before: unprivileged() })
+  assertFinding(opened.of('bitcoind-auth'), 'ok', /lets us in with the cookie/)
+})
+
+test('a password that is wrong, a cookie of another node, a method that is not allowed', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  const password = (value: string) => ({ env: { FIDELITY_TRACKER_AUTH: `operator:${value}` } })
+  const byPassword = ['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`]
+  const wrong = await ask(byPassword, password('wrong'))
+  assert.equal(wrong.code, 2)
+  const advice = assertFinding(wrong.of('bitcoind-auth'), 'failure', /refuses user and password/)
+  assert.match(advice, /FIDELITY_TRACKER_AUTH=user:password/)
+  assert.doesNotMatch(JSON.stringify(wrong.findings), /operator|wrong"/)
+
+  using dir = tempDir()
+  const stale = join(dir.path, '.cookie')
+  writeFileSync(stale, '__cookie__:of-another-node')
+  const other = await ask([...nodeFlags(node), '--cookie-file', stale])
+  assertFinding(other.of('bitcoind-auth'), 'failure', /refuses the cookie in/)
+
+  // HMAC-SHA256 of `sesame` under the salt, as share/rpcauth/rpcauth.py makes it; a whitelist beside it.
+  const hash = createHmac('sha256', '00ff').update('sesame').digest('hex')
+  const rpcauth = `-rpcauth=operator:00ff$${hash}`
+  await node.stop()
+  await node.launch([rpcauth, '-rpcwhitelist=operator:getblockcount', '-rpcwhitelistdefault=0'])
+  const narrow = await ask(byPassword, password('sesame'))
+  assert.match(
+    assertFinding(narrow.of('bitcoind-auth'), 'failure', /forbids getblockchaininfo/),
+    /no rpcwhitelist against it/,
+  )
+  await node.stop()
+  await node.launch([rpcauth])
+  const right = await ask(byPassword, password('sesame'))
+  assert.equal(right.code, 0, JSON.stringify(right.findings))
+  assertFinding(right.of('bitcoind-auth'), 'ok', /lets us in with user and password/)
+})
+
+test('the wrong network: the advice names the right one', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  const wrong = await ask([...nodeFlags(node), '--network', 'signet'])
+  assert.equal(wrong.code, 2)
+  const advice = assertFinding(
+    wrong.of('bitcoind-network'),
+    'failure',
+    /is on network regtest, but --network is signet/,
+  )
+  const network = /^give --network (\S+),/.exec(advice)![1]!
+  assert.equal((await ask([...nodeFlags(node), '--network', network])).code, 0)
+})
+
+test('no REST, no ZMQ: worth a look; with both, well', async () => {
+  await using node = await Regtest.start({ blocks: 5, rest: false, zmq: false })
+  const plain = await ask(nodeFlags(node))
+  assert.equal(plain.code, 1)
+  assert.match(assertFinding(plain.of('bitcoind-rest'), 'warning', /serves no REST/), /^rest=1 in bitcoin\.conf/)
+  const zmq = assertFinding(plain.of('bitcoind-zmq'), 'warning', /announces no blocks and transactions over ZMQ/)
+  const [blocks, sequence] = await freePorts(2)
+  const settings = [...zmq.matchAll(/(zmqpub\w+)=tcp:\/\/127\.0\.0\.1:\d+/g)].map(([, topic]) => topic)
+  assert.deepEqual(settings, ['zmqpubhashblock', 'zmqpubsequence'])
+  await node.stop()
+  await node.launch([
+    '-rest=1',
+    `-${settings[0]}=tcp://127.0.0.1:${blocks}`,
+    `-${settings[1]}=tcp://127.0.0.1:${sequence}`,
+  ])
+  const both = await ask(nodeFlags(node))
+  assert.equal(both.code, 0, JSON.stringify(both.findings))
+  assertFinding(both.of('bitcoind-zmq'), 'ok', /announces by pubhashblock and pubsequence/)
+})
+
+test('a node in initial download: wait; with a new block it is done', async () => {
+  await using node = await Regtest.start({ blocks: 0 }) // its tip, the genesis block, is years old
+  const waiting = await ask(nodeFlags(node))
+  assert.equal(waiting.code, 1)
+  assert.match(
+    assertFinding(waiting.of('bitcoind-sync'), 'warning', /still in initial download: block 0 of 0/),
+    /^wait/,
+  )
+  await node.mine(1)
+  assertFinding((await ask(nodeFlags(node))).of('bitcoind-sync'), 'ok', /has the whole chain/)
+})
+
+test('a pruned node that lacks blocks of the window; with prune=0 and -reindex it fetches them again', async () => {
+  const [p2p] = await freePorts(1)
+  await using full = await Regtest.start({
+    blocks: 1_000,
+    args: ['-listen=1', `-bind=127.0.0.1:${p2p}`, '-fastprune'],
+  })
+  const peer = ['-fastprune', `-connect=127.0.0.1:${p2p}`]
+  await using node = await Regtest.start({ blocks: 0, args: [...peer, '-prune=1'] })
+  const caughtUp = () =>
+    waitUntil('the node has the chain', async () => (await node.tipHash()) === (await full.tipHash()), {
+      timeoutMs: 60_000,
+    })
+  await caughtUp()
+  const lowest = 1 + (await node.rpc<number>('pruneblockchain', 600))
+  assert.ok(lowest > 1, 'something was pruned')
+  const pruned = await ask(nodeFlags(node))
+  assert.equal(pruned.code, 1)
+  const advice = assertFinding(
+    pruned.of('bitcoind-prune'),
+    'warning',
+    new RegExp(`has pruned blocks 0 to ${lowest - 1} of the window`),
+  )
+  assert.match(advice, /prune=60000 \(or prune=0\).*-reindex/)
+  await node.stop()
+  await node.launch([...peer, '-prune=0', '-reindex'])
+  await caughtUp()
+  assertFinding((await ask(nodeFlags(node))).of('bitcoind-prune'), 'ok', /is not pruned/)
+})
+
+test('a chain from the future: this clock is behind', async () => {
+  await using node = await Regtest.start({ blocks: 20 })
+  const height = await node.height()
+  await node.rpc('setmocktime', Math.floor(Date.now() / 1000) + 4 * 3600)
+  await node.mine(11)
+  const behind = await ask(nodeFlags(node))
+  assert.equal(behind.code, 2)
+  const advice = assertFinding(behind.of('clock'), 'failure', /clock is behind the chain's median time by 4 h/)
+  assert.match(advice, /timedatectl set-ntp true/)
+  // The clock stays as it is: the chain comes back to it.
+  await node.rpc('invalidateblock', await node.rpc('getblockhash', height + 1))
+  assertFinding((await ask(nodeFlags(node))).of('clock'), 'ok', /agrees with the chain's/)
+})
+
+test('a node that is too old, one that lacks methods, and the index of spenders', async () => {
+  const [closed] = await freePorts(1)
+  const newer = {
+    getblockchaininfo: () => ({ ...REGTEST_INFO, mediantime: 1, time: 1 }),
+    getnetworkinfo: () => ({ version: 310_000, subversion: '/Satoshi:31.0.0/' }),
+    getzmqnotifications: () => [
+      { type: 'pubhashblock', address: `tcp://127.0.0.1:${closed}` },
+      { type: 'pubsequence', address: 'tcp://0.0.0.0:1' },
+    ],
+  }
+  const flags = (port: number) => ['--network', 'regtest', '--rpc', `127.0.0.1:${port}`, '--auth', 'a:b']
+  await using old = await startFakeBitcoind({
+    ...newer,
+    getnetworkinfo: () => ({ version: 240_100, subversion: '/Satoshi:24.1.0/' }),
+  })
+  const tooOld = await ask(flags(old.port))
+  assert.equal(tooOld.code, 2)
+  assert.match(
+    assertFinding(tooOld.of('bitcoind-version'), 'failure', /Satoshi:24\.1\.0.* is too old/),
+    /upgrade bitcoind to 25\.0/,
+  )
+
+  const index = (synced: boolean) => ({ getindexinfo: () => ({ txospenderindex: { synced, best_block_height: 7 } }) })
+  await using building = await startFakeBitcoind({ ...newer, ...index(false) })
+  const unready = await ask(flags(building.port))
+  assertFinding(unready.of('bitcoind-spender-index'), 'warning', /still building txospenderindex: block 7/)
+  assertFinding(unready.of('bitcoind-zmq'), 'warning', /pubhashblock is announced at .*, which can't be reached/)
+  await using built = await startFakeBitcoind({ ...newer, ...index(true) })
+  assertFinding((await ask(flags(built.port))).of('bitcoind-spender-index'), 'ok', /has txospenderindex/)
+  await using without = await startFakeBitcoind({ ...newer, getindexinfo: () => ({}) })
+  assertFinding(
+    (await ask(flags(without.port))).of('bitcoind-spender-index'),
+    'ok',
+    /txospenderindex=1 in bitcoin\.conf/,
+  )
+
+  await using other = await startFakeBitcoind({})
+  const noNode = await ask(flags(other.port))
+  assert.equal(noNode.code, 2)
+  assert.match(noNode.findings.find(({ level }) => level === 'failure')!.fix!, /is --rpc really a bitcoind/)
+})

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { spaceFinding } from '../../../src/doctor/data-dir.ts'
+import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
+import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
+import { powFinding } from '../../../src/doctor/tor.ts'
+
+const NOW_S = 1_800_000_000
+
+test('the exit code is that of the worst finding', () => {
+  assert.equal(doctorExitCode([well('a', '')]), 0)
+  assert.equal(doctorExitCode([well('a', ''), worth('b', '', 'x')]), 1)
+  assert.equal(doctorExitCode([broken('c', '', 'x'), worth('b', '', 'x'), well('a', '')]), 2)
+})
+
+test('Node 22 is worth a look, 24 and later is well', () => {
+  assert.equal(nodeFinding('22.14.0').level, 'warning')
+  assert.equal(nodeFinding('24.0.0').level, 'ok')
+  assert.equal(nodeFinding('26.1.0').level, 'ok')
+})
+
+test('a clock is behind as soon as the median time is ahead of it; an old tip is worth a look, but not on regtest', () => {
+  assert.equal(clockFinding(NOW_S, NOW_S - 3_600, NOW_S - 60, 'main').level, 'ok')
+  assert.equal(clockFinding(NOW_S, NOW_S + 1, NOW_S + 3_600, 'main').level, 'failure')
+  assert.equal(clockFinding(NOW_S, NOW_S + 7_200, NOW_S, 'regtest').level, 'ok')
+  assert.equal(clockFinding(NOW_S, NOW_S + 7_201, NOW_S, 'regtest').level, 'failure')
+  assert.equal(clockFinding(NOW_S, NOW_S - 90_000, NOW_S - 86_400, 'main').level, 'warning')
+  assert.match(clockFinding(NOW_S, NOW_S - 90_000, NOW_S - 86_400, 'main').text, /is 24 h old/)
+  assert.equal(clockFinding(NOW_S, NOW_S - 90_000, NOW_S - 86_400, 'regtest').level, 'ok')
+})
+
+test('space: what is needed, and what nothing works without', () => {
+  assert.equal(spaceFinding('/d', 1e9, 5e8).level, 'ok')
+  assert.equal(spaceFinding('/d', 4e8, 5e8).level, 'warning')
+  assert.equal(spaceFinding('/d', 99e6, 0).level, 'failure')
+})
+
+test('proof of work came to services added over the control port with Tor 0.4.9.2', () => {
+  for (const version of ['0.4.7.16', '0.4.8.13', '0.4.9.1-alpha'])
+    assert.equal(powFinding(version).level, 'warning', version)
+  for (const version of ['0.4.9.2-alpha', '0.4.9.11', '0.5.0.1', '1.0.0'])
+    assert.equal(powFinding(version).level, 'ok', version)
+})
