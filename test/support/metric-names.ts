@@ -1,0 +1,23 @@
+/** The metrics that a tracker offers on its metrics page, as its contract with the outside names them. */
+
+/** Every metric of ours without its prefix, with its labels. */
+export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean }> = {
+  tip_height: {},
+  scanned_height: {},
+  synced: {},
+  bonds: { labels: ['state'] },
+  makers: { labels: ['reach'] },
+  requests_total: { labels: ['kind', 'outcome'] },
+  request_duration_seconds: { labels: ['kind'], isHistogram: true },
+  connections: {},
+  subscriptions: {},
+  probes_total: { labels: ['outcome'] },
+  probe_duration_seconds: { isHistogram: true },
+  reorgs_total: {},
+  reorg_depth_max: {},
+  mempool_transactions: {},
+  trackers: { labels: ['agrees'] },
+  onion_up: {},
+  bitcoind_up: {},
+  db_bytes: {},
+}
