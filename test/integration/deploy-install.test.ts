@@ -109,7 +109,11 @@ test('installed: user, groups, program, settings, torrc, unit; again: nothing lo
     `${TORRC}# fidelity-tracker begin (install.sh --uninstall removes these lines)\nSocksPort 127.0.0.1:9050 IsolateSOCKSAuth\nCookieAuthentication 1\nCookieAuthFileGroupReadable 1\n# fidelity-tracker end\n`,
   )
   assert.ok(existsSync(debian.at('etc/systemd/system/fidelity-tracker.service')))
-  assert.equal(existsSync(debian.at('opt/fidelity-tracker/node_modules/@biomejs/biome')), false, 'only what running needs')
+  assert.equal(
+    existsSync(debian.at('opt/fidelity-tracker/node_modules/@biomejs/biome')),
+    false,
+    'only what running needs',
+  )
 
   // The installed program runs, from there alone, and has the settings.
   const program = debian.at('opt/fidelity-tracker')
