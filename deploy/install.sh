@@ -238,13 +238,13 @@ restore_torrc() {
   local fresh="$ROOT$TORRC.new"
   # Only our lines: what was changed since stays.
   cp -a "$ROOT$TORRC" "$fresh"
-  awk -v begin="$TORRC_BEGIN" -v end="$TORRC_END" '$0 == begin {ours = 1} !ours {print} $0 == end {ours = 0}' "$ROOT$TORRC" >"$fresh"
+  sed "/^# fidelity-tracker begin /,/^$TORRC_END\$/d" "$ROOT$TORRC" >"$fresh"
   mv "$fresh" "$ROOT$TORRC"
   rm -f "$ROOT$TORRC.before-fidelity-tracker"
   if is_live; then systemctl reload-or-restart tor; fi
 }
 GROUPS_JOINED=''
-remove_program() { GROUPS_JOINED=$(recorded group); rm -rf "${ROOT:?}$PROGRAM" "$ROOT$COMMAND" || return; }
+remove_program() { GROUPS_JOINED=$(recorded group); rm -rf "$ROOT${PROGRAM:?}" "$ROOT${COMMAND:?}"; }
 leave_groups() {
   local group file="$ROOT/etc/group"
   for group in $GROUPS_JOINED; do
@@ -253,7 +253,7 @@ leave_groups() {
   done
 }
 remove_settings() { rm -f "$ROOT$SETTINGS"; }
-remove_data() { rm -rf "${ROOT:?}$DATA" || return; }
+remove_data() { rm -rf "$ROOT${DATA:?}"; }
 remove_user() {
   leave_groups
   # shellcheck disable=SC2046  # two words or none

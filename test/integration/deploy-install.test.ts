@@ -54,7 +54,7 @@ function install(root: string, ...args: string[]): { code: number | null; stdout
 function snapshot(root: string): Record<string, string> {
   const found: Record<string, string> = {}
   for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()) {
-    if (/^etc\/\.?(passwd|group|shadow|gshadow)(-|\.lock)$/.test(name)) continue
+    if (/^etc\/(\.pwd\.lock|(passwd|group|shadow|gshadow)-)$/.test(name)) continue
     const stat = statSync(join(root, name))
     found[name] = `${(stat.mode & 0o7777).toString(8)} ${stat.isFile() ? readFileSync(join(root, name), 'utf8') : ''}`
   }
@@ -147,6 +147,29 @@ test('installed: user, groups, program, settings, torrc, unit; again: nothing lo
   writeFileSync(debian.at('etc/tor/torrc'), TORRC)
   assert.deepEqual(snapshot(debian.path), before)
   assert.match(install(debian.path, '--uninstall', '--yes').stdout, /nothing to do/)
+})
+
+test('without --root: the same, on the system itself', () => {
+  if (!isRoot) return
+  using debian = aDebian()
+  const before = snapshot(debian.path)
+  // A mount namespace in which our folder is the system, and no systemd runs.
+  const mounts = ['etc', 'opt', 'usr/local/bin', 'var/lib'].map((name) => `mount --bind ${debian.at(name)} /${name}`)
+  const inPlace = (...args: string[]) => {
+    const command = [...mounts, 'mount -t tmpfs none /run', `exec ${SCRIPT} --yes "$@"`].join(' && ')
+    const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', command, 'sh', ...args], {
+      encoding: 'utf8',
+    })
+    assert.equal(status, 0, stderr)
+    return stdout
+  }
+  assert.match(inPlace(), /Done\. What it needs, checked: sudo -u fidelity-tracker fidelity-tracker doctor/)
+  assert.match(readFileSync(debian.at('etc/group'), 'utf8'), /^bitcoin:x:110:alice,fidelity-tracker$/m)
+  assert.ok(existsSync(debian.at('usr/local/bin/fidelity-tracker')))
+  inPlace('--uninstall')
+  assert.ok(existsSync(debian.at('var/lib/fidelity-tracker')))
+  inPlace('--uninstall', '--purge')
+  assert.deepEqual(snapshot(debian.path), before)
 })
 
 test('a cookie that is nowhere: said, with what to write where', () => {
