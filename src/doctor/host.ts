@@ -9,7 +9,7 @@ import { broken, type Finding, well, worth } from './finding.ts'
 export const LIMITS = {
   /** Besides connections of takers: database, bitcoind, Tor, probes. */
   filesBesides: 128,
-  /** A tip older than this is rare on main (once in ten thousand years at ten minutes a block, by chance). */
+  /** At ten minutes a block no tip gets as old as this by chance. */
   tipAgeSMax: 6 * 3600,
   /** Consensus: a block's time may be this far ahead of the clock of who checks it. */
   aheadSMax: 2 * 3600,

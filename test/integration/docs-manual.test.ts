@@ -1,0 +1,98 @@
+/** The manual says what is so: settings, verbs, exit codes, metrics, alerts, RPC methods, links. */
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { Regtest } from '../../scripts/sandbox/regtest.ts'
+import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { MANUAL, withSettingsTable } from '../../scripts/settings-table.ts'
+import { doctor } from '../support/doctor.ts'
+import { METRICS } from '../support/metric-names.ts'
+
+const ROOT = new URL('../../', import.meta.url).pathname
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+const manual = read('docs/operating.md')
+
+/** First cells of the table under the heading. */
+function firstCells(text: string, heading: string): string[] {
+  const section = text.split(`\n## ${heading}\n`)[1]!.split('\n## ')[0]!
+  return [...section.matchAll(/^\| `?([^|`]+?)`? \|/gm)]
+    .map(([, cell]) => cell!)
+    .filter((cell) => !/^(---|code|verb|alert|metric)$/.test(cell))
+}
+
+test('the table of settings is that of the program (else: node scripts/settings-table.ts)', () => {
+  assert.equal(readFileSync(MANUAL, 'utf8'), withSettingsTable(manual))
+})
+
+test('the manual has every verb and every exit code, and the README the same codes', async () => {
+  const { stdout } = await runVerb(['--help'])
+  const commands = stdout.slice(stdout.indexOf('\nCommands:'), stdout.indexOf('\nEvery setting'))
+  const verbs = [...commands.matchAll(/^ {2}([a-z][a-z-]*)/gm)]
+    .map(([, verb]) => verb!)
+    .filter((verb) => verb !== 'help')
+  assert.ok(verbs.length >= 12, stdout)
+  for (const verb of verbs) assert.ok(manual.includes(`\`${verb}`), `${verb} is not in the manual`)
+  for (const verb of firstCells(manual, 'Verbs')) assert.ok(verbs.includes(verb), `${verb} is no verb`)
+  const codes = ['0', '1', '2', '69', '74']
+  assert.deepEqual(firstCells(manual, 'Exit codes'), codes)
+  const inReadme = [...read('README.md').matchAll(/^\| (\d+) \|/gm)].map(([, code]) => code)
+  assert.deepEqual(inReadme, codes)
+})
+
+test('the manual has every metric, and every alert has what to do', () => {
+  const table = manual.slice(manual.indexOf('\nEvery metric'))
+  const listed = [...table.matchAll(/^\| `(\w+)(?:\{([\w, ]+)\})?` \|/gm)]
+    .filter(([, name]) => name! in METRICS)
+    .map(([, name, labels]) => [name, labels?.split(', ')])
+  assert.deepEqual(
+    listed,
+    Object.entries(METRICS).map(([name, { labels }]) => [name, labels]),
+  )
+  const alerts = [...read('deploy/prometheus/alerts.yml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
+  assert.deepEqual(firstCells(read('docs/troubleshooting.md'), 'Alerts'), alerts)
+})
+
+test('the RPC methods that SECURITY.md allows are enough for daemon and doctor', async () => {
+  const paragraph = /^- bitcoind: give the tracker(?:.|\n {2})*/m.exec(read('SECURITY.md'))![0]
+  const methods = [...paragraph.matchAll(/`((?:get|wait)\w+)`/g)].map(([, method]) => method!)
+  const hash = createHmac('sha256', '00ff').update('sesame').digest('hex')
+  const node = await Regtest.start({ blocks: 20 })
+  await using _node = node
+  await node.stop()
+  const access = ['-rpcwhitelistdefault=0', `-rpcwhitelist=tracker:${methods.join(',')}`]
+  await node.launch([`-rpcauth=tracker:00ff$${hash}`, ...access])
+  const env = { FIDELITY_TRACKER_AUTH: 'tracker:sesame' }
+  await using tracker = await Tracker.start(node, { cookie: false, env })
+  await tracker.caughtUp(node)
+  const outpoint = { txid: '11'.repeat(32) as never, vout: 0 }
+  await tracker.ask({ type: 'Watch', outpoint }, 'WatchResponse')
+  const flags = ['--network', 'regtest', '--no-tor', '--rpc', `127.0.0.1:${node.rpcPort}`, '--datadir', tracker.dataDir]
+  const { code, findings } = await doctor(flags, { env })
+  assert.equal(code, 0, JSON.stringify(findings))
+})
+
+test('links between the pages lead somewhere', () => {
+  const pages = [
+    'README.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+    ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`),
+  ]
+  for (const page of pages.filter((name) => name.endsWith('.md'))) {
+    for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, anchor] = target!.split('#')
+      const file = path === '' ? page : join(dirname(page), path!)
+      assert.ok(existsSync(join(ROOT, file)), `${page} → ${target}`)
+      if (anchor === undefined) continue
+      const anchors = [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+        title!
+          .toLowerCase()
+          .replace(/[^\w -]/g, '')
+          .replaceAll(' ', '-'),
+      )
+      assert.ok(anchors.includes(anchor), `${page} → ${target}`)
+    }
+  }
+})
