@@ -122,25 +122,31 @@ $(missing_torrc_lines | sed 's/^/         /')"
 
 # The cookie's group, where bitcoind lets a group read it; the advice else.
 COOKIE_GROUP=''
-COOKIE_ADVICE=''
+COOKIE_ADVICE=()
 plan_cookie_group() {
   local folder group
   if [ -z "$COOKIE" ]; then
-    COOKIE_ADVICE="bitcoind's cookie was not found. Name it as cookie-file in $SETTINGS (doctor says how to let $USER_NAME read it), then: sudo systemctl restart fidelity-tracker"
+    COOKIE_ADVICE+=("bitcoind's cookie was not found. Name it as cookie-file in $SETTINGS (doctor says how to let $USER_NAME read it), then: sudo systemctl restart fidelity-tracker")
     return 0
   fi
   case $COOKIE in
-    /home/* | /root/*) COOKIE_ADVICE="The service can't see home directories: see docs/operating.md, \"bitcoind in a home directory\"." ;;
+    /home/* | /root/*) COOKIE_ADVICE+=("The service can't see home directories: see docs/operating.md, \"bitcoind in a home directory\".") ;;
   esac
   folder=$ROOT$(dirname -- "$COOKIE")
-  [ -d "$folder" ] || { COOKIE_ADVICE="There is no folder $(dirname -- "$COOKIE") yet: run this again when bitcoind has started once."; return 0; }
+  if [ ! -d "$folder" ]; then
+    COOKIE_ADVICE+=("There is no folder $(dirname -- "$COOKIE") yet: run this again when bitcoind has started once.")
+    return 0
+  fi
   group=$(group_name "$(stat -c %g "$folder")")
   if [ -n "$group" ] && [ "$group" != root ]; then
     COOKIE_GROUP=$group
     in_group $USER_NAME "$group" || step join_bitcoin "add $USER_NAME to the group $group, for bitcoind's cookie"
   fi
+  if [ -z "$(find "$folder" -maxdepth 0 -perm -g+x)" ]; then
+    COOKIE_ADVICE+=("bitcoind keeps its folder to itself: sudo chmod g+x $(dirname -- "$COOKIE")")
+  fi
   if [ -e "$ROOT$COOKIE" ] && [ -z "$(find "$ROOT$COOKIE" -perm -g+r)" ]; then
-    COOKIE_ADVICE="bitcoind keeps its cookie to itself: put rpccookieperms=group into bitcoin.conf, then: sudo systemctl restart bitcoind"
+    COOKIE_ADVICE+=("bitcoind keeps its cookie to itself: put rpccookieperms=group into bitcoin.conf, then: sudo systemctl restart bitcoind")
   fi
 }
 
@@ -275,5 +281,5 @@ if [ -n "$ASK" ]; then
   case $answer in y | Y | yes) ;; *) say 'Nothing was done.'; exit 1 ;; esac
 fi
 for ((i = 0; i < ${#STEPS[@]}; i += 2)); do "${STEPS[i]}"; done
-[ -z "$COOKIE_ADVICE" ] || [ "$ACTION" = uninstall ] || say "$COOKIE_ADVICE"
+for advice in "${COOKIE_ADVICE[@]}"; do say "Still to do: $advice"; done
 if [ "$ACTION" = install ]; then say "Done. What it needs, checked: sudo -u $USER_NAME fidelity-tracker doctor"; else say 'Done.'; fi

@@ -2,7 +2,7 @@
  * bitcoind, asked as the daemon will ask it. Runs in a thread without environment (bitcoind-thread.ts), as all that speaks
  * to bitcoind does: its HTTP client would obey HTTP_PROXY and carry our credentials there.
  */
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import { NETWORK_PARAMS } from '../chain/networks.ts'
@@ -112,13 +112,7 @@ function cookieFinding({ auth }: RpcOptions, network: Network): Finding | undefi
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     const user = userInfo().username
-    if (code === 'EACCES') {
-      return broken(
-        'bitcoind-auth',
-        `the cookie ${auth.file} can't be read by ${user}`,
-        `rpccookieperms=group in bitcoin.conf, ${RESTART}; sudo usermod -aG ${groupOf(auth.file)} ${user}, and log in anew (a service: restart it)`,
-      )
-    }
+    if (code === 'EACCES') return closedCookie(auth.file, user)
     const { cookieDir } = NETWORK_PARAMS[network]
     const elsewhere = COOKIES_ELSEWHERE.map((dir) => [dir, cookieDir, '.cookie'].filter(Boolean).join('/')).find(
       existsSync,
@@ -133,9 +127,41 @@ function cookieFinding({ auth }: RpcOptions, network: Network): Finding | undefi
   }
 }
 
-/** A command that names the group of the folder the cookie lies in. */
-function groupOf(file: string): string {
-  return `"$(stat -c %G ${dirname(file)})"`
+/** bitcoind makes folder and cookie for itself alone: the first folder on the way that is closed, or the file itself. */
+function closedCookie(file: string, user: string): Finding {
+  const folders: string[] = []
+  for (let folder = dirname(file); folder !== dirname(folder); folder = dirname(folder)) folders.unshift(folder)
+  const closed = folders.find((folder) => !mayEnter(folder))
+  const join = (path: string) => `sudo usermod -aG "$(stat -c %G ${path})" ${user}`
+  const again = 'and log in anew (a service: restart it)'
+  if (statSync(closed ?? dirname(file)).gid === 0) {
+    return broken(
+      'bitcoind-auth',
+      `the cookie ${file} is root's, and can't be read by ${user}`,
+      `rpcauth=<made by bitcoind's rpcauth.py> in bitcoin.conf, ${RESTART}; FIDELITY_TRACKER_AUTH=user:password here; better: run bitcoind as a user of its own`,
+    )
+  }
+  if (closed !== undefined) {
+    return broken(
+      'bitcoind-auth',
+      `the folder ${closed}, on the way to the cookie ${file}, is closed to ${user}`,
+      `sudo chmod g+x ${closed}; ${join(closed)}, ${again}; then doctor once more`,
+    )
+  }
+  return broken(
+    'bitcoind-auth',
+    `the cookie ${file} can't be read by ${user}`,
+    `rpccookieperms=group in bitcoin.conf, ${RESTART}; ${join(dirname(file))}, ${again}`,
+  )
+}
+
+function mayEnter(folder: string): boolean {
+  try {
+    accessSync(folder, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function refusalFinding({ auth }: RpcOptions, error: unknown): Finding {

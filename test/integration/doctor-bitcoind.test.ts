@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
 import { waitUntil } from '../../scripts/sandbox/wait.ts'
-import { assertFinding, type Diagnosis, doctor, nodeFlags, unprivileged } from '../support/doctor.ts'
+import { assertFinding, type Diagnosis, doctor, follow, nodeFlags, unprivileged } from '../support/doctor.ts'
 import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -37,6 +37,19 @@ test('bitcoind away, its cookie away or closed, and then all is well', async () 
   const noCookie = await ask([...nodeFlags(node), '--cookie-file', '/nonexistent/.cookie'])
   const where = assertFinding(noCookie.of('bitcoind-auth'), 'failure', /there is no cookie at \/nonexistent\/\.cookie/)
   assert.match(where, /give --cookie-file/)
+
+  // As bitcoind makes it for its network: for itself alone.
+  chmodSync(join(node.dataDir, 'regtest'), 0o600)
+  if (process.getuid?.() === 0) {
+    const ofRoot = await ask(nodeFlags(node), { before: unprivileged() })
+    assert.match(assertFinding(ofRoot.of('bitcoind-auth'), 'failure', /is root's, and can't be read/), /^rpcauth=/)
+    chownSync(join(node.dataDir, 'regtest'), 0, 1)
+  }
+  const shut = await ask(nodeFlags(node), { before: unprivileged() })
+  const enter = assertFinding(shut.of('bitcoind-auth'), 'failure', /the folder \S+\/regtest, on the way to the cookie/)
+  assert.match(enter, /sudo usermod -aG "\$\(stat -c %G \S+\/regtest\)"/)
+  follow(enter.split('; ')[0]!)
+  chmodSync(join(node.dataDir, 'regtest'), 0o700) // here the user is the owner, not of the group
 
   chmodSync(node.cookieFile, 0o000)
   const closed = await ask(nodeFlags(node), { before: unprivileged() })
