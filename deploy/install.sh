@@ -238,7 +238,10 @@ start_service() {
 stop_service() { systemctl disable --now fidelity-tracker 2>/dev/null || true; }
 remove_unit() {
   rm -f "$ROOT$UNIT"
-  if is_live; then systemctl daemon-reload; fi
+  if is_live; then
+    systemctl daemon-reload
+    systemctl reset-failed fidelity-tracker 2>/dev/null || true
+  fi
 }
 restore_torrc() {
   local fresh="$ROOT$TORRC.new"
