@@ -59,6 +59,10 @@ async function exported(): Promise<Record<string, unknown>[]> {
   return stdout === '' ? [] : JSON.parse(stdout).bonds
 }
 
+/** A confirmed transaction, recorded under a txid that is not its own. */
+const ANOTHER_SPENDER =
+  'INSERT INTO spenders SELECT zeroblob(32), raw_tx, first_seen_s, height, 0 FROM spenders WHERE height IS NOT NULL LIMIT 1'
+
 /** What a verb leaves beside the file it was asked for: nothing. */
 function leftovers(folder: string): string[] {
   return readdirSync(folder).filter((name) => name.includes('.part'))
@@ -211,15 +215,16 @@ test('check-db names every way in which rows contradict each other', async () =>
       /a row of bonds refers to a missing blocks row/,
     ],
     [
-      'INSERT INTO spends SELECT txid, vout, randomblob(32), vin, raw_tx, first_seen_s, height, 0 FROM spends LIMIT 1',
+      `${ANOTHER_SPENDER}; INSERT INTO spends SELECT txid, vout, zeroblob(32), vin FROM spends LIMIT 1`,
       /an outpoint has two confirmed spends: txid [0-9a-f]{64}, vout 0/,
     ],
-    ['UPDATE spends SET height = 1', /a bond is spent before it was made/],
+    [ANOTHER_SPENDER, /a recorded transaction spends nothing of interest: txid 0{64}/],
+    ['UPDATE spenders SET height = 1', /a bond is spent before it was made/],
     ['UPDATE bonds SET is_p2wsh = 0', /a bond that qualified lies in no P2WSH output/],
     ["UPDATE spent_keys SET keys = x'0102'", /keys of spent outpoints are cut off/],
     ['INSERT INTO spent_keys SELECT max(id) + 6400, keys FROM spent_keys', /of a block we do not have: height \d+/],
     ["UPDATE bonds SET address = 'abc.onion:21'", /a bond announces no onion address: abc\.onion:21/],
-    ['UPDATE spends SET raw_tx = randomblob(100)', /recorded as the spend of [0-9a-f]{64}:0 is another one/],
+    ['UPDATE spenders SET raw_tx = randomblob(100)', /recorded as the spend of [0-9a-f]{64}:0 is another one/],
     ['UPDATE spends SET vin = 7', /recorded as the spend of/],
     ['DELETE FROM identity', /there is not one identity row: n 0/],
   ]
@@ -231,12 +236,32 @@ test('check-db names every way in which rows contradict each other', async () =>
     copyFileSync(sound, file)
     const db = new Database(file)
     db.pragma('foreign_keys = OFF')
-    assert.ok(db.prepare(change).run().changes > 0, change)
+    db.exec(change)
+    const { changes } = db.prepare('SELECT total_changes() AS changes').get() as { changes: number }
+    assert.ok(changes > 0, change)
     db.close()
     const { code, stdout } = await runVerb(['check-db', '--network', 'regtest', '--datadir', dataDir])
     assert.equal(code, 74, change)
     assert.match(stdout, complaint, change)
   }
+})
+
+test('check-db of a database of another version: start it first, or upgrade', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'tracker.sqlite')
+  assert.equal((await verb('backup', file)).code, 0)
+  const db = new Database(file)
+  const schema = db.pragma('user_version', { simple: true }) as number
+  for (const [other, advice] of [
+    [schema - 1, /start the daemon once/],
+    [schema + 1, /upgrade fidelity-tracker/],
+  ] as const) {
+    db.pragma(`user_version = ${other}`)
+    const { code, stderr } = await runVerb(['check-db', '--network', 'regtest', '--datadir', dir.path])
+    assert.equal(code, 2)
+    assert.match(stderr, advice)
+  }
+  db.close()
 })
 
 test('check-db on pages that were overwritten; its advice, followed, leads to a sound database', async () => {
