@@ -231,8 +231,9 @@ async function zmqFinding(rpc: BitcoindRpc, host: string): Promise<Finding> {
       'use a bitcoind built with ZMQ',
     )
   }
-  const blocks = offered.find(({ type }) => type === 'pubhashblock' || type === 'pubrawblock')
-  const mempool = offered.find(({ type }) => ['pubsequence', 'pubhashtx', 'pubrawtx'].includes(type))
+  // As the daemon listens (chain/zmq.ts): the sequence tells of both.
+  const mempool = offered.find(({ type }) => type === 'pubsequence')
+  const blocks = offered.find(({ type }) => type === 'pubhashblock' || type === 'pubrawblock') ?? mempool
   if (!blocks || !mempool) {
     const lacking = [blocks ? '' : 'blocks', mempool ? '' : 'transactions'].filter(Boolean).join(' and ')
     return worth('bitcoind-zmq', `announces no ${lacking} over ZMQ: they are noticed up to a second later`, fix)
@@ -243,7 +244,7 @@ async function zmqFinding(rpc: BitcoindRpc, host: string): Promise<Finding> {
     if (problem !== undefined)
       return worth('bitcoind-zmq', `${type} is announced at ${address}, which can't be reached: ${problem}`, fix)
   }
-  return well('bitcoind-zmq', `announces by ${blocks.type} and ${mempool.type}`)
+  return well('bitcoind-zmq', `announces by ${[...new Set([blocks.type, mempool.type])].join(' and ')}`)
 }
 
 function pruneFinding(chain: ChainInfo): Finding {

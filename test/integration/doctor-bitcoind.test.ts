@@ -125,6 +125,9 @@ test('no REST, no ZMQ: worth a look; with both, well', async () => {
   const both = await ask(nodeFlags(node))
   assert.equal(both.code, 0, JSON.stringify(both.findings))
   assertFinding(both.of('bitcoind-zmq'), 'ok', /announces by pubhashblock and pubsequence/)
+  await node.stop()
+  await node.launch(['-rest=1', `-zmqpubhashblock=tcp://127.0.0.1:${blocks}`])
+  assertFinding((await ask(nodeFlags(node))).of('bitcoind-zmq'), 'warning', /announces no transactions over ZMQ/)
 })
 
 test('a node in initial download: wait; with a new block it is done', async () => {

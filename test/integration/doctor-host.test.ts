@@ -1,5 +1,6 @@
 /** Doctor on the machine, the settings, the data directory and the port: each thing broken for real, its advice followed. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -192,4 +193,9 @@ test('too few open files, of doctor’s shell or of the running daemon', async (
   assert.match(advice, /LimitNOFILE=1152 .*ulimit -n 1152.*lower --connections-max/)
   const lower = await doctor(flags(dir.path, '--connections-max', '400'), { before: limited })
   assertFinding(lower.of('open-files'), 'ok', /up to 600 open files, 528 are needed/)
+
+  await using tracker = await Tracker.start(node, { dataDir: dir.path, port })
+  await tracker.caughtUp(node)
+  execFileSync('prlimit', ['--pid', String(tracker.pid), '--nofile=700:700'])
+  assertFinding((await doctor(flags(dir.path))).of('open-files'), 'warning', /only 700 open files/)
 })
