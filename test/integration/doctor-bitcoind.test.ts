@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
 import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { assertFinding, type Diagnosis, doctor, follow, nodeFlags, unprivileged } from '../support/doctor.ts'
-import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
+import { REGTEST_INFO, Refusal, startFakeBitcoind } from '../support/fake-bitcoind.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 /** Doctor with a data directory that is well, so that only bitcoind is in question. */
@@ -185,7 +185,7 @@ test('a chain from the future: this clock is behind', async () => {
   assertFinding((await ask(nodeFlags(node))).of('clock'), 'ok', /agrees with the chain's/)
 })
 
-test('a node that is too old, one that lacks methods, and the index of spenders', async () => {
+test('a node that is too old, one that starts, one that is none, and the index of spenders', async () => {
   const [closed] = await freePorts(1)
   const newer = {
     getblockchaininfo: () => ({ ...REGTEST_INFO, mediantime: 1, time: 1 }),
@@ -219,6 +219,17 @@ test('a node that is too old, one that lacks methods, and the index of spenders'
     (await ask(flags(without.port))).of('bitcoind-spender-index'),
     'ok',
     /txospenderindex=1 in bitcoin\.conf/,
+  )
+
+  await using starting = await startFakeBitcoind({
+    ...newer,
+    getblockchaininfo: () => new Refusal(-28, 'Loading block index…'),
+  })
+  const warm = await ask(flags(starting.port))
+  assert.equal(warm.code, 1)
+  assert.match(
+    assertFinding(warm.of('bitcoind-auth'), 'warning', /is starting: .*Loading block index/),
+    /^wait: bitcoin-cli -rpcwait/,
   )
 
   await using other = await startFakeBitcoind({})

@@ -4,6 +4,16 @@ import { createServer } from 'node:http'
 
 type Answer = (params: unknown[]) => unknown
 
+/** Given as an answer: bitcoind's error in place of a result. */
+export class Refusal {
+  readonly code: number
+  readonly message: string
+  constructor(code: number, message: string) {
+    this.code = code
+    this.message = message
+  }
+}
+
 export interface FakeBitcoind extends AsyncDisposable {
   port: number
 }
@@ -16,9 +26,11 @@ export async function startFakeBitcoind(answers: Record<string, Answer>): Promis
     if (request.method !== 'POST') return response.writeHead(404).end('')
     const call = JSON.parse(Buffer.concat(chunks).toString()) as { id: unknown; method: string; params: unknown[] }
     const answer = answers[call.method]
-    const body = answer
-      ? { id: call.id, result: answer(call.params), error: null }
-      : { id: call.id, result: null, error: { code: -32601, message: 'Method not found' } }
+    const result = answer ? answer(call.params) : new Refusal(-32601, 'Method not found')
+    const body =
+      result instanceof Refusal
+        ? { id: call.id, result: null, error: { code: result.code, message: result.message } }
+        : { id: call.id, result, error: null }
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
