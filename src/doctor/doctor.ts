@@ -18,7 +18,7 @@ import { fileLimitFinding, nodeFinding, portFinding } from './host.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
-  const { tor, dataDir, listen } = config
+  const { tor, dataDir } = config
   const isRunning = isLocked(dataDir)
   const report = isRunning ? lastReport(dataDir) : undefined
   const [bitcoind, throughTor] = await Promise.all([
@@ -34,11 +34,23 @@ export async function examine(config: Config, configFile: string | undefined, cl
     configFinding(config, configFile),
     ...dataDirFindings(dataDir, config.network, config.retentionBlocks),
     fileLimitFinding(report?.pid ?? 'self', config.wire.connectionsMax),
-    isRunning ? well('port', `${formatHostPort(listen)} is the running daemon's`) : await portFinding(listen),
+    ...(await portFindings(config, isRunning)),
     ...bitcoind,
     ...throughTor,
     ...(tor.kind === 'none' ? [] : [onionFinding(report)]),
   ]
+}
+
+async function portFindings({ listen, http }: Config, isRunning: boolean): Promise<Finding[]> {
+  const ports = [
+    { check: 'port', flag: '--address', at: listen },
+    ...(http ? [{ check: 'http-port', flag: '--http', at: http.listen }] : []),
+  ]
+  return Promise.all(
+    ports.map(({ check, flag, at }) =>
+      isRunning ? well(check, `${formatHostPort(at)} is the running daemon's`) : portFinding(check, flag, at),
+    ),
+  )
 }
 
 /** Settings that could not be read end earlier, with the setting's name. */

@@ -47,27 +47,27 @@ export function fileLimitFinding(pid: number | 'self', connectionsMax: number): 
   )
 }
 
-/** Whether the daemon could listen; it isn't running. */
-export async function portFinding(listen: HostPort): Promise<Finding> {
+/** Whether the daemon, which isn't running, could listen where `flag` says. */
+export async function portFinding(check: string, flag: string, listen: HostPort): Promise<Finding> {
   const where = formatHostPort(listen)
   const server = createServer()
   try {
     server.listen(listen.port, listen.host)
     await once(server, 'listening')
-    return well('port', `${where} is free to listen on`)
+    return well(check, `${where} is free to listen on`)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
     if (code === 'EADDRINUSE') {
       return broken(
-        'port',
-        `another program listens on ${where} (--address)`,
-        `ss -ltnp 'sport = :${listen.port}' names it: stop it, or give --address another port`,
+        check,
+        `another program listens on ${where} (${flag})`,
+        `ss -ltnp 'sport = :${listen.port}' names it: stop it, or give ${flag} another port`,
       )
     }
     if (code === 'EACCES') {
-      return broken('port', `${where} may not be listened on by this user`, 'give --address a port above 1023')
+      return broken(check, `${where} may not be listened on by this user`, `give ${flag} a port above 1023`)
     }
-    return broken('port', `${where} can't be listened on (${code})`, 'give --address an address of this machine')
+    return broken(check, `${where} can't be listened on (${code})`, `give ${flag} an address of this machine`)
   } finally {
     server.close()
   }

@@ -28,6 +28,7 @@ test('environment alone, everything else read-only: it serves, health says so, a
     FIDELITY_TRACKER_ADDRESS: `127.0.0.1:${port}`,
     FIDELITY_TRACKER_DATADIR: dir.path,
     FIDELITY_TRACKER_TOR: 'false',
+    FIDELITY_TRACKER_HTTP: 'off',
   }
   const readOnly = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && ! touch /ft-probe 2>/dev/null && exec "$@"'
   const asRoot = process.getuid?.() === 0 ? '-m' : '-rm'

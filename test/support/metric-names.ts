@@ -21,3 +21,12 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   bitcoind_up: {},
   db_bytes: {},
 }
+
+/** Of those that prom-client tells of every Node process, the ones that the monitoring kit asks for. */
+export const PROCESS_METRICS = [
+  'process_start_time_seconds',
+  'process_open_fds',
+  'process_max_fds',
+  'process_resident_memory_bytes',
+  'nodejs_eventloop_lag_p99_seconds',
+]

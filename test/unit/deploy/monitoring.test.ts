@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { METRICS } from '../../support/metric-names.ts'
+import { METRICS, PROCESS_METRICS } from '../../support/metric-names.ts'
 
 const DEPLOY = new URL('../../../deploy/', import.meta.url)
 const ALERTS = new URL('prometheus/alerts.yml', DEPLOY)
@@ -11,15 +11,8 @@ const DASHBOARD = new URL('grafana/fidelity-tracker.json', DEPLOY)
 
 const HISTOGRAM = ['_bucket', '_sum', '_count']
 
-/** What Prometheus adds to a scrape, and what prom-client tells of every Node process. */
-const OTHERS = [
-  'up',
-  'process_start_time_seconds',
-  'process_open_fds',
-  'process_max_fds',
-  'process_resident_memory_bytes',
-  'nodejs_eventloop_lag_p99_seconds',
-]
+/** What Prometheus adds to a scrape, and what every Node process tells. */
+const OTHERS = ['up', ...PROCESS_METRICS]
 /** Labels that a scrape puts on everything. */
 const SCRAPE_LABELS = ['instance', 'job', 'le']
 
