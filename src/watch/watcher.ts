@@ -13,10 +13,10 @@ import { type RecordedSpend, readSpends } from '../store/spends.ts'
 import { readIndexedFrom } from '../store/spent-keys.ts'
 import { readBlockHash, readBlockHeight } from '../store/tip.ts'
 import { countWatches, firstWatchEnd } from '../store/watches.ts'
+import { Turns } from '../turns.ts'
 import { breathe, sleep, type World } from '../world.ts'
 import { Book, type Entry, type Subscriber } from './book.ts'
 import { type Spend, signatureOf, spendOf } from './spend.ts'
-import { Turns } from './turns.ts'
 
 export const LIMITS = {
   /** Look-ups at bitcoind: each is a few batched calls, some passes over the index, and the blocks found there. */

@@ -3,7 +3,7 @@
 export interface TurnLimits {
   /** Pieces of work under way. */
   atOnce: number
-  /** Outpoints of all work that waits. */
+  /** Sizes of all work that waits, together. */
   queued: number
 }
 
@@ -16,7 +16,7 @@ export class Turns {
     this.#limits = limits
   }
 
-  /** Runs `work` when its turn comes; false at once when too much is waiting. `size`: how many outpoints. */
+  /** Runs `work` when its turn comes; false at once when too much is waiting. `size`: its share of the queue. */
   async run(size: number, work: () => Promise<void>): Promise<boolean> {
     if (this.#working >= this.#limits.atOnce) {
       const queued = this.#waiting.reduce((sum, other) => sum + other.size, 0)
