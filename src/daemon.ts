@@ -3,6 +3,7 @@
  * Only this file knows everyone.
  */
 import { join } from 'node:path'
+import { unprobed } from './bonds/liveness.ts'
 import { newFollowing } from './chain/following.ts'
 import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
@@ -85,12 +86,13 @@ export async function runDaemon(
     network: config.network,
     keySalt: identity.keySalt,
   })
+  const api = node.with(signal)
   const watcher = new Watcher({
     ...world,
     log: log.child({ room: 'watch' }),
     db,
     indexer,
-    api: node.with(signal),
+    api,
     limits: config.watch,
   })
   let listener = formatHostPort(config.listen)
@@ -100,6 +102,8 @@ export async function runDaemon(
     db,
     indexer,
     watcher,
+    api,
+    livenessOf: unprobed,
     status,
     network: config.network,
     version: VERSION,

@@ -11,8 +11,14 @@ export function compareOutpoints(a: Outpoint, b: Outpoint): number {
   return Buffer.compare(toInternal(a.txid), toInternal(b.txid)) || a.vout - b.vout
 }
 
+/** What the digest takes of a bond. */
+export type DigestedBond = Pick<ConfirmedBond, 'outpoint' | 'address' | 'lockHeight'> & {
+  amountSats: number
+  conf: { height: number }
+}
+
 /** SHA-256, 32 bytes. `live` in any order. */
-export function digestOf(live: readonly ConfirmedBond[]): Buffer {
+export function digestOf(live: readonly DigestedBond[]): Buffer {
   const hash = createHash('sha256')
   for (const bond of live.toSorted((a, b) => compareOutpoints(a.outpoint, b.outpoint))) {
     const address = Buffer.from(bond.address, 'ascii')

@@ -2,7 +2,8 @@
 import type { BlockHash, BlockRef, Height, Outpoint, Sats, Txid } from '../chain/types.ts'
 
 /** The four layouts of an announcement's text, oldest first: `host:port`, `host:port#height`, `host#height`, `<56>#height`. */
-export type AnnouncementFormat = 'A' | 'B' | 'C' | 'D'
+export const ANNOUNCEMENT_FORMATS = ['A', 'B', 'C', 'D'] as const
+export type AnnouncementFormat = (typeof ANNOUNCEMENT_FORMATS)[number]
 
 /** What an OP_RETURN said. `address` is `host.onion:port`, lower case; formats C and D have port 21. */
 export interface Announcement {
@@ -33,7 +34,8 @@ export interface ConfirmedBond extends AnnouncedOutput {
   spentBy?: { txid: Txid; vin: number; height: Height; blockHash: BlockHash }
 }
 
-export type BondState = 'pending' | 'live' | 'expired' | 'spent' | 'refused'
+export const BOND_STATES = ['pending', 'live', 'expired', 'spent', 'refused'] as const
+export type BondState = (typeof BOND_STATES)[number]
 
 /** The tip against which bonds are judged. `timeS` is the header time of block `hash`: our "now" for values. */
 export interface Tip extends BlockRef {

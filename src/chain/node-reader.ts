@@ -4,17 +4,38 @@
  */
 import { Bell } from '../bell.ts'
 import { ConfigError, describeError, TransientError } from '../errors.ts'
-import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock } from './decode.ts'
+import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
 import { type Found, type MempoolChanges, MempoolView } from './mempool-view.ts'
 import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
-import { BitcoindRpc, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions, type ZmqNotification } from './rpc.ts'
-import type { BlockHash, BlockRef, Height, Network, Outpoint, Spender, Txid } from './types.ts'
+import {
+  BitcoindRpc,
+  RPC_CODES,
+  LIMITS as RPC_LIMITS,
+  RpcFailure,
+  type RpcOptions,
+  type ZmqNotification,
+} from './rpc.ts'
+import type {
+  BlockHash,
+  BlockRef,
+  Height,
+  Judged,
+  Network,
+  Outpoint,
+  OutputClaim,
+  OutputFacts,
+  Spender,
+  Txid,
+  TxProof,
+} from './types.ts'
 import { ZmqFeed } from './zmq.ts'
 
 export const LIMITS = {
   /** Block hashes fetched ahead in one look: 2,000 × 64 hex digits stay far below a megabyte of JSON. */
   hashesAhead: 2_000,
+  /** Outputs judged in one batch: each may bring a transaction of 100 kB. */
+  judgedAtOnce: 100,
 }
 
 export interface NodeInfo {
@@ -66,6 +87,10 @@ export interface NodeApi {
   /** A raw mempool transaction, undefined when it has gone. */
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined>
   blockHeight(hash: BlockHash): Promise<Height>
+  /** A transaction of `block` with the proof that it is there; undefined when the node has no such block any more. */
+  txProof(txid: Txid, block: BlockHash): Promise<TxProof | undefined>
+  /** What the chain up to block `at` says of each claim. */
+  judge(claims: readonly OutputClaim[]): Promise<Judged>
 }
 
 export interface NodeReaderOptions {
@@ -227,6 +252,53 @@ export class NodeReader implements NodeApi {
 
   blockHeight(hash: BlockHash): Promise<Height> {
     return this.#rpc.blockHeight(hash)
+  }
+
+  async txProof(txid: Txid, block: BlockHash): Promise<TxProof | undefined> {
+    const entries = await this.#rpc.txProof(txid, block)
+    const [tx, header, merkle] = entries.map((entry) => ('value' in entry ? entry.value : undefined))
+    if (tx && header && merkle) {
+      if (blockHashOf(header) === block && txidOf(tx) === txid) return { tx, header, merkle }
+      throw new TransientError(`bitcoind answered with another block than ${block}`)
+    }
+    const codes = entries.flatMap((entry) => ('code' in entry ? [entry.code] : []))
+    if (codes.every((code) => code === RPC_CODES.miscError)) return undefined // "Block not available (pruned data)"
+    throw new TransientError(`bitcoind refused a proof from block ${block} with code ${codes.join(', ')}`)
+  }
+
+  async judge(claims: readonly OutputClaim[]): Promise<Judged> {
+    const chain = await this.#rpc.chainInfo()
+    const facts: OutputFacts[] = []
+    for (let from = 0; from < claims.length; from += LIMITS.judgedAtOnce) {
+      facts.push(...(await this.#judgeSome(claims.slice(from, from + LIMITS.judgedAtOnce))))
+    }
+    const best = await this.#rpc.bestBlockHash()
+    const [header] = await this.#rpc.blockHeaders([best])
+    if (best !== chain.bestblockhash || !header || !('value' in header)) {
+      throw new TransientError(`bitcoind moved on to block ${best} meanwhile`)
+    }
+    return { at: { hash: best, height: chain.blocks, timeS: header.value.time }, facts }
+  }
+
+  async #judgeSome(claims: readonly OutputClaim[]): Promise<OutputFacts[]> {
+    const asked = claims.map(({ outpoint, block }) => ({ txid: outpoint.txid, block }))
+    const headers = await this.#rpc.blockHeaders(asked.map(({ block }) => block))
+    const txs = await this.#rpc.transactionsIn(asked)
+    const outpoints = claims.map(({ outpoint }) => outpoint)
+    const areUnspent = await this.#rpc.areUnspent(outpoints, { withMempool: false })
+    return claims.map((_, i) => {
+      const [header, tx] = [headers[i]!, txs[i]!]
+      const facts: OutputFacts = {
+        isPruned: 'code' in tx && tx.code === RPC_CODES.miscError,
+        isUnspent: areUnspent[i]!,
+      }
+      if ('value' in header) {
+        const { height, time, confirmations } = header.value
+        facts.block = { height, timeS: time, isInBestChain: confirmations >= 0 }
+      }
+      if ('value' in tx) facts.tx = tx.value
+      return facts
+    })
   }
 
   /** Ends the subscriptions; without this the thread can't be ended cleanly. */

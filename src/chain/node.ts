@@ -121,6 +121,8 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
         ),
       mempoolTransaction: (...args) => call(signal, 'mempoolTransaction', args).then((raw) => raw && Buffer.from(raw)),
       blockHeight: (...args) => call(signal, 'blockHeight', args),
+      txProof: (...args) => call(signal, 'txProof', args),
+      judge: (...args) => call(signal, 'judge', args),
     }),
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')

@@ -88,6 +88,10 @@ const mempoolSchema = z.object({
   mempool_sequence: z.number().int().min(0),
 })
 
+/** `confirmations` is -1 for a block that is not in the best chain. */
+const headerSchema = z.object({ height, time: z.number().int().min(0), confirmations: z.number().int() })
+export type BlockHeader = z.infer<typeof headerSchema>
+
 /** One entry of a batch: the value, or the code bitcoind refused it with. */
 export type BatchEntry<T> = { value: T } | { code: number }
 
@@ -142,8 +146,7 @@ export class BitcoindRpc {
   /** Raw transactions of the mempool; one that is gone comes back as a code. */
   async rawTransactions(txids: readonly Txid[]): Promise<BatchEntry<Buffer>[]> {
     const calls = txids.map((id) => ({ method: 'getrawtransaction', parameters: [id] }))
-    const entries = await this.#batch(hex, calls)
-    return entries.map((entry) => ('value' in entry ? { value: Buffer.from(entry.value, 'hex') } : entry))
+    return asBytes(await this.#batch(hex, calls))
   }
 
   /** For each of `outpoints` who spends it; bitcoind sees all of them at one moment. */
@@ -157,9 +160,9 @@ export class BitcoindRpc {
     })
   }
 
-  /** For each of `outpoints` whether it is in the UTXO set and no transaction of the mempool spends it. */
-  async areUnspent(outpoints: readonly Outpoint[]): Promise<boolean[]> {
-    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, true] }))
+  /** For each of `outpoints` whether it is in the UTXO set and, with the mempool, no transaction there spends it. */
+  async areUnspent(outpoints: readonly Outpoint[], { withMempool = true } = {}): Promise<boolean[]> {
+    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, withMempool] }))
     const entries = await this.#batch(z.object({ bestblock: blockHash }).nullable(), calls)
     return entries.map((entry) => {
       if ('value' in entry) return entry.value !== null
@@ -170,6 +173,33 @@ export class BitcoindRpc {
   /** Height of a block the node knows. */
   async blockHeight(id: BlockHash): Promise<number> {
     return (await this.#call(z.object({ height }), 'getblockheader', id)).height
+  }
+
+  /** Block headers; an unknown one comes back as a code. */
+  blockHeaders(ids: readonly BlockHash[]): Promise<BatchEntry<BlockHeader>[]> {
+    const calls = ids.map((id) => ({ method: 'getblockheader', parameters: [id] }))
+    return this.#batch(headerSchema, calls)
+  }
+
+  /** Raw transactions from the blocks that hold them, without an index; one that isn't there comes back as a code. */
+  async transactionsIn(asked: readonly { txid: Txid; block: BlockHash }[]): Promise<BatchEntry<Buffer>[]> {
+    const calls = asked.map(({ txid, block }) => ({ method: 'getrawtransaction', parameters: [txid, false, block] }))
+    return asBytes(await this.#batch(hex, calls))
+  }
+
+  /** Of a transaction of `block`: itself, the block's 80-byte header, and a merkleblock that proves it is there. */
+  async txProof(
+    id: Txid,
+    block: BlockHash,
+  ): Promise<[tx: BatchEntry<Buffer>, header: BatchEntry<Buffer>, merkle: BatchEntry<Buffer>]> {
+    const [tx, header, merkle] = asBytes(
+      await this.#batch(hex, [
+        { method: 'getrawtransaction', parameters: [id, false, block] },
+        { method: 'getblockheader', parameters: [block, false] },
+        { method: 'gettxoutproof', parameters: [[id], block] },
+      ]),
+    )
+    return [tx!, header!, merkle!]
   }
 
   /** A raw block by RPC, verbosity 0. */
@@ -294,6 +324,10 @@ export class BitcoindRpc {
     if (code !== undefined) return new RpcFailure(code, `${what}: ${describeError(error)}`)
     return new TransientError(`${where} does not answer ${what}: ${describeError(error)}`)
   }
+}
+
+function asBytes(entries: readonly BatchEntry<string>[]): BatchEntry<Buffer>[] {
+  return entries.map((entry) => ('value' in entry ? { value: Buffer.from(entry.value, 'hex') } : entry))
 }
 
 /** The numeric code of bitcoin-core's RpcError; network errors carry a string there. */

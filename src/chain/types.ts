@@ -43,6 +43,41 @@ export interface Spender {
   rawTx: Buffer
 }
 
+/** A transaction and what proves to somebody with block headers alone that a block has it. */
+export interface TxProof {
+  tx: Uint8Array
+  /** 80 bytes. */
+  header: Uint8Array
+  /** A BIP37 merkleblock, as `gettxoutproof` gives it. */
+  merkle: Uint8Array
+}
+
+/** Somebody says that this output was made in this block. */
+export interface OutputClaim {
+  outpoint: Outpoint
+  block: BlockHash
+}
+
+export interface OutputFacts {
+  /** Absent when the node doesn't know the block. */
+  block?: { height: Height; timeS: number; isInBestChain: boolean }
+  /** The raw transaction; absent when the block hasn't it. */
+  tx?: Uint8Array
+  /** The node can't tell whether the block has it: pruned. */
+  isPruned: boolean
+  /** In the UTXO set of block `at`. */
+  isUnspent: boolean
+}
+
+/** What the chain up to `at` says of each claim, in the order asked. `timeS`: its header time. */
+export interface Judged {
+  at: BlockRef & { timeS: number }
+  facts: OutputFacts[]
+}
+
+/** Where a block's hash must stand and there is no block. */
+export const NO_BLOCK = '00'.repeat(32) as BlockHash
+
 const HEX_32 = /^[0-9a-f]{64}$/
 
 export function asTxid(hex: string): Txid {

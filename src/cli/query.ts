@@ -1,13 +1,15 @@
 /** The query verb: asks any tracker, through Tor or on this machine. */
 import type { Socket } from 'node:net'
-import { parseOutpoint } from '../chain/types.ts'
+import { type SpvVerdict, verifyBondProof } from '../bonds/spv.ts'
+import { formatOutpoint, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { ask } from '../wire/client.ts'
-import type { Reply, Request } from '../wire/messages.ts'
-import { describeSpend, utc } from './text.ts'
+import type { BondFields, Reply, Request } from '../wire/messages.ts'
+import { type Ask, walkBonds } from '../wire/walk.ts'
+import { describeSpend, printable, table, utc } from './text.ts'
 
 const LIMITS = {
   /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
@@ -17,8 +19,14 @@ const LIMITS = {
   tries: 3,
 }
 
-export function requestOf(word: string, outpoint: string | undefined): Request {
-  if (outpoint !== undefined && word !== 'watch') throw new ConfigError(`${word} takes no outpoint`)
+/** What is asked: one request, or `Bonds` page by page. */
+export type Question = Exclude<Request, { type: 'Bonds' }> | { type: 'Bonds'; all: boolean }
+
+export function questionOf(word: string, outpoint: string | undefined, { all = false } = {}): Question {
+  if (outpoint !== undefined && word !== 'watch' && word !== 'bond-proof') {
+    throw new ConfigError(`${word} takes no outpoint`)
+  }
+  if (all && word !== 'bonds') throw new ConfigError('--all is for bonds')
   switch (word) {
     case 'get':
       return { type: 'Get' }
@@ -26,14 +34,23 @@ export function requestOf(word: string, outpoint: string | undefined): Request {
       return { type: 'Status' }
     case 'ping':
       return { type: 'Ping', address: '', port: 0 }
-    case 'watch': {
-      const parsed = parseOutpoint(outpoint ?? '')
-      if (!parsed) throw new ConfigError('watch wants an outpoint: <txid as bitcoin-cli prints it>:<vout>')
-      return { type: 'Watch', outpoint: parsed }
-    }
+    case 'bonds':
+      return { type: 'Bonds', all }
+    case 'bond-proof':
+      return { type: 'BondProof', outpoint: outpointOf(word, outpoint) }
+    case 'watch':
+      return { type: 'Watch', outpoint: outpointOf(word, outpoint) }
     default:
-      throw new ConfigError(`${word} is no request: use get, status, ping, or watch <txid:vout>`)
+      throw new ConfigError(
+        `${word} is no request: use get, status, ping, bonds, bond-proof <txid:vout>, or watch <txid:vout>`,
+      )
   }
+}
+
+function outpointOf(word: string, text = ''): Outpoint {
+  const parsed = parseOutpoint(text)
+  if (!parsed) throw new ConfigError(`${word} wants an outpoint: <txid as bitcoin-cli prints it>:<vout>`)
+  return parsed
 }
 
 /** Where the daemon of these settings listens, as seen from this machine. */
@@ -53,28 +70,39 @@ export function trackerAddress(target: string): HostPort {
   return address
 }
 
-export async function query(config: Config, target: string, request: Request, signal: AbortSignal): Promise<Reply> {
-  const address = trackerAddress(target)
+export function query(config: Config, target: string, question: Question, signal: AbortSignal): Promise<Reply> {
+  return withTracker(config, trackerAddress(target), signal, (askTracker) =>
+    question.type === 'Bonds' ? walkBonds(askTracker, { all: question.all }) : askTracker(question),
+  )
+}
+
+/** Runs `work` on a connection of its own, and again on another one when Tor lost it. Throws UnreachableError. */
+export async function withTracker<T>(
+  config: Config,
+  address: HostPort,
+  signal: AbortSignal,
+  work: (ask: Ask) => Promise<T>,
+): Promise<T> {
   for (let tries = 1; ; tries++) {
+    let asked: Request['type'] | undefined
     try {
-      return await askOnce(config, address, request, signal)
+      const socket = await dialTracker(config, address, signal)
+      try {
+        return await work((request) => {
+          asked = request.type
+          return ask(socket, request, { timeoutMs: LIMITS.replyMs, signal })
+        })
+      } finally {
+        socket.destroy()
+      }
     } catch (error) {
       if (!(error instanceof TransientError)) throw error
       // A tracker that closed without a reply has said all it will say to this request.
       const isSilence = error.message.includes('without a reply')
       if (tries < LIMITS.tries && !isSilence && proxyFor(config, address) !== 'direct') continue
-      const hint = isSilence && request.type === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
+      const hint = isSilence && asked === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
       throw new UnreachableError(error.message + hint, { cause: error })
     }
-  }
-}
-
-async function askOnce(config: Config, address: HostPort, request: Request, signal: AbortSignal): Promise<Reply> {
-  const socket = await dialTracker(config, address, signal)
-  try {
-    return await ask(socket, request, { timeoutMs: LIMITS.replyMs })
-  } finally {
-    socket.destroy()
   }
 }
 
@@ -93,7 +121,7 @@ function proxyFor({ tor }: Config, { host }: HostPort): HostPort | 'direct' {
 export function describeReply(reply: Reply): string {
   switch (reply.type) {
     case 'Address':
-      return reply.addresses.length > 0 ? reply.addresses.join('\n') : 'no makers'
+      return reply.addresses.length > 0 ? reply.addresses.map(printable).join('\n') : 'no makers'
     case 'WatchResponse':
       if (reply.transactions.length === 0) return 'no spend known'
       return reply.transactions.map(({ txid, seenAtMs }) => `${txid}  first seen ${utc(seenAtMs)}`).join('\n')
@@ -103,8 +131,17 @@ export function describeReply(reply: Reply): string {
       return describeSpend(reply)
     case 'Registered':
       return `${reply.count} registered until block ${reply.untilHeight}`
+    case 'Bonds':
+      return describeBondPage(reply)
+    case 'BondProof':
+      return [
+        `height   ${reply.height}`,
+        `header   ${Buffer.from(reply.header).toString('hex')}`,
+        `merkle   ${Buffer.from(reply.merkle).toString('hex')}`,
+        `tx       ${Buffer.from(reply.tx).toString('hex')}`,
+      ].join('\n')
     case 'Error':
-      return `the tracker answered ${reply.code}: ${reply.message}`
+      return `the tracker answered ${printable(reply.code)}: ${printable(reply.message)}`
     case 'Pong':
     case 'Status': {
       const fields = Object.entries(jsonOf(reply)).filter(([name]) => name !== 'type')
@@ -115,11 +152,51 @@ export function describeReply(reply: Reply): string {
   }
 }
 
+function describeBondPage({ height, blockHash, digest, bonds }: Extract<Reply, { type: 'Bonds' }>): string {
+  const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'MAKER', 'OUTPOINT']
+  const body = bonds.map((bond) => [
+    bond.refusal === undefined ? bond.state : `${bond.state} (${printable(bond.refusal)})`,
+    printable(bond.address),
+    bond.format,
+    String(bond.amountSats),
+    String(bond.value),
+    bond.state === 'pending' ? '-' : String(bond.confHeight),
+    String(bond.lockHeight ?? '-'),
+    describeMaker(bond),
+    formatOutpoint(bond.outpoint),
+  ])
+  const last = `${bonds.length} bonds at block ${height} (${blockHash}), digest ${Buffer.from(digest).toString('hex')}`
+  return bonds.length === 0 ? last : `${table([head, ...body])}\n${last}`
+}
+
+function describeMaker({ reach, proven, probes, uptimePpm }: BondFields): string {
+  const parts: string[] = [reach]
+  if (uptimePpm !== undefined) parts.push(`${(uptimePpm / 10_000).toFixed(1)} % of ${probes}`)
+  if (proven) parts.push('proven')
+  return parts.join(', ')
+}
+
+/** What a proof is worth with headers alone: which block the bond is in, or why the proof doesn't hold. */
+export function checkProof(
+  reply: Extract<Reply, { type: 'BondProof' }>,
+  outpoint: Outpoint,
+  { network, allowTestAddresses }: Config,
+): SpvVerdict {
+  return verifyBondProof(reply, { outpoint }, { network, allowTestAddresses })
+}
+
+export function describeProofVerdict(verdict: SpvVerdict, height: number): string {
+  if (!verdict.ok) return `DOES NOT HOLD (${verdict.fault}): ${verdict.detail}`
+  const { blockHash, bond } = verdict
+  return `holds: ${bond.address} announced ${bond.amountSats} sats in block ${blockHash}, at height ${height} as the tracker says: look the hash up in your own headers`
+}
+
 /** The reply as JSON: snake_case as on the wire, bytes as hex, hashes in display order. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const snake = (name: string) =>
     name
-      .replace(/(Time|Seen)S$/, '$1')
+      .replace(/(Time|Seen|Up)S$/, '$1')
+      .replace(/Sats$/, '')
       .replace(/Ms$/, '')
       .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
   const plain = (value: unknown): unknown => {

@@ -15,6 +15,12 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
+/** A stranger's text, so that it can't steer the terminal: printable ASCII, and not endless. */
+export function printable(text: string): string {
+  const shown = text.replace(/[^\x20-\x7e]/g, '?')
+  return shown.length <= 300 ? shown : `${shown.slice(0, 297)}...`
+}
+
 /** `2026-11-21 06:00:00 UTC`. */
 export function utc(unixMs: number): string {
   return Number.isNaN(unixMs)

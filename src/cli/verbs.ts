@@ -12,7 +12,16 @@ import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
 import { addCareVerbs } from './care-verbs.ts'
 import { addSettings, configOf, isJson, print } from './command.ts'
-import { describeReply, jsonOf, localAddress, query, requestOf, trackerAddress } from './query.ts'
+import {
+  checkProof,
+  describeProofVerdict,
+  describeReply,
+  jsonOf,
+  localAddress,
+  query,
+  questionOf,
+  trackerAddress,
+} from './query.ts'
 import { describeSpend } from './text.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
 import { outpointsOf, watchLive } from './watch.ts'
@@ -67,16 +76,37 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
   addCareVerbs(verb, signal, (code) => {
     exitCode = code
   })
-  verb('query', 'Ask any tracker, through Tor: get, status, ping, or watch <txid:vout>.')
+  verb('query', 'Ask any tracker, through Tor: get, status, ping, bonds, bond-proof or watch.')
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
-    .argument('<request>', 'get | status | ping | watch')
-    .argument('[outpoint]', 'txid:vout, for watch')
+    .argument('<request>', 'get | status | ping | bonds | bond-proof | watch')
+    .argument('[outpoint]', 'txid:vout, for bond-proof and watch')
+    .option('--all', 'bonds: also the pending, expired, spent and refused ones')
     .option('--json', 'print JSON')
-    .action(async (target: string, word: string, outpoint: string | undefined, _options: unknown, command: Command) => {
-      const reply = await query(configOf(command), target, requestOf(word, outpoint), signal)
-      print(isJson(command) ? JSON.stringify(jsonOf(reply), null, 2) : describeReply(reply))
-      exitCode = reply.type === 'Error' ? 1 : 0
-    })
+    .action(
+      async (
+        target: string,
+        word: string,
+        outpoint: string | undefined,
+        options: { all?: boolean },
+        command: Command,
+      ) => {
+        const config = configOf(command)
+        const question = questionOf(word, outpoint, options)
+        const reply = await query(config, target, question, signal)
+        exitCode = reply.type === 'Error' ? 1 : 0
+        if (question.type !== 'BondProof' || reply.type !== 'BondProof') {
+          print(isJson(command) ? JSON.stringify(jsonOf(reply), null, 2) : describeReply(reply))
+          return
+        }
+        const verdict = checkProof(reply, question.outpoint, config)
+        if (!verdict.ok) exitCode = 1
+        if (isJson(command)) {
+          const block = verdict.ok ? verdict.blockHash : null
+          const fault = verdict.ok ? null : verdict.fault
+          print(JSON.stringify({ ...jsonOf(reply), holds: verdict.ok, fault, block_hash: block }, null, 2))
+        } else print(`${describeReply(reply)}\n${describeProofVerdict(verdict, reply.height)}`)
+      },
+    )
   verb('watch', 'Follow outpoints live: who spends them, in the mempool and in blocks. Ends with Ctrl-C.')
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
     .option(
@@ -127,11 +157,12 @@ Examples:
   fidelity-tracker bonds --all --json                       everything known, with reasons
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
+  fidelity-tracker query <host>.onion:8080 bonds --all      its bonds, with values and makers
   fidelity-tracker print-torrc                              what torrc needs
   fidelity-tracker doctor                                   what is wrong here, and what to type
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
-69 bitcoind or Tor not reached within --start-timeout, 74 database unusable.
+69 bitcoind, Tor or a tracker not reached, 74 database unusable.
 doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. check-db: 74 when it finds damage.
 
 Signals to the daemon: SIGTERM stops it, SIGUSR1 writes its state to the log, SIGUSR2 makes the log

@@ -1,6 +1,6 @@
 /** Bonds, confirmed and pending. A bond's spend stands in `spends`; its block's hash and time in `blocks`. */
 import type { AnnouncedOutput, AnnouncementFormat, ConfirmedBond, Refusal } from '../bonds/types.ts'
-import { asSats, type Height, type Outpoint, type Txid } from '../chain/types.ts'
+import { asSats, type BlockRef, type Height, type Outpoint, type Txid } from '../chain/types.ts'
 import { blockHashOf, hashColumn, txidOf } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { AnnouncementColumns } from './schema.ts'
@@ -61,6 +61,19 @@ export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
     }
     return bond
   })
+}
+
+/** The block in which the announcement of `outpoint` is confirmed; undefined when it is none we know, or pending. */
+export function readBondBlock(db: Db, { txid, vout }: Outpoint): BlockRef | undefined {
+  const row = db.first(
+    sql
+      .selectFrom('bonds as b')
+      .innerJoin('blocks as c', 'c.height', 'b.conf_height')
+      .select(['c.height', 'c.hash'])
+      .where('b.txid', '=', hashColumn(txid))
+      .where('b.vout', '=', vout),
+  )
+  return row && { height: row.height, hash: blockHashOf(row.hash) }
 }
 
 /** Outpoints of every bond that qualified, alive or not: their spends are recorded for ever. */

@@ -218,8 +218,17 @@ export type Encodable =
   | string
   | Uint8Array
   | Float
+  | Encoded
   | readonly Encodable[]
   | { readonly [field: string]: Encodable | undefined }
+
+/** One item that is CBOR already: written as it is. */
+export class Encoded {
+  readonly bytes: Buffer
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+  }
+}
 
 /** Shortest heads, definite lengths, fields in the order given: the bytes serde_cbor writes. Throws RangeError. */
 export function encode(value: Encodable): Buffer {
@@ -243,6 +252,7 @@ class Writer {
     else if (typeof value === 'boolean') this.#byte(value ? 0xf5 : 0xf4)
     else if (value === null) this.#byte(0xf6)
     else if (value instanceof Float) this.#float(value.value)
+    else if (value instanceof Encoded) this.#raw(value.bytes)
     else if (value instanceof Uint8Array) {
       this.#head(2, value.length)
       this.#raw(value)

@@ -1,11 +1,14 @@
 /**
- * Request → reply, from the store only. A handler for every request is a compile-time duty. The list is encoded once
+ * Request → reply, from the store (and bitcoind, where a look-up or a proof needs it). A handler for every request is a compile-time duty. The list is encoded once
  * per tip and shared by all connections until it changes.
  */
+
 import { listMakers, type MakerList } from '../bonds/list.ts'
+import type { LivenessOf } from '../bonds/liveness.ts'
 import { whyNotSynced } from '../chain/following.ts'
+import type { NodeApi } from '../chain/node-reader.ts'
 import { windowStart } from '../chain/plan.ts'
-import { type BlockHash, formatOutpoint, type Network } from '../chain/types.ts'
+import { formatOutpoint, type Network, NO_BLOCK } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
 import { type Status, unseenHeights } from '../status.ts'
@@ -13,6 +16,8 @@ import { readBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { type Answer, Subscription, type Watcher } from '../watch/watcher.ts'
 import type { Clock } from '../world.ts'
+import { BondPages } from './bond-pages.ts'
+import { BondProofs } from './bond-proofs.ts'
 import { encodeReply, type Request, type TipFields } from './messages.ts'
 import type { Handle, Outcome, Peer } from './server.ts'
 
@@ -24,6 +29,8 @@ export interface HandlerDeps {
   db: Db
   indexer: Indexer
   watcher: Watcher
+  api: Pick<NodeApi, 'txProof'>
+  livenessOf: LivenessOf
   status: Status
   network: Network
   version: string
@@ -35,6 +42,8 @@ export interface HandlerDeps {
 export function newHandle(deps: HandlerDeps): Handle {
   const { clock, status, watcher, version, network } = deps
   const current = new CurrentList(deps.db, deps.indexer)
+  const pages = new BondPages(deps)
+  const proofs = new BondProofs(deps)
   const startedAtMs = clock.monotonicMs()
   const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
   /** A watch answered while behind would call "unspent" what has been spent. */
@@ -104,6 +113,14 @@ export function newHandle(deps: HandlerDeps): Handle {
         }),
       }
     },
+    Bonds: (request) => {
+      mustBeSynced()
+      return { send: pages.page(makers(), request) }
+    },
+    BondProof: async ({ outpoint }) => {
+      mustBeSynced()
+      return { send: await proofs.read(outpoint) }
+    },
     WatchMany: async ({ outpoints }) => {
       mustBeSynced()
       return spends(await watcher.watchMany(outpoints))
@@ -130,9 +147,6 @@ export function newHandle(deps: HandlerDeps): Handle {
   return (request, peer) =>
     (handlers[request.type] as (request: Request, peer: Peer) => Promise<Outcome> | Outcome)(request, peer)
 }
-
-/** Where a hash must stand and there is none yet. */
-const NO_BLOCK = '00'.repeat(32) as BlockHash
 
 interface Listed extends MakerList {
   encodedAddresses: Buffer

@@ -8,6 +8,8 @@
  *
  * A new request is one entry in REQUESTS; the compiler then asks for its handler.
  */
+import { REACHES } from '../bonds/liveness.ts'
+import { ANNOUNCEMENT_FORMATS, BOND_STATES } from '../bonds/types.ts'
 import type { WireErrorCode } from '../errors.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
 import { CborError, type CborValue, decode, encode } from './cbor.ts'
@@ -16,6 +18,7 @@ import {
   bool,
   bytes,
   dateTimeText,
+  encodedOnce,
   hexText,
   internalBlockHash,
   internalTxid,
@@ -50,6 +53,14 @@ const REQUESTS = {
   Ping: struct({ address: text, port: u16 }),
   Pong: struct({ address: text }),
   Status: unit,
+  Bonds: struct({
+    /** Only those that come later, in the order of the list. */
+    after: optional(outpoint),
+    limit: optional(u32),
+    minValue: named('min_value', optional(u64)),
+    all: optional(bool),
+  }),
+  BondProof: struct({ outpoint }),
   WatchMany: struct({ outpoints: list(outpoint) }),
   Subscribe: struct({ outpoints: list(outpoint) }),
   Unsubscribe: struct({ outpoints: list(outpoint) }),
@@ -97,6 +108,28 @@ const spendFields = {
 }
 export type SpendFields = StructOf<typeof spendFields>
 
+/** One row of a list of bonds, with what is known of its maker; see bonds/types.ts and bonds/liveness.ts. */
+const bondFields = {
+  outpoint,
+  address: text,
+  amountSats: named('amount', u64),
+  /** Height, hash and header time of the confirming block; zeros while pending. */
+  confHeight: named('conf_height', u32),
+  blockHash,
+  blockTimeS: named('block_time', u64),
+  lockHeight: named('lock_height', optional(u32)),
+  value: u64,
+  format: oneOf(ANNOUNCEMENT_FORMATS),
+  state: oneOf(BOND_STATES),
+  refusal: optional(text),
+  proven: bool,
+  reach: oneOf(REACHES),
+  lastUpS: named('last_up', optional(u64)),
+  probes: u32,
+  uptimePpm: named('uptime_ppm', optional(u32)),
+}
+export type BondFields = StructOf<typeof bondFields>
+
 const REPLIES = {
   Address: struct({ addresses: list(text) }),
   WatchResponse: struct({ transactions: named('mempool_tx', list(watchedTx)) }),
@@ -124,6 +157,25 @@ const REPLIES = {
     uptimeS: named('uptime_s', u64),
     /** Heights of the window that were pruned before they could be scanned; absent when there are none. */
     unseen: optional(struct({ from: u32, to: u32 })),
+  }),
+  /** One page: bonds ascending by outpoint, all as at the block named. */
+  Bonds: struct({
+    height: u32,
+    blockHash,
+    /** Of all live bonds at that block, whatever was asked for. */
+    digest,
+    /** How many bonds there are on all pages. */
+    total: u32,
+    bonds: list(encodedOnce(struct(bondFields))),
+    /** What `after` is to be for the next page; absent on the last one. */
+    next: optional(outpoint),
+  }),
+  BondProof: struct({
+    tx: blob,
+    header: bytes(80),
+    height: u32,
+    /** A BIP37 merkleblock. */
+    merkle: blob,
   }),
   Spends: struct({
     height: u32,

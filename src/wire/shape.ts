@@ -6,7 +6,7 @@
  * known ones once) or as an array of its values in the order declared; keys as text, as bytes, or as indices.
  */
 import { asBlockHash, asTxid, type BlockHash, fromInternal, type Txid, toInternal } from '../chain/types.ts'
-import { CborMap, type CborValue, type Encodable, Float } from './cbor.ts'
+import { CborMap, type CborValue, type Encodable, Encoded, encode, Float } from './cbor.ts'
 
 /** A value is not of the shape asked for. The message names the field, what was expected, and what came. */
 export class Refused extends Error {
@@ -231,6 +231,22 @@ export function struct<const F extends Fields>(fields: F): Shape<StructOf<F>> {
         if (inner !== undefined) written[wireNames[i]!] = shapes[i]!.write(inner)
       }
       return written
+    },
+  }
+}
+
+/** Written once for each object, however many messages it stands in: for objects that don't change. */
+export function encodedOnce<T extends object>(shape: Shape<T>): Shape<T> {
+  const kept = new WeakMap<T, Encoded>()
+  return {
+    ...shape,
+    write(value) {
+      let encoded = kept.get(value)
+      if (!encoded) {
+        encoded = new Encoded(encode(shape.write(value)))
+        kept.set(value, encoded)
+      }
+      return encoded
     },
   }
 }

@@ -163,7 +163,7 @@ test('a connection that ends in the middle of a frame is told so', async () => {
 test('an unknown request leaves the connection open, and so does a later one with wrong fields', async () => {
   await using server = await startServer()
   using client = await Client.open(server.port)
-  client.sendPayload('65426f6e6473').sendPayload('a166537461747573a0').sendPayload('a0')
+  client.sendPayload('65466f6e6473').sendPayload('a166537461747573a0').sendPayload('a0')
   await waitUntil('three errors', () => client.replies.length >= 3)
   const codes = client.replies.map((reply) => reply.type === 'Error' && reply.code)
   assert.deepEqual(codes, ['unknown_request', 'bad_request', 'unknown_request'])

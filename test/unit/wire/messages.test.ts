@@ -7,6 +7,7 @@ import { asBlockHash, asTxid, fromInternal, type Txid } from '../../../src/chain
 import { encode } from '../../../src/wire/cbor.ts'
 import { encodeFrame, FrameReader } from '../../../src/wire/frame.ts'
 import {
+  type BondFields,
   encodeError,
   encodeReply,
   encodeRequest,
@@ -124,6 +125,97 @@ for (const name of ['post_as_tracker_expects', 'post_as_coinswap_0_1_3_would_sen
   })
 }
 
+// ---- bonds -----------------------------------------------------------------------------------------------------------
+
+const AFTER = { txid: TXID, vout: 0 }
+const BONDS_REQUESTS: [Request, string][] = [
+  [{ type: 'Bonds' }, 'a1 65426f6e6473 a0'],
+  [{ type: 'Bonds', limit: 2 }, 'a1 65426f6e6473 a1 656c696d6974 02'],
+  [
+    { type: 'Bonds', after: AFTER, limit: 1_000, minValue: 1, all: true },
+    'a165426f6e6473a4656166746572a2647478696458207766554433221100efcdab8967452301ffeeddccbbaa9988776655443322110064766f757400656c696d69741903e8696d696e5f76616c75650163616c6cf5',
+  ],
+  [
+    { type: 'BondProof', outpoint: AFTER },
+    'a169426f6e6450726f6f66a1686f7574706f696e74a2647478696458207766554433221100efcdab8967452301ffeeddccbbaa9988776655443322110064766f757400',
+  ],
+]
+
+test('requests for bonds are the bytes of docs/protocol.md, both ways', () => {
+  for (const [request, bytes] of BONDS_REQUESTS) {
+    assert.equal(encodeRequest(request).toString('hex'), bytes.replaceAll(' ', ''))
+    assert.deepEqual(requestOf(hex(bytes)), request)
+  }
+  assert.deepEqual(requestOf(encode({ Bonds: { after: null, limit: null, all: false, more: 1 } })), {
+    type: 'Bonds',
+    all: false,
+  })
+  assert.match(refusalOf(encode({ Bonds: { limit: -1 } })).message, /^Bonds\.limit: expected a whole number/)
+  assert.match(refusalOf(encode({ Bonds: { after: 'x' } })).message, /^Bonds\.after: expected a map with the fields/)
+  assert.equal(refusalOf(encode('Bonds')).closes, false)
+})
+
+const A_BOND: BondFields = {
+  outpoint: AFTER,
+  address: `${ONION}:21`,
+  amountSats: 50_000,
+  confHeight: 900_000,
+  blockHash: asBlockHash(`${'00'.repeat(9)}${'ab'.repeat(23)}`),
+  blockTimeS: 1_750_000_000,
+  lockHeight: 915_000,
+  value: 1_000_000,
+  format: 'D',
+  state: 'live',
+  proven: true,
+  reach: 'up',
+  lastUpS: 1_750_009_000,
+  probes: 150,
+  uptimePpm: 993_333,
+}
+
+test('a page of bonds has its fields in order, hashes in internal order, and only the fields that are known', () => {
+  const { blockHash } = A_BOND
+  const reply: Reply = {
+    type: 'Bonds',
+    height: 900_100,
+    blockHash,
+    digest: Buffer.alloc(32, 0xdd),
+    total: 2,
+    bonds: [A_BOND],
+    next: AFTER,
+  }
+  const bytes = encodeReply(reply)
+  assert.equal(
+    bytes.toString('hex'),
+    'a165426f6e6473a6666865696768741a000dbc046a626c6f636b5f686173685820ababababababababababababababababababababababab000000000000000000666469676573745820dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd65746f74616c0265626f6e647381af686f7574706f696e74a2647478696458207766554433221100efcdab8967452301ffeeddccbbaa9988776655443322110064766f757400676164647265737378413474626e69706a7a6b716e7868686b64646f6966676c33727579726278336e7274656f6e626c6370743470366d356d3332347678343679642e6f6e696f6e3a323166616d6f756e7419c3506b636f6e665f6865696768741a000dbba06a626c6f636b5f686173685820ababababababababababababababababababababababab0000000000000000006a626c6f636b5f74696d651a684ee1806b6c6f636b5f6865696768741a000df6386576616c75651a000f424066666f726d61746144657374617465646c6976656670726f76656ef5657265616368627570676c6173745f75701a684f04a86670726f62657318966a757074696d655f70706d1a000f2835646e657874a2647478696458207766554433221100efcdab8967452301ffeeddccbbaa9988776655443322110064766f757400',
+  )
+  assert.deepEqual(parseReply(bytes), reply)
+  assert.deepEqual(encodeReply(reply), bytes, 'the same object again')
+  const { lockHeight: _lock, lastUpS: _up, uptimePpm: _uptime, ...rest } = A_BOND
+  const bare: BondFields = { ...rest, state: 'refused', refusal: 'too-small', reach: 'unknown', proven: false }
+  const other: Reply = { type: 'Bonds', height: 1, blockHash, digest: Buffer.alloc(32), total: 1, bonds: [bare] }
+  assert.deepEqual(parseReply(encodeReply(other)), other)
+})
+
+test('a proof of a bond is four fields of bytes and a height', () => {
+  const reply: Reply = {
+    type: 'BondProof',
+    tx: hex('0200'),
+    header: Buffer.alloc(80, 1),
+    height: 900_000,
+    merkle: hex('0102'),
+  }
+  const bytes = encodeReply(reply)
+  const header = `58 50 ${'01'.repeat(80)}`
+  assert.deepEqual(
+    bytes,
+    hex(
+      `a1 69426f6e6450726f6f66 a4 627478 420200 66686561646572 ${header} 66686569676874 1a000dbba0 666d65726b6c65 420102`,
+    ),
+  )
+  assert.deepEqual(parseReply(bytes), reply)
+})
+
 // ---- times -----------------------------------------------------------------------------------------------------------
 
 test('seen_at is UTC without a zone, with a fraction only when there is one', () => {
@@ -224,7 +316,7 @@ const NO_REQUEST: [string, string][] = [
   ['an empty array', '80'],
   ['an array of the name alone', '81 63476574'],
   ['an array of three', '83 63476574 f6 f6'],
-  ['an unknown name', '65426f6e6473'],
+  ['an unknown name', '65466f6e6473'],
   ['another case', '63676574'],
   ['a name from Object', '6b636f6e7374727563746f72'],
   ['Post by index', '00'],

@@ -1,0 +1,80 @@
+/**
+ * The answers to `BondProof`: a bond's transaction with what proves to a client with headers alone that it is in its
+ * block. The one request besides watching that reaches bitcoind, so: only for bonds we know, a few at once, and kept.
+ * A proof belongs to a transaction and a block and never changes; after a reorg the store names another block.
+ */
+import type { NodeApi } from '../chain/node-reader.ts'
+import { formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { PeerFault, TransientError } from '../errors.ts'
+import { readBondBlock } from '../store/bonds.ts'
+import type { Db } from '../store/open.ts'
+import { Turns } from '../turns.ts'
+import { encodeReply } from './messages.ts'
+
+export const LIMITS = {
+  /** bitcoind reads a whole block from the disk for each: about 20 ms. 50 that wait are answered within a second. */
+  turns: { atOnce: 2, queued: 50 },
+  /** Encoded proofs kept. One takes about a kilobyte: these are all bonds of a large market. */
+  keptBytes: 4_194_304,
+}
+
+export class BondProofs {
+  readonly #db: Db
+  readonly #api: Pick<NodeApi, 'txProof'>
+  readonly #turns = new Turns(LIMITS.turns)
+  /** By outpoint and block; the one not asked for longest comes first. */
+  readonly #kept = new Map<string, Buffer>()
+  #keptBytes = 0
+
+  constructor({ db, api }: { db: Db; api: Pick<NodeApi, 'txProof'> }) {
+    this.#db = db
+    this.#api = api
+  }
+
+  /** The encoded reply. Throws PeerFault. */
+  async read(outpoint: Outpoint): Promise<Buffer> {
+    const block = readBondBlock(this.#db, outpoint)
+    if (!block) throw new PeerFault('not_found', `${formatOutpoint(outpoint)} is no confirmed bond known here`)
+    const name = `${formatOutpoint(outpoint)} ${block.hash}`
+    let encoded = this.#recall(name)
+    if (encoded) return encoded
+    let hadTurn: boolean
+    try {
+      hadTurn = await this.#turns.run(1, async () => {
+        encoded = this.#recall(name) // somebody before us may have asked for the same
+        if (encoded) return
+        const proof = await this.#api.txProof(outpoint.txid, block.hash)
+        if (!proof) return
+        encoded = encodeReply({ type: 'BondProof', height: block.height, ...proof })
+        this.#keep(name, encoded)
+      })
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
+    }
+    if (!hadTurn) {
+      throw new PeerFault('busy', `${LIMITS.turns.queued} proofs are waited for already: try again in a second`)
+    }
+    if (!encoded) throw new PeerFault('not_found', `bitcoind no longer has block ${block.height}: it was pruned`)
+    return encoded
+  }
+
+  #recall(name: string): Buffer | undefined {
+    const encoded = this.#kept.get(name)
+    if (!encoded) return undefined
+    this.#kept.delete(name)
+    this.#kept.set(name, encoded)
+    return encoded
+  }
+
+  #keep(name: string, encoded: Buffer): void {
+    if (encoded.length > LIMITS.keptBytes) return
+    this.#kept.set(name, encoded)
+    this.#keptBytes += encoded.length
+    for (const [oldest, { length }] of this.#kept) {
+      if (this.#keptBytes <= LIMITS.keptBytes) return
+      this.#kept.delete(oldest)
+      this.#keptBytes -= length
+    }
+  }
+}

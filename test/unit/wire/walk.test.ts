@@ -1,0 +1,122 @@
+/** The client's walk over pages of bonds: whole lists of one block, and trackers whose pages are not to be believed. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { asBlockHash, asTxid, type Outpoint } from '../../../src/chain/types.ts'
+import { TransientError } from '../../../src/errors.ts'
+import type { BondFields, Reply, Request } from '../../../src/wire/messages.ts'
+import { LIMITS, walkBonds } from '../../../src/wire/walk.ts'
+
+type Page = Extract<Reply, { type: 'Bonds' }>
+type Asked = Extract<Request, { type: 'Bonds' }>
+
+const outpoint = (i: number): Outpoint => ({ txid: asTxid('00'.repeat(32)), vout: i })
+const hashOf = (height: number) => asBlockHash(height.toString(16).padStart(64, '0'))
+
+function aBond(i: number): BondFields {
+  return {
+    outpoint: outpoint(i),
+    address: `127.0.0.1:${i + 1}`,
+    amountSats: 50_000,
+    confHeight: 1,
+    blockHash: hashOf(1),
+    blockTimeS: 1,
+    value: i,
+    format: 'A',
+    state: 'live',
+    proven: false,
+    reach: 'unknown',
+    probes: 0,
+  }
+}
+
+/** What an honest tracker with `count` bonds answers at a block. */
+function pageOf(count: number, { after, limit = 100 }: Asked, height = 5): Page {
+  const from = after ? after.vout + 1 : 0
+  const bonds = Array.from({ length: Math.max(0, Math.min(limit, count - from)) }, (_, i) => aBond(from + i))
+  const end = from + bonds.length
+  const page: Page = { type: 'Bonds', height, blockHash: hashOf(height), digest: Buffer.alloc(32), total: count, bonds }
+  return end < count ? { ...page, next: outpoint(end - 1) } : page
+}
+
+function asked(request: Request): Asked {
+  assert(request.type === 'Bonds')
+  return request
+}
+
+test('every list is walked to its end with every size of page', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(60), fc.integer({ min: 1, max: 61 }), async (count, limit) => {
+      let pages = 0
+      const list = await walkBonds(
+        async (request) => {
+          pages++
+          return pageOf(count, asked(request))
+        },
+        {},
+        limit,
+      )
+      assert(list.type === 'Bonds')
+      assert.deepEqual(
+        list.bonds,
+        Array.from({ length: count }, (_, i) => aBond(i)),
+      )
+      assert.equal(list.next, undefined)
+      assert.equal(pages, Math.max(1, Math.ceil(count / limit)))
+    }),
+  )
+})
+
+test('what is asked for is asked on every page', async () => {
+  const requests: Asked[] = []
+  await walkBonds(
+    async (request) => {
+      requests.push(asked(request))
+      return pageOf(3, asked(request))
+    },
+    { all: true, minValue: 7 },
+    2,
+  )
+  const same = { type: 'Bonds', all: true, minValue: 7, limit: 2 }
+  assert.deepEqual(requests, [same, { ...same, after: outpoint(1) }])
+})
+
+test('a page of another block begins the walk anew, a bounded number of times', async () => {
+  let pages = 0
+  const list = await walkBonds(async (request) => pageOf(4, asked(request), ++pages < 3 ? pages : 9), {}, 2)
+  assert(list.type === 'Bonds')
+  assert.deepEqual([list.height, list.bonds.length, pages], [9, 4, 4])
+
+  pages = 0
+  await assert.rejects(
+    walkBonds(async (request) => pageOf(4, asked(request), ++pages), {}, 2),
+    /another block on each of 5 walks/,
+  )
+  assert.equal(pages, 2 * LIMITS.startsMax)
+})
+
+test('an Error is handed on', async () => {
+  const error: Reply = { type: 'Error', code: 'not_synced', message: 'at 5 of 9' }
+  assert.deepEqual(await walkBonds(async () => error), error)
+})
+
+test('pages that contradict each other, repeat or never end are no list', async () => {
+  const lies: [string, (request: Asked, pages: number) => Reply, RegExp][] = [
+    ['out of order', (request) => ({ ...pageOf(2, request), bonds: [aBond(1), aBond(0)] }), /out of order/],
+    ['the first page again', () => pageOf(4, { type: 'Bonds', limit: 2 }), /out of order/],
+    ['more than asked for', (request) => pageOf(4, { ...request, limit: 3 }), /a page of 3, asked for 2/],
+    ['nothing, and more', (request) => ({ ...pageOf(0, request), next: outpoint(0) }), /not where this one ends/],
+    ['a jump', (request) => ({ ...pageOf(4, request), next: outpoint(3) }), /not where this one ends/],
+    ['no end', (request) => pageOf(1_000_000, request), /has not ended after 100 pages/],
+    ['another reply', () => ({ type: 'Address', addresses: [] }), /answered Bonds with Address/],
+  ]
+  for (const [what, answer, message] of lies) {
+    let pages = 0
+    await assert.rejects(
+      walkBonds(async (request) => answer(asked(request), ++pages), {}, 2),
+      (error) => error instanceof TransientError && message.test(error.message),
+      what,
+    )
+    assert(pages <= LIMITS.pagesMax)
+  }
+})
