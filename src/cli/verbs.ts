@@ -23,6 +23,7 @@ import {
   trackerAddress,
 } from './query.ts'
 import { describeSpend } from './text.ts'
+import { describeFindings, jsonOfFindings, verifyTracker } from './verify.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
 import { outpointsOf, watchLive } from './watch.ts'
 
@@ -107,6 +108,14 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
         } else print(`${describeReply(reply)}\n${describeProofVerdict(verdict, reply.height)}`)
       },
     )
+  verb('verify', "Re-check another tracker's list row by row against our own bitcoind: what it invents, what it omits.")
+    .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
+    .option('--json', 'print JSON')
+    .action(async (target: string, _options: unknown, command: Command) => {
+      const findings = await verifyTracker(configOf(command), trackerAddress(target), signal)
+      print(isJson(command) ? JSON.stringify(jsonOfFindings(findings), null, 2) : describeFindings(findings))
+      exitCode = findings.agrees ? 0 : 1
+    })
   verb('watch', 'Follow outpoints live: who spends them, in the mempool and in blocks. Ends with Ctrl-C.')
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
     .option(
@@ -158,12 +167,14 @@ Examples:
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker query <host>.onion:8080 bonds --all      its bonds, with values and makers
+  fidelity-tracker verify <host>.onion:8080                 check every row of its list against our bitcoind
   fidelity-tracker print-torrc                              what torrc needs
   fidelity-tracker doctor                                   what is wrong here, and what to type
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
 69 bitcoind, Tor or a tracker not reached, 74 database unusable.
-doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. check-db: 74 when it finds damage.
+doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. verify: 0 agrees, 1 differs.
+check-db: 74 when it finds damage.
 
 Signals to the daemon: SIGTERM stops it, SIGUSR1 writes its state to the log, SIGUSR2 makes the log
 more talkative a step at a time and, past trace, as talkative as configured.`

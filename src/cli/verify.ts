@@ -1,0 +1,307 @@
+/**
+ * The verify verb: asks a tracker for its live bonds and re-checks every row against our own bitcoind. What it invents
+ * is judged by bitcoind alone; what it omits needs a list of our own, which is the database of these settings when it is
+ * at the same block. Lists are compared only at the same block: another block is no difference.
+ */
+import { existsSync } from 'node:fs'
+import { checkRow, type Difference } from '../bonds/check-row.ts'
+import { digestOf } from '../bonds/digest.ts'
+import { listMakers, type MakerList } from '../bonds/list.ts'
+import { type Node, openNode } from '../chain/node.ts'
+import type { NodeApi } from '../chain/node-reader.ts'
+import { windowStart } from '../chain/plan.ts'
+import { type BlockHash, type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { type Config, revealAuth } from '../config.ts'
+import { ConfigError, describeError, StoreError, TransientError, UnreachableError } from '../errors.ts'
+import { unseenHeights } from '../status.ts'
+import { readBonds } from '../store/bonds.ts'
+import { databasePath, openStoreReadonly } from '../store/open.ts'
+import { readScannedFrom, readTip } from '../store/tip.ts'
+import { formatHostPort, type HostPort } from '../tor/address.ts'
+import type { BondFields, Reply } from '../wire/messages.ts'
+import { walkBonds } from '../wire/walk.ts'
+import { sleep } from '../world.ts'
+import { withTracker } from './query.ts'
+import { printable } from './text.ts'
+
+const LIMITS = {
+  /** A block reaches bitcoind, our daemon and the tracker within seconds of each other. */
+  tries: 20,
+  everyMs: 1_000,
+  /** v1 tells no block: a difference counts when it is still there after this many looks. */
+  triesV1: 3,
+  /** Our daemon writes a block a moment after bitcoind has it. */
+  triesOwn: 5,
+  /** The length of an address is one byte of the digest. */
+  addressBytesMax: 255,
+}
+
+export interface Invention {
+  outpoint?: Outpoint
+  address: string
+  /** The fields that differ from what our node says; none where only the address is known (v1). */
+  differences: Difference[]
+}
+
+export interface Omission {
+  outpoint: Outpoint
+  address: string
+  value: number
+}
+
+export interface Findings {
+  tracker: string
+  protocol: 1 | 2
+  /** Where both were; v1 doesn't say. */
+  block?: BlockRef
+  rows: number
+  invents: Invention[]
+  omits: Omission[]
+  /** Why `omits` may lack something. */
+  omitsUnjudged?: string
+  /** Rows whose block our node has pruned. */
+  unchecked: Outpoint[]
+  /** What the list says of itself and is not so. */
+  list: Difference[]
+  agrees: boolean
+}
+
+type Page = Extract<Reply, { type: 'Bonds' }>
+
+/** Throws UnreachableError when tracker or bitcoind can't be asked, or are not at one block in time. */
+export async function verifyTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Findings> {
+  await using node = await openOwnNode(config)
+  const api = node.with(signal)
+  try {
+    await api.connect()
+    return await compare(config, address, api, signal)
+  } catch (error) {
+    if (error instanceof TransientError) throw new UnreachableError(error.message, { cause: error })
+    throw error
+  }
+}
+
+function openOwnNode({ rpc, network }: Config): Promise<Node> {
+  // The keys of outpoints that the salt is for are of no use here.
+  return openNode({
+    rpc: { host: rpc.host, port: rpc.port, auth: revealAuth(rpc.auth) },
+    network,
+    keySalt: Buffer.alloc(16),
+  })
+}
+
+async function compare(config: Config, address: HostPort, api: NodeApi, signal: AbortSignal): Promise<Findings> {
+  const tracker = formatHostPort(address)
+  let why = ''
+  for (let tries = 1; tries <= LIMITS.tries; tries++) {
+    if (tries > 1) await sleep(LIMITS.everyMs, signal)
+    const listed = await fetchList(config, address, signal)
+    const { best } = await api.view(undefined)
+    if (listed.type === 'Error') {
+      why = `the tracker answered ${printable(listed.code)}: ${printable(listed.message)}`
+      continue
+    }
+    if (listed.type === 'Address') {
+      const findings = judgeAddresses(tracker, listed.addresses, readOwnList(config, best.hash))
+      if (findings && (findings.agrees || tries >= LIMITS.triesV1)) return findings
+      why = 'the database is not at the block of bitcoind: is the daemon running?'
+      continue
+    }
+    why = `the tracker is at block ${listed.height} (${listed.blockHash}), our bitcoind at ${best.height} (${best.hash}): not compared`
+    if (listed.blockHash !== best.hash) continue
+    const own = readOwnList(config, best.hash)
+    if (own.kind === 'elsewhere' && tries < LIMITS.triesOwn) continue
+    const findings = await judgeRows(config, tracker, listed, own, api)
+    if (findings) return findings
+  }
+  throw new UnreachableError(why)
+}
+
+/** The live bonds, or from a tracker that knows no `Bonds` the addresses of its makers. */
+async function fetchList(
+  config: Config,
+  address: HostPort,
+  signal: AbortSignal,
+): Promise<Page | Extract<Reply, { type: 'Address' | 'Error' }>> {
+  let hasAnswered = false
+  try {
+    const reply = await withTracker(config, address, signal, (ask) =>
+      walkBonds(async (request) => {
+        const page = await ask(request)
+        hasAnswered = true
+        return page
+      }),
+    )
+    if (reply.type === 'Bonds' || !['unknown_request', 'bad_frame'].includes(reply.code)) return reply
+  } catch (error) {
+    // The reference tracker says nothing to what it does not know.
+    if (!(error instanceof UnreachableError) || hasAnswered) throw error
+  }
+  const reply = await withTracker(config, address, signal, (ask) => ask({ type: 'Get' }))
+  if (reply.type === 'Address' || reply.type === 'Error') return reply
+  throw new UnreachableError(`the tracker answered Get with ${reply.type}`)
+}
+
+// ---- our own list ----------------------------------------------------------------------------------------------------
+
+type OwnList =
+  | { kind: 'list'; list: MakerList; gap?: string }
+  /** There is a database, at another block. */
+  | { kind: 'elsewhere'; why: string }
+  | { kind: 'none'; why: string }
+
+function readOwnList({ dataDir }: Config, at: BlockHash): OwnList {
+  if (!existsSync(databasePath(dataDir))) return { kind: 'none', why: `there is no database in --datadir ${dataDir}` }
+  try {
+    using db = openStoreReadonly(dataDir)
+    const tip = readTip(db)
+    if (tip?.hash !== at) {
+      return { kind: 'elsewhere', why: `the database in --datadir ${dataDir} is at block ${tip?.height ?? 'none'}` }
+    }
+    const list = listMakers(readBonds(db, windowStart(tip.height)), tip)
+    const unseen = unseenHeights(readScannedFrom(db), tip)
+    if (readTip(db)?.hash !== at) return { kind: 'elsewhere', why: 'the database has moved on' }
+    if (!unseen) return { kind: 'list', list }
+    return { kind: 'list', list, gap: `our own list has not seen blocks ${unseen.from} to ${unseen.to}` }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error
+    return { kind: 'none', why: describeError(error) }
+  }
+}
+
+// ---- judging ---------------------------------------------------------------------------------------------------------
+
+/** v2, row by row. Undefined when bitcoind has moved on meanwhile. */
+async function judgeRows(
+  { network, allowTestAddresses }: Config,
+  tracker: string,
+  page: Page,
+  own: OwnList,
+  api: NodeApi,
+): Promise<Findings | undefined> {
+  const judged = await api
+    .judge(page.bonds.map(({ outpoint, blockHash }) => ({ outpoint, block: blockHash })))
+    .catch((error: unknown) => {
+      if (error instanceof TransientError) return undefined
+      throw error
+    })
+  if (judged?.at.hash !== page.blockHash) return undefined
+  const { at, facts } = judged
+  const invents: Invention[] = []
+  const unchecked: Outpoint[] = []
+  for (const [i, row] of page.bonds.entries()) {
+    const fact = facts[i]!
+    if (fact.isPruned && fact.block?.isInBestChain) {
+      unchecked.push(row.outpoint)
+      continue
+    }
+    const differences = checkRow(row, fact, at, { network, allowTestAddresses })
+    if (differences.length === 0 && row.state !== 'live') {
+      differences.push({ field: 'state', says: row.state, is: 'no row of a list of live bonds' })
+    }
+    if (differences.length > 0) invents.push({ outpoint: row.outpoint, address: row.address, differences })
+  }
+  const list = differencesOfList(page, at)
+  const omits = own.kind === 'list' ? omittedFrom(page.bonds, own.list) : []
+  const omitsUnjudged = own.kind === 'list' ? own.gap : own.why
+  return {
+    tracker,
+    protocol: 2,
+    block: { height: at.height, hash: at.hash },
+    rows: page.bonds.length,
+    invents,
+    omits,
+    ...(omitsUnjudged !== undefined && { omitsUnjudged }),
+    unchecked,
+    list,
+    agrees: invents.length === 0 && omits.length === 0 && list.length === 0,
+  }
+}
+
+function differencesOfList(page: Page, at: BlockRef): Difference[] {
+  const differences: Difference[] = []
+  if (page.height !== at.height) differences.push({ field: 'height', says: page.height, is: at.height })
+  if (page.total !== page.bonds.length) {
+    differences.push({ field: 'total', says: page.total, is: page.bonds.length })
+  }
+  const digest = page.bonds.some(({ address }) => Buffer.byteLength(address) > LIMITS.addressBytesMax)
+    ? 'none: an address is too long'
+    : digestOf(page.bonds.map((row) => ({ ...row, conf: { height: row.confHeight } }))).toString('hex')
+  const says = Buffer.from(page.digest).toString('hex')
+  if (says !== digest) differences.push({ field: 'digest', says, is: digest })
+  return differences
+}
+
+function omittedFrom(rows: readonly BondFields[], own: MakerList): Omission[] {
+  const named = new Set(rows.map(({ outpoint }) => formatOutpoint(outpoint)))
+  return own.live
+    .filter(({ bond }) => !named.has(formatOutpoint(bond.outpoint)))
+    .map(({ bond, value }) => ({ outpoint: bond.outpoint, address: bond.address, value }))
+}
+
+/** v1: addresses only, so only against a list of our own. A maker it leaves out may just not have answered it. */
+function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnList): Findings | undefined {
+  if (own.kind === 'none') {
+    throw new ConfigError(
+      `this tracker speaks v1 only, which names no bonds: judging it needs a list of our own, but ${own.why}`,
+    )
+  }
+  if (own.kind === 'elsewhere') return undefined
+  const ours = new Set(own.list.addresses)
+  const invents = addresses.filter((address) => !ours.has(address)).map((address) => ({ address, differences: [] }))
+  const theirs = new Set(addresses)
+  return {
+    tracker,
+    protocol: 1,
+    rows: addresses.length,
+    invents,
+    omits: own.list.live
+      .filter(({ bond }) => !theirs.has(bond.address))
+      .map(({ bond, value }) => ({ outpoint: bond.outpoint, address: bond.address, value })),
+    omitsUnjudged: 'a v1 list leaves out makers that do not answer: what it omits is no difference',
+    unchecked: [],
+    list: [],
+    agrees: invents.length === 0,
+  }
+}
+
+// ---- text and JSON ---------------------------------------------------------------------------------------------------
+
+export function describeFindings(findings: Findings): string {
+  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
+  const at = block ? ` at block ${block.height} (${block.hash})` : ''
+  const lines = [`${tracker}, protocol v${protocol}${at}: ${rows} ${protocol === 2 ? 'live bonds' : 'makers'}`]
+  const show = ({ field, says, is }: Difference) => `${field}: says ${printable(String(says))}, is ${is}`
+  for (const { outpoint, address, differences } of invents) {
+    lines.push(`INVENTS  ${outpoint ? `${formatOutpoint(outpoint)}  ` : ''}${printable(address)}`)
+    for (const difference of differences) lines.push(`         ${show(difference)}`)
+  }
+  for (const { outpoint, address, value } of omits) {
+    lines.push(`OMITS    ${formatOutpoint(outpoint)}  ${address}  value ${value}`)
+  }
+  for (const difference of list) lines.push(`DIFFERS  ${show(difference)}`)
+  for (const outpoint of unchecked) lines.push(`UNKNOWN  ${formatOutpoint(outpoint)}: bitcoind has pruned its block`)
+  if (omitsUnjudged !== undefined) {
+    lines.push(protocol === 2 ? `What it omits can't be judged in full: ${omitsUnjudged}.` : `${omitsUnjudged}.`)
+  }
+  lines.push(agrees ? 'agrees' : `differs: ${invents.length} invented, ${omits.length} omitted`)
+  return lines.join('\n')
+}
+
+export function jsonOfFindings(findings: Findings): Record<string, unknown> {
+  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
+  const outpointText = (outpoint: Outpoint | undefined) => (outpoint ? formatOutpoint(outpoint) : null)
+  return {
+    tracker,
+    protocol,
+    height: block?.height ?? null,
+    block_hash: block?.hash ?? null,
+    agrees,
+    rows,
+    invents: invents.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
+    omits: omits.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
+    omits_unjudged: omitsUnjudged ?? null,
+    unchecked: unchecked.map(formatOutpoint),
+    list,
+  }
+}
