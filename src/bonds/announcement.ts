@@ -108,7 +108,7 @@ function singlePush(script: Uint8Array): Uint8Array | undefined {
 }
 
 /** OP_0 and a push of 32 bytes (BIP141). */
-function isP2wsh(script: Uint8Array): boolean {
+export function isP2wsh(script: Uint8Array): boolean {
   return script.length === 34 && script[0] === 0x00 && script[1] === 0x20
 }
 

@@ -3,9 +3,16 @@
  * (announcement, confirmation, state, value) and names each field that differs; liveness is not the chain's.
  */
 import { Transaction } from 'bitcoinjs-lib'
-import { type Network, NO_BLOCK, type Outpoint, type OutputFacts } from '../chain/types.ts'
-import { findAnnouncement } from './announcement.ts'
-import type { AnnouncementFormat, BondState, ConfirmedBond, Tip } from './types.ts'
+import {
+  type BlockHash,
+  formatOutpoint,
+  type Network,
+  NO_BLOCK,
+  type Outpoint,
+  type OutputFacts,
+} from '../chain/types.ts'
+import { findAnnouncement, isP2wsh } from './announcement.ts'
+import type { AnnouncedOutput, AnnouncementFormat, BondState, ConfirmedBond, Tip } from './types.ts'
 import { bondValue } from './value.ts'
 import { refusalOf, stateOf } from './verify.ts'
 
@@ -15,7 +22,7 @@ export interface ClaimedRow {
   address: string
   amountSats: number
   confHeight: number
-  blockHash: string
+  blockHash: BlockHash
   blockTimeS: number
   lockHeight?: number
   value: number
@@ -36,23 +43,25 @@ export interface RowRules {
   allowTestAddresses: boolean
 }
 
-/** `facts` are those of the block the row names, at `tip`. */
+/**
+ * `facts` are those of the block the row names, at `tip`. Where our node has pruned that block, the announcement is taken
+ * as the row says it, and the rest is judged by the UTXO set: that suffices for bonds that are said to be live.
+ */
 export function checkRow(row: ClaimedRow, facts: OutputFacts, tip: Tip, rules: RowRules): Difference[] {
-  const { block, tx } = facts
+  const { block, unspent } = facts
   if (!block?.isInBestChain) {
     return [{ field: 'block_hash', says: row.blockHash, is: block ? 'not in the best chain' : 'no block known' }]
   }
-  if (!tx) return [{ field: 'outpoint', says: row.outpoint.txid, is: 'not in that block' }]
-  const announced = findAnnouncement(Transaction.fromBuffer(tx), rules)
-  if (!announced) return [{ field: 'outpoint', says: row.outpoint.txid, is: 'announces no bond' }]
+  const announced = facts.isPruned ? takenFrom(row, facts) : announcedIn(facts, rules)
+  if (typeof announced === 'string') return [{ field: 'outpoint', says: formatOutpoint(row.outpoint), is: announced }]
   if (announced.outpoint.vout !== row.outpoint.vout) {
     return [{ field: 'outpoint', says: row.outpoint.vout, is: announced.outpoint.vout }]
   }
-  const conf = { height: block.height, hash: row.blockHash as ConfirmedBond['conf']['hash'] }
+  const conf = { height: block.height, hash: row.blockHash }
   const bond: ConfirmedBond = { ...announced, conf, confTimeS: block.timeS }
   const refusal = refusalOf(announced, block.height, rules.network)
   if (refusal) bond.refusal = refusal
-  else if (!facts.isUnspent) bond.spentBy = { txid: row.outpoint.txid, vin: 0, height: tip.height, blockHash: NO_BLOCK }
+  else if (!unspent) bond.spentBy = { txid: row.outpoint.txid, vin: 0, height: tip.height, blockHash: NO_BLOCK }
   const state = stateOf(bond, tip)
   const pairs: [field: string, says: string | number | undefined, is: string | number | undefined][] = [
     ['address', row.address, bond.address],
@@ -68,4 +77,24 @@ export function checkRow(row: ClaimedRow, facts: OutputFacts, tip: Tip, rules: R
   return pairs
     .filter(([, says, is]) => says !== is)
     .map(([field, says = 'nothing', is = 'nothing']) => ({ field, says, is }))
+}
+
+/** The announcement, or what the block has instead. */
+function announcedIn({ tx }: OutputFacts, rules: RowRules): AnnouncedOutput | string {
+  if (!tx) return 'not in that block'
+  return findAnnouncement(Transaction.fromBuffer(tx), rules) ?? 'announces no bond'
+}
+
+/** Without its block: what the row says of the announcement, with what the UTXO set has of the output. */
+function takenFrom(row: ClaimedRow, { block, unspent }: OutputFacts): AnnouncedOutput | string {
+  if (!unspent) return 'not unspent'
+  if (unspent.confHeight !== block?.height) return `confirmed at height ${unspent.confHeight}`
+  return {
+    outpoint: { txid: row.outpoint.txid, vout: 0 },
+    address: row.address,
+    format: row.format,
+    amountSats: unspent.amountSats,
+    isP2wsh: isP2wsh(unspent.scriptPubKey),
+    ...(row.lockHeight !== undefined && { lockHeight: row.lockHeight }),
+  }
 }

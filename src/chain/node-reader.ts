@@ -16,18 +16,19 @@ import {
   type RpcOptions,
   type ZmqNotification,
 } from './rpc.ts'
-import type {
-  BlockHash,
-  BlockRef,
-  Height,
-  Judged,
-  Network,
-  Outpoint,
-  OutputClaim,
-  OutputFacts,
-  Spender,
-  Txid,
-  TxProof,
+import {
+  asSats,
+  type BlockHash,
+  type BlockRef,
+  type Height,
+  type Judged,
+  type Network,
+  type Outpoint,
+  type OutputClaim,
+  type OutputFacts,
+  type Spender,
+  type Txid,
+  type TxProof,
 } from './types.ts'
 import { ZmqFeed } from './zmq.ts'
 
@@ -270,7 +271,7 @@ export class NodeReader implements NodeApi {
     const chain = await this.#rpc.chainInfo()
     const facts: OutputFacts[] = []
     for (let from = 0; from < claims.length; from += LIMITS.judgedAtOnce) {
-      facts.push(...(await this.#judgeSome(claims.slice(from, from + LIMITS.judgedAtOnce))))
+      facts.push(...(await this.#judgeSome(claims.slice(from, from + LIMITS.judgedAtOnce), chain.blocks)))
     }
     const best = await this.#rpc.bestBlockHash()
     const [header] = await this.#rpc.blockHeaders([best])
@@ -280,23 +281,26 @@ export class NodeReader implements NodeApi {
     return { at: { hash: best, height: chain.blocks, timeS: header.value.time }, facts }
   }
 
-  async #judgeSome(claims: readonly OutputClaim[]): Promise<OutputFacts[]> {
+  async #judgeSome(claims: readonly OutputClaim[], tipHeight: Height): Promise<OutputFacts[]> {
     const asked = claims.map(({ outpoint, block }) => ({ txid: outpoint.txid, block }))
     const headers = await this.#rpc.blockHeaders(asked.map(({ block }) => block))
     const txs = await this.#rpc.transactionsIn(asked)
-    const outpoints = claims.map(({ outpoint }) => outpoint)
-    const areUnspent = await this.#rpc.areUnspent(outpoints, { withMempool: false })
+    const outputs = await this.#rpc.unspentOutputs(claims.map(({ outpoint }) => outpoint))
     return claims.map((_, i) => {
-      const [header, tx] = [headers[i]!, txs[i]!]
-      const facts: OutputFacts = {
-        isPruned: 'code' in tx && tx.code === RPC_CODES.miscError,
-        isUnspent: areUnspent[i]!,
-      }
+      const [header, tx, output] = [headers[i]!, txs[i]!, outputs[i]]
+      const facts: OutputFacts = { isPruned: 'code' in tx && tx.code === RPC_CODES.miscError }
       if ('value' in header) {
         const { height, time, confirmations } = header.value
         facts.block = { height, timeS: time, isInBestChain: confirmations >= 0 }
       }
       if ('value' in tx) facts.tx = tx.value
+      if (output) {
+        facts.unspent = {
+          amountSats: asSats(Math.round(output.value * 1e8)),
+          confHeight: tipHeight - output.confirmations + 1,
+          scriptPubKey: Buffer.from(output.scriptPubKey.hex, 'hex'),
+        }
+      }
       return facts
     })
   }

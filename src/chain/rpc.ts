@@ -92,6 +92,16 @@ const mempoolSchema = z.object({
 const headerSchema = z.object({ height, time: z.number().int().min(0), confirmations: z.number().int() })
 export type BlockHeader = z.infer<typeof headerSchema>
 
+const utxoSchema = z
+  .object({
+    confirmations: z.number().int().min(1),
+    /** BTC, a double: rounded to sats it is exact. */
+    value: z.number().min(0),
+    scriptPubKey: z.object({ hex }),
+  })
+  .nullable()
+export type UtxoEntry = NonNullable<z.infer<typeof utxoSchema>>
+
 /** One entry of a batch: the value, or the code bitcoind refused it with. */
 export type BatchEntry<T> = { value: T } | { code: number }
 
@@ -160,12 +170,22 @@ export class BitcoindRpc {
     })
   }
 
-  /** For each of `outpoints` whether it is in the UTXO set and, with the mempool, no transaction there spends it. */
-  async areUnspent(outpoints: readonly Outpoint[], { withMempool = true } = {}): Promise<boolean[]> {
-    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, withMempool] }))
+  /** For each of `outpoints` whether it is in the UTXO set and no transaction of the mempool spends it. */
+  async areUnspent(outpoints: readonly Outpoint[]): Promise<boolean[]> {
+    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, true] }))
     const entries = await this.#batch(z.object({ bestblock: blockHash }).nullable(), calls)
     return entries.map((entry) => {
       if ('value' in entry) return entry.value !== null
+      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
+    })
+  }
+
+  /** What the UTXO set, without the mempool, has of `outpoints`; undefined where it has nothing. */
+  async unspentOutputs(outpoints: readonly Outpoint[]): Promise<(UtxoEntry | undefined)[]> {
+    const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, false] }))
+    const entries = await this.#batch(utxoSchema, calls)
+    return entries.map((entry) => {
+      if ('value' in entry) return entry.value ?? undefined
       throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
     })
   }

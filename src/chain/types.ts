@@ -65,8 +65,8 @@ export interface OutputFacts {
   tx?: Uint8Array
   /** The node can't tell whether the block has it: pruned. */
   isPruned: boolean
-  /** In the UTXO set of block `at`. */
-  isUnspent: boolean
+  /** What the UTXO set of block `at` has of it; absent when it is spent or never was. */
+  unspent?: { amountSats: Sats; confHeight: Height; scriptPubKey: Uint8Array }
 }
 
 /** What the chain up to `at` says of each claim, in the order asked. `timeS`: its header time. */

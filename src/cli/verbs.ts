@@ -12,6 +12,7 @@ import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
 import { addCareVerbs } from './care-verbs.ts'
 import { addSettings, configOf, isJson, print } from './command.ts'
+import { describeFindings, jsonOfFindings } from './findings.ts'
 import {
   checkProof,
   describeProofVerdict,
@@ -23,7 +24,7 @@ import {
   trackerAddress,
 } from './query.ts'
 import { describeSpend } from './text.ts'
-import { describeFindings, jsonOfFindings, verifyTracker } from './verify.ts'
+import { verifyTracker } from './verify.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
 import { outpointsOf, watchLive } from './watch.ts'
 

@@ -21,6 +21,7 @@ import { formatHostPort, type HostPort } from '../tor/address.ts'
 import type { BondFields, Reply } from '../wire/messages.ts'
 import { walkBonds } from '../wire/walk.ts'
 import { sleep } from '../world.ts'
+import type { Findings, Invention, Omission } from './findings.ts'
 import { withTracker } from './query.ts'
 import { printable } from './text.ts'
 
@@ -34,36 +35,6 @@ const LIMITS = {
   triesOwn: 5,
   /** The length of an address is one byte of the digest. */
   addressBytesMax: 255,
-}
-
-export interface Invention {
-  outpoint?: Outpoint
-  address: string
-  /** The fields that differ from what our node says; none where only the address is known (v1). */
-  differences: Difference[]
-}
-
-export interface Omission {
-  outpoint: Outpoint
-  address: string
-  value: number
-}
-
-export interface Findings {
-  tracker: string
-  protocol: 1 | 2
-  /** Where both were; v1 doesn't say. */
-  block?: BlockRef
-  rows: number
-  invents: Invention[]
-  omits: Omission[]
-  /** Why `omits` may lack something. */
-  omitsUnjudged?: string
-  /** Rows whose block our node has pruned. */
-  unchecked: Outpoint[]
-  /** What the list says of itself and is not so. */
-  list: Difference[]
-  agrees: boolean
 }
 
 type Page = Extract<Reply, { type: 'Bonds' }>
@@ -190,16 +161,12 @@ async function judgeRows(
   const invents: Invention[] = []
   const unchecked: Outpoint[] = []
   for (const [i, row] of page.bonds.entries()) {
-    const fact = facts[i]!
-    if (fact.isPruned && fact.block?.isInBestChain) {
-      unchecked.push(row.outpoint)
-      continue
-    }
-    const differences = checkRow(row, fact, at, { network, allowTestAddresses })
+    const differences = checkRow(row, facts[i]!, at, { network, allowTestAddresses })
     if (differences.length === 0 && row.state !== 'live') {
       differences.push({ field: 'state', says: row.state, is: 'no row of a list of live bonds' })
     }
     if (differences.length > 0) invents.push({ outpoint: row.outpoint, address: row.address, differences })
+    else if (facts[i]!.isPruned) unchecked.push(row.outpoint)
   }
   const list = differencesOfList(page, at)
   const omits = own.kind === 'list' ? omittedFrom(page.bonds, own.list) : []
@@ -262,46 +229,5 @@ function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnL
     unchecked: [],
     list: [],
     agrees: invents.length === 0,
-  }
-}
-
-// ---- text and JSON ---------------------------------------------------------------------------------------------------
-
-export function describeFindings(findings: Findings): string {
-  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
-  const at = block ? ` at block ${block.height} (${block.hash})` : ''
-  const lines = [`${tracker}, protocol v${protocol}${at}: ${rows} ${protocol === 2 ? 'live bonds' : 'makers'}`]
-  const show = ({ field, says, is }: Difference) => `${field}: says ${printable(String(says))}, is ${is}`
-  for (const { outpoint, address, differences } of invents) {
-    lines.push(`INVENTS  ${outpoint ? `${formatOutpoint(outpoint)}  ` : ''}${printable(address)}`)
-    for (const difference of differences) lines.push(`         ${show(difference)}`)
-  }
-  for (const { outpoint, address, value } of omits) {
-    lines.push(`OMITS    ${formatOutpoint(outpoint)}  ${address}  value ${value}`)
-  }
-  for (const difference of list) lines.push(`DIFFERS  ${show(difference)}`)
-  for (const outpoint of unchecked) lines.push(`UNKNOWN  ${formatOutpoint(outpoint)}: bitcoind has pruned its block`)
-  if (omitsUnjudged !== undefined) {
-    lines.push(protocol === 2 ? `What it omits can't be judged in full: ${omitsUnjudged}.` : `${omitsUnjudged}.`)
-  }
-  lines.push(agrees ? 'agrees' : `differs: ${invents.length} invented, ${omits.length} omitted`)
-  return lines.join('\n')
-}
-
-export function jsonOfFindings(findings: Findings): Record<string, unknown> {
-  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
-  const outpointText = (outpoint: Outpoint | undefined) => (outpoint ? formatOutpoint(outpoint) : null)
-  return {
-    tracker,
-    protocol,
-    height: block?.height ?? null,
-    block_hash: block?.hash ?? null,
-    agrees,
-    rows,
-    invents: invents.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
-    omits: omits.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
-    omits_unjudged: omitsUnjudged ?? null,
-    unchecked: unchecked.map(formatOutpoint),
-    list,
   }
 }

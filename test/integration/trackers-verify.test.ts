@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test'
 import { bondKey } from '../../scripts/sandbox/bond-key.ts'
 import { freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
 import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { compareOutpoints } from '../../src/bonds/digest.ts'
 import { asSats, asTxid, formatOutpoint, NO_BLOCK } from '../../src/chain/types.ts'
 import type { BondFields } from '../../src/wire/messages.ts'
 import { type BondList, consistent, startForgedTracker, startOldTracker } from '../support/forged-tracker.ts'
@@ -76,10 +77,9 @@ test('what a tracker invents and omits is named, also when its digest agrees wit
   await using forged = await startForgedTracker(() => told)
   const tell = (change: (rows: BondFields[]) => BondFields[]) => {
     const bonds = change([...truth.bonds])
-    bonds.sort((a, b) => Buffer.compare(reversed(a), reversed(b)))
+    bonds.sort((a, b) => compareOutpoints(a.outpoint, b.outpoint))
     told = consistent({ ...truth, bonds })
   }
-  const reversed = ({ outpoint }: BondFields) => Buffer.from(outpoint.txid, 'hex').reverse()
   const [a, b] = truth.bonds as [BondFields, BondFields]
 
   // The forged third one of many: a bond left out, another made up.
@@ -193,4 +193,46 @@ test('a tracker at another block is not compared; it and bitcoind must be there'
   const alone = await verify(node, tracker.port, dir)
   assert.equal(alone.code, 69)
   assert.match(alone.stderr, /bitcoind at 127\.0\.0\.1:\d+ \(--rpc\)|no cookie/)
+})
+
+test('a node that has pruned the blocks judges by what it still has, and says which announcements it has not seen', async (t) => {
+  await using node = await Regtest.start({ args: ['-prune=1', '-fastprune'], blocks: 110 })
+  await using tracker = await Tracker.start(node)
+  for (const name of ['a', 'b']) await fund(node, name)
+  const ended = await fund(node, 'ended', { lockBlocks: 1 })
+  await node.mine(2)
+  await node.spendBond(ended)
+  await node.mine(700)
+  await tracker.caughtUp(node)
+  const truth = await whole(tracker)
+  assert.equal(truth.total, 2)
+  assert((await node.rpc<number>('pruneblockchain', 500)) > 111)
+  const dir = emptyDir(t)
+
+  const honest = await verdictOf(node, tracker.port, dir, 0)
+  assert.deepEqual(
+    honest.unchecked,
+    truth.bonds.map(({ outpoint }) => formatOutpoint(outpoint)),
+  )
+  assert.deepEqual(honest.invents, [])
+
+  const [a, b] = truth.bonds as [BondFields, BondFields]
+  let told: BondList = truth
+  await using forged = await startForgedTracker(() => told)
+  const lies: [string, BondFields, string[]][] = [
+    ['a spent one', { ...b, outpoint: ended.outpoint, lockHeight: ended.lockHeight }, ['outpoint']],
+    ['an amount', { ...b, amountSats: b.amountSats + 1 }, ['amount']],
+    ['a value', { ...b, value: b.value + 1 }, ['value']],
+    ['a time', { ...b, blockTimeS: b.blockTimeS + 1 }, ['block_time']],
+    ['a height', { ...b, confHeight: b.confHeight + 1 }, ['conf_height']],
+    ['a block', { ...b, blockHash: await node.rpc('getblockhash', b.confHeight + 1) }, ['outpoint']],
+    ['an output', { ...b, outpoint: { ...b.outpoint, vout: 1 } }, ['outpoint']],
+  ]
+  for (const [what, lie, expected] of lies) {
+    const bonds = [a, lie].sort((x, y) => compareOutpoints(x.outpoint, y.outpoint))
+    told = consistent({ ...truth, bonds })
+    const verdict = await verdictOf(node, forged.port, dir, 1)
+    assert.equal(verdict.invents.length, 1, what)
+    assert.deepEqual(fields(verdict.invents[0]), expected, what)
+  }
 })
