@@ -4,7 +4,7 @@
  * A proof belongs to a transaction and a block and never changes; after a reorg the store names another block.
  */
 import type { NodeApi } from '../chain/node-reader.ts'
-import { formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import { readBondBlock } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
@@ -25,6 +25,8 @@ export class BondProofs {
   /** By outpoint and block; the one not asked for longest comes first. */
   readonly #kept = new Map<string, Buffer>()
   #keptBytes = 0
+  /** What is being fetched, for all who ask for the same: as many as have a turn or wait for one. */
+  readonly #underWay = new Map<string, Promise<Buffer>>()
 
   constructor({ db, api }: { db: Db; api: Pick<NodeApi, 'txProof'> }) {
     this.#db = db
@@ -36,14 +38,22 @@ export class BondProofs {
     const block = readBondBlock(this.#db, outpoint)
     if (!block) throw new PeerFault('not_found', `${formatOutpoint(outpoint)} is no confirmed bond known here`)
     const name = `${formatOutpoint(outpoint)} ${block.hash}`
-    let encoded = this.#recall(name)
-    if (encoded) return encoded
+    const kept = this.#recall(name)
+    if (kept) return kept
+    let fetching = this.#underWay.get(name)
+    if (!fetching) {
+      fetching = this.#fetch(outpoint, block, name).finally(() => this.#underWay.delete(name))
+      this.#underWay.set(name, fetching)
+    }
+    return fetching
+  }
+
+  async #fetch({ txid }: Outpoint, block: BlockRef, name: string): Promise<Buffer> {
+    let encoded: Buffer | undefined
     let hadTurn: boolean
     try {
       hadTurn = await this.#turns.run(1, async () => {
-        encoded = this.#recall(name) // somebody before us may have asked for the same
-        if (encoded) return
-        const proof = await this.#api.txProof(outpoint.txid, block.hash)
+        const proof = await this.#api.txProof(txid, block.hash)
         if (!proof) return
         encoded = encodeReply({ type: 'BondProof', height: block.height, ...proof })
         this.#keep(name, encoded)

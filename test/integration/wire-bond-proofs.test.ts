@@ -1,0 +1,125 @@
+/**
+ * What strangers who ask for proofs can cost bitcoind. Method: a database with bonds, and in bitcoind's place a far end
+ * that answers when the test says so, and counts.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { asBlockHash, asSats, asTxid, type Outpoint, type TxProof } from '../../src/chain/types.ts'
+import { PeerFault, TransientError } from '../../src/errors.ts'
+import { insertBond } from '../../src/store/bonds.ts'
+import { type Db, openStore } from '../../src/store/open.ts'
+import { insertBlock } from '../../src/store/tip.ts'
+import { BondProofs, LIMITS } from '../../src/wire/bond-proofs.ts'
+import { parseReply } from '../../src/wire/messages.ts'
+
+const hash = (i: number) => i.toString(16).padStart(64, '0')
+const outpoint = (i: number): Outpoint => ({ txid: asTxid(hash(i)), vout: 0 })
+
+/** `count` bonds in block 1. */
+function storeWith(t: TestContext, count: number): Db {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-proofs-'))
+  const { db } = openStore(dir, 'regtest')
+  t.after(() => {
+    db[Symbol.dispose]()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  insertBlock(db, { height: 1, hash: asBlockHash(hash(0xb1)), prevHash: asBlockHash(hash(0xb0)), timeS: 1 })
+  for (let i = 0; i < count; i++) {
+    const bond = { outpoint: outpoint(i), address: `127.0.0.1:${i + 1}`, format: 'A', isP2wsh: true } as const
+    insertBond(db, { ...bond, amountSats: asSats(50_000) }, 1)
+  }
+  return db
+}
+
+/** Answers each call when `answer` is called. */
+class FarEnd {
+  asked = 0
+  readonly #waiting: PromiseWithResolvers<TxProof | undefined>[] = []
+
+  readonly txProof = (): Promise<TxProof | undefined> => {
+    this.asked++
+    const call = Promise.withResolvers<TxProof | undefined>()
+    this.#waiting.push(call)
+    return call.promise
+  }
+
+  get underWay(): number {
+    return this.#waiting.length
+  }
+
+  async answer(proof: TxProof | undefined | Error): Promise<void> {
+    const call = this.#waiting.shift()
+    assert(call, 'nobody asks')
+    if (proof instanceof Error) call.reject(proof)
+    else call.resolve(proof)
+    await new Promise(setImmediate)
+  }
+}
+
+const PROOF: TxProof = { tx: Buffer.alloc(200), header: Buffer.alloc(80), merkle: Buffer.alloc(300) }
+const code = (expected: string) => (error: unknown) => error instanceof PeerFault && error.code === expected
+
+test('two at a time, a short queue, and beyond it busy at once', async (t) => {
+  const api = new FarEnd()
+  const { atOnce, queued } = LIMITS.turns
+  const proofs = new BondProofs({ db: storeWith(t, atOnce + queued + 1), api })
+  const all = Array.from({ length: atOnce + queued }, (_, i) => proofs.read(outpoint(i)))
+  assert.equal(api.asked, atOnce)
+  await assert.rejects(proofs.read(outpoint(atOnce + queued)), code('busy'))
+  for (let i = 0; i < all.length; i++) {
+    assert(api.underWay <= atOnce)
+    await api.answer(PROOF)
+  }
+  await Promise.all(all)
+  assert.equal(api.asked, atOnce + queued)
+})
+
+test('the same proof is fetched once, however many ask; failures are not kept', async (t) => {
+  const api = new FarEnd()
+  const proofs = new BondProofs({ db: storeWith(t, 3), api })
+  const first = [proofs.read(outpoint(0)), proofs.read(outpoint(1))]
+  const waiting = [0, 1, 0, 1].map((i) => proofs.read(outpoint(i)))
+  await api.answer(PROOF)
+  await api.answer(PROOF)
+  assert.equal(api.asked, 2)
+  await Promise.all([...first, ...waiting])
+  assert.equal(await proofs.read(outpoint(0)), await first[0], 'the same bytes')
+  const reply = parseReply(await proofs.read(outpoint(0)))
+  assert(reply.type === 'BondProof' && reply.height === 1)
+
+  const lost = assert.rejects(proofs.read(outpoint(2)), code('busy'))
+  await api.answer(new TransientError('bitcoind is away'))
+  await lost
+  const pruned = assert.rejects(proofs.read(outpoint(2)), code('not_found'))
+  await api.answer(undefined)
+  await pruned
+  const found = proofs.read(outpoint(2))
+  await api.answer(PROOF)
+  await found
+  await assert.rejects(proofs.read(outpoint(3)), code('not_found'))
+  assert.equal(api.asked, 5, 'an unknown bond costs bitcoind nothing')
+})
+
+test('proofs are kept up to a number of bytes; the one not asked for longest goes first', async (t) => {
+  const api = new FarEnd()
+  const proofs = new BondProofs({ db: storeWith(t, 5), api })
+  const third: TxProof = { ...PROOF, tx: Buffer.alloc(Math.floor(LIMITS.keptBytes / 3) - 1_000) }
+  const read = async (i: number, proof: TxProof) => {
+    const before = api.asked
+    const reading = proofs.read(outpoint(i))
+    if (api.asked > before) await api.answer(proof)
+    await reading
+    return api.asked > before ? 'asked' : 'kept'
+  }
+  assert.deepEqual([await read(0, third), await read(1, third), await read(2, third)], ['asked', 'asked', 'asked'])
+  assert.equal(await read(0, third), 'kept')
+  assert.equal(await read(3, third), 'asked')
+  assert.deepEqual([await read(0, third), await read(2, third), await read(3, third)], ['kept', 'kept', 'kept'])
+  assert.equal(await read(1, third), 'asked', 'it had to go')
+  const huge: TxProof = { ...PROOF, tx: Buffer.alloc(LIMITS.keptBytes) }
+  assert.deepEqual([await read(4, huge), await read(4, huge)], ['asked', 'asked'], 'told, not kept')
+  assert.equal(await read(1, third), 'kept')
+})
