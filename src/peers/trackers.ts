@@ -1,0 +1,330 @@
+/**
+ * Other trackers: those the operator names and those learnt from Pings, asked every few minutes over Tor for their block
+ * and their digest. Compared only where both are at the same block; where the lists differ, theirs is walked to see in
+ * which bonds. Nothing that another tracker says changes what we list.
+ *
+ * A Ping is only a hint: who sent it is dialled back, and kept when a tracker of our network answers there under the
+ * address it was dialled at. A Pong's address is a claim, never a key.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { Bell } from '../bell.ts'
+import type { MakerList } from '../bonds/list.ts'
+import type { Network } from '../chain/types.ts'
+import { describeError, isAbort, TransientError } from '../errors.ts'
+import type { Db } from '../store/open.ts'
+import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
+import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
+import { dial } from '../tor/socks.ts'
+import { ask } from '../wire/client.ts'
+import type { Reply, Request } from '../wire/messages.ts'
+import { walkBonds } from '../wire/walk.ts'
+import type { World } from '../world.ts'
+import { differenceOf, listedBond } from './tracker-difference.ts'
+
+export const LIMITS = {
+  /** Asked at the same time: a round over a hundred of them still ends within the interval. */
+  atOnce: 4,
+  /** Learnt ones that are kept. The market has a handful of trackers; what comes beyond is somebody's game. */
+  learntMax: 100,
+  /** Pings that wait to be dialled back; the rest is forgotten, and comes again with the next Ping. */
+  hintsMax: 32,
+  /** Addresses that were dialled back lately and are not again for `hintAgainMs`, whoever names them. */
+  triedMax: 1_000,
+  hintAgainMs: 3_600_000,
+  /** After `failures` in vain the pause doubles, up to this. */
+  pauseMsMax: 21_600_000,
+  /** A learnt one that was silent this long is forgotten. */
+  forgetMs: 7 * 86_400_000,
+  /** At another block than ours it is asked again after this, a few times: a block reaches everybody within a minute. */
+  otherBlockMs: 20_000,
+  otherBlockTries: 3,
+  /** A page of a thousand bonds takes 370 kB. */
+  replyBytesMax: 2_097_152,
+  /** What it calls its version. */
+  versionLength: 40,
+  /** How often the loop looks who is due. */
+  lookMs: 1_000,
+}
+
+export interface TrackersOptions {
+  configured: readonly HostPort[]
+  intervalMs: number
+  timeoutMs: number
+  /** Undefined: without Tor. */
+  socks: HostPort | undefined
+  network: Network
+  allowTestAddresses: boolean
+}
+
+export interface TrackersDeps extends World {
+  db: Db
+  /** Our own address as others reach us; undefined while we have none to tell. */
+  self: () => HostPort | undefined
+  /** Our list at our tip; undefined while behind. */
+  ownList: () => Pick<MakerList, 'tip' | 'digest' | 'live'> | undefined
+  /** An outcome worth telling: called when a tracker begins or ceases to agree. */
+  onChange?: (record: TrackerRecord) => void
+}
+
+export class Trackers {
+  readonly #options: TrackersOptions
+  readonly #deps: TrackersDeps
+  readonly #records = new Map<string, TrackerRecord>()
+  readonly #bell = new Bell()
+  /** When each is due, on the monotonic clock. */
+  readonly #dueMs = new Map<string, number>()
+  readonly #underWay = new Map<string, Promise<void>>()
+  readonly #hints = new Set<string>()
+  /** When an address was last dialled back, on the monotonic clock; the oldest first. */
+  readonly #tried = new Map<string, number>()
+  readonly #otherBlock = new Map<string, number>()
+  #failure: { error: unknown } | undefined
+  #revision = 0
+
+  constructor(options: TrackersOptions, deps: TrackersDeps) {
+    this.#options = options
+    this.#deps = deps
+    const configured = new Set(options.configured.map(formatHostPort))
+    for (const record of readTrackers(deps.db)) {
+      // One that is configured no more is as good as a learnt one.
+      const source = configured.has(record.address) ? 'configured' : 'learnt'
+      this.#records.set(record.address, { ...record, source })
+    }
+    for (const address of configured) {
+      if (!this.#records.has(address)) this.#keep({ address, source: 'configured', addedS: this.#nowS(), failures: 0 })
+    }
+  }
+
+  /** By address. */
+  list(): TrackerRecord[] {
+    return [...this.#records.values()].sort((a, b) => (a.address < b.address ? -1 : 1))
+  }
+
+  /** Changes whenever a record has. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Somebody sent a Ping and says it is a tracker at `address`, `port`. Costs nothing now and little later. */
+  hear(address: string, port: number): void {
+    // The reference tracker tells its host without the port; in tests with it.
+    const parsed = parseHostPort(address) ?? parseHostPort(`${address}:${port}`)
+    if (!parsed || !this.#mayDial(parsed)) return
+    const name = formatHostPort(parsed)
+    const own = this.#deps.self()
+    if (this.#records.has(name) || (own && formatHostPort(own) === name)) return
+    const nowMs = this.#deps.clock.monotonicMs()
+    const triedMs = this.#tried.get(name)
+    if (triedMs !== undefined && nowMs - triedMs < LIMITS.hintAgainMs) return
+    if (this.#hints.size >= LIMITS.hintsMax) return
+    this.#hints.add(name)
+    this.#bell.ring()
+  }
+
+  #mayDial({ host }: HostPort): boolean {
+    return isOnionHost(host) || (this.#options.allowTestAddresses && host === '127.0.0.1')
+  }
+
+  /** Runs until the signal; rejects when a result can't be stored. */
+  async run(signal: AbortSignal): Promise<void> {
+    const onAbort = () => this.#bell.ring()
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        if (this.#failure) throw this.#failure.error
+        this.#startDue(signal)
+        await this.#bell.wait(LIMITS.lookMs)
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      await Promise.allSettled(this.#underWay.values())
+    }
+  }
+
+  #startDue(signal: AbortSignal): void {
+    const nowMs = this.#deps.clock.monotonicMs()
+    for (const address of this.#records.keys()) {
+      if ((this.#dueMs.get(address) ?? 0) <= nowMs) this.#start(address, signal)
+    }
+    for (const address of this.#hints) {
+      if (this.#underWay.size >= LIMITS.atOnce) break
+      this.#hints.delete(address)
+      this.#noteTried(address, nowMs)
+      this.#start(address, signal)
+    }
+  }
+
+  #noteTried(address: string, nowMs: number): void {
+    this.#tried.delete(address)
+    this.#tried.set(address, nowMs)
+    const [oldest] = this.#tried
+    if (this.#tried.size > LIMITS.triedMax && oldest) this.#tried.delete(oldest[0])
+  }
+
+  #start(address: string, signal: AbortSignal): void {
+    if (this.#underWay.size >= LIMITS.atOnce || this.#underWay.has(address)) return
+    const work = this.#visit(address, signal)
+      .catch((error: unknown) => {
+        if (!isAbort(error, signal)) this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#underWay.delete(address)
+        this.#bell.ring()
+      })
+    this.#underWay.set(address, work)
+  }
+
+  /** Asks one tracker, and keeps what it said. */
+  async #visit(address: string, signal: AbortSignal): Promise<void> {
+    const { log } = this.#deps
+    const known = this.#records.get(address)
+    let heard: Heard
+    try {
+      heard = await this.#talk(parseHostPort(address)!, signal)
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      if (known) this.#noteFailure(known, describeError(error))
+      else log.debug({ tracker: address, detail: describeError(error) }, 'a Ping came from nowhere')
+      return
+    }
+    const before = known ?? { address, source: 'learnt' as const, addedS: this.#nowS(), failures: 0 }
+    if (!known && (heard.kind === 'v1' || !this.#makeRoom())) return // a Ping of ours comes from a tracker like ours
+    const { failure: _, ...rest } = before
+    const record: TrackerRecord = { ...rest, failures: 0, askedS: this.#nowS(), seenS: this.#nowS() }
+    if (heard.kind === 'pong') {
+      Object.assign(record, heard.said)
+      if (heard.compared) record.compared = heard.compared
+    }
+    this.#keep(record)
+    if (!known) log.info({ tracker: address, version: record.version }, 'tracker learnt')
+    this.#schedule(record, heard.kind === 'pong' && !heard.compared)
+    if (before.compared?.agrees !== record.compared?.agrees && record.compared) this.#tell(record, record.compared)
+  }
+
+  #tell(record: TrackerRecord, { agrees, height, onlyOurs, onlyTheirs }: Comparison): void {
+    const fields = { tracker: record.address, height, onlyOurs: onlyOurs.length, onlyTheirs: onlyTheirs.length }
+    if (agrees) this.#deps.log.info(fields, 'tracker agrees')
+    else this.#deps.log.warn(fields, 'tracker disagrees: compare with the verify verb')
+    this.#deps.onChange?.(record)
+  }
+
+  #noteFailure(record: TrackerRecord, failure: string): void {
+    const nowS = this.#nowS()
+    const silentS = nowS - (record.seenS ?? record.addedS)
+    if (record.source === 'learnt' && silentS * 1000 > LIMITS.forgetMs) {
+      this.#records.delete(record.address)
+      this.#dueMs.delete(record.address)
+      deleteTracker(this.#deps.db, record.address)
+      this.#revision++
+      return
+    }
+    const failed = { ...record, failures: record.failures + 1, failure: failure.slice(0, 200), askedS: nowS }
+    this.#keep(failed)
+    this.#schedule(failed, false)
+  }
+
+  /** A place for a learnt one: free, or that of the learnt one that has been asked in vain the longest. */
+  #makeRoom(): boolean {
+    const learnt = this.list().filter(({ source }) => source === 'learnt')
+    if (learnt.length < LIMITS.learntMax) return true
+    const failing = learnt.filter(({ failures }) => failures > 0).sort((a, b) => b.failures - a.failures)
+    const [worst] = failing
+    if (!worst) return false
+    this.#records.delete(worst.address)
+    this.#dueMs.delete(worst.address)
+    deleteTracker(this.#deps.db, worst.address)
+    return true
+  }
+
+  #schedule({ address, failures }: TrackerRecord, wasElsewhere: boolean): void {
+    const { clock, random } = this.#deps
+    const { intervalMs } = this.#options
+    const tries = wasElsewhere ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
+    if (tries > 0 && tries <= LIMITS.otherBlockTries) this.#otherBlock.set(address, tries)
+    else this.#otherBlock.delete(address)
+    const soon = this.#otherBlock.has(address)
+    const fullMs = soon
+      ? Math.min(intervalMs, LIMITS.otherBlockMs)
+      : Math.min(LIMITS.pauseMsMax, intervalMs * 2 ** Math.min(failures, 10))
+    this.#dueMs.set(address, clock.monotonicMs() + fullMs * (0.8 + 0.4 * random()))
+  }
+
+  #keep(record: TrackerRecord): void {
+    this.#records.set(record.address, record)
+    upsertTracker(this.#deps.db, record)
+    this.#revision++
+  }
+
+  /** Throws TransientError: silent, of another network, or lying about where it is. */
+  async #talk(target: HostPort, signal: AbortSignal): Promise<Heard> {
+    const { timeoutMs, socks } = this.#options
+    const proxy = target.host === '127.0.0.1' ? 'direct' : socks
+    if (proxy === undefined) throw new TransientError('an onion address needs Tor (--no-tor is given)')
+    const isolation = `tracker-${randomBytes(12).toString('hex')}`
+    const connect = () => dial(target, { proxy, isolation, timeoutMs, signal })
+    const socket = await connect()
+    try {
+      return await this.#converse(target, socket, signal)
+    } catch (error) {
+      // A tracker of version 1 closes without a word on what it doesn't know.
+      if (!(error instanceof TransientError) || !error.message.includes('without a reply')) throw error
+    } finally {
+      socket.destroy()
+    }
+    const again = await connect()
+    try {
+      const reply = await ask(again, { type: 'Get' }, { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax })
+      if (reply.type !== 'Address') throw new TransientError(`it answered Get with ${reply.type}`)
+      return { kind: 'v1' }
+    } finally {
+      again.destroy()
+    }
+  }
+
+  async #converse(target: HostPort, socket: Socket, signal: AbortSignal): Promise<Heard> {
+    const { timeoutMs, network } = this.#options
+    const question = (request: Request): Promise<Reply> =>
+      ask(socket, request, { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax })
+    const self = this.#deps.self()
+    const ping = { type: 'Ping' as const, address: self?.host ?? '', port: self?.port ?? 0 }
+    const pong = await question(ping)
+    if (pong.type !== 'Pong') throw new TransientError(`it answered Ping with ${pong.type}`)
+    const { address, version, height, blockHash, digest } = pong
+    if (address !== formatHostPort(target)) throw new TransientError('it says that it is at another address')
+    if (version === undefined || height === undefined || blockHash === undefined || digest === undefined) {
+      throw new TransientError('it answers like a maker of old')
+    }
+    if (pong.network !== network) throw new TransientError('it is of another network')
+    const said = { version: printable(version), height, blockHash, digest: Buffer.from(digest) }
+    const own = this.#deps.ownList()
+    if (!own || own.tip.hash !== blockHash) return { kind: 'pong', said }
+    const agrees = own.digest.equals(said.digest)
+    if (agrees) return { kind: 'pong', said, compared: { agrees, height, onlyOurs: [], onlyTheirs: [] } }
+    const page = await walkBonds(question)
+    if (page.type === 'Error') throw new TransientError(`it answered Bonds with ${printable(page.code)}`)
+    if (page.blockHash !== own.tip.hash) return { kind: 'pong', said }
+    const ours = own.live.map(({ bond }) => listedBond(bond))
+    return { kind: 'pong', said, compared: { agrees, height, ...differenceOf(ours, page.bonds) } }
+  }
+
+  #nowS(): number {
+    return Math.floor(this.#deps.clock.nowMs() / 1000)
+  }
+}
+
+type Heard =
+  /** It speaks version 1 alone: alive, and nothing to compare. */
+  | { kind: 'v1' }
+  | {
+      kind: 'pong'
+      said: Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
+      /** Absent when it is at another block. */
+      compared?: Comparison
+    }
+
+/** A stranger's word, fit for a log and a terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, LIMITS.versionLength)
+}
