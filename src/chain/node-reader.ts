@@ -9,7 +9,17 @@ import { type Found, type MempoolChanges, MempoolView } from './mempool-view.ts'
 import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
 import { BitcoindRpc, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions, type ZmqNotification } from './rpc.ts'
-import type { BlockHash, BlockRef, Height, Network, Outpoint, Spender, Txid } from './types.ts'
+import {
+  asSats,
+  type BlockHash,
+  type BlockRef,
+  type Height,
+  type Network,
+  type Outpoint,
+  type Spender,
+  type Txid,
+  type TxOutput,
+} from './types.ts'
 import { ZmqFeed } from './zmq.ts'
 
 export const LIMITS = {
@@ -66,6 +76,8 @@ export interface NodeApi {
   /** A raw mempool transaction, undefined when it has gone. */
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined>
   blockHeight(hash: BlockHash): Promise<Height>
+  /** The output, unless it was never made or is spent in a block; and the height this is true at. */
+  output(outpoint: Outpoint): Promise<{ tipHeight: Height; output: TxOutput | undefined }>
 }
 
 export interface NodeReaderOptions {
@@ -227,6 +239,21 @@ export class NodeReader implements NodeApi {
 
   blockHeight(hash: BlockHash): Promise<Height> {
     return this.#rpc.blockHeight(hash)
+  }
+
+  async output(outpoint: Outpoint): Promise<{ tipHeight: Height; output: TxOutput | undefined }> {
+    const { inChain, withMempool } = await this.#rpc.txOut(outpoint)
+    const found = withMempool ?? inChain
+    const tipHeight = await this.#rpc.blockHeight(found?.bestblock ?? (await this.#rpc.bestBlockHash()))
+    if (!found) return { tipHeight, output: undefined }
+    const { confirmations, value, scriptPubKey } = found
+    const output: TxOutput = {
+      amountSats: asSats(Math.round(value * 1e8)),
+      scriptPubKey: Buffer.from(scriptPubKey.hex, 'hex'),
+      confHeight: confirmations === 0 ? undefined : tipHeight - confirmations + 1,
+      isUnspent: withMempool !== null,
+    }
+    return { tipHeight, output }
   }
 
   /** Ends the subscriptions; without this the thread can't be ended cleanly. */

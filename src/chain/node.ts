@@ -121,6 +121,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
         ),
       mempoolTransaction: (...args) => call(signal, 'mempoolTransaction', args).then((raw) => raw && Buffer.from(raw)),
       blockHeight: (...args) => call(signal, 'blockHeight', args),
+      output: (...args) => call(signal, 'output', args),
     }),
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')

@@ -43,6 +43,16 @@ export interface Spender {
   rawTx: Buffer
 }
 
+/** An output as bitcoind has it in its UTXO set, the mempool included. */
+export interface TxOutput {
+  amountSats: Sats
+  scriptPubKey: Uint8Array
+  /** Undefined while its transaction is in the mempool. */
+  confHeight: Height | undefined
+  /** No transaction spends it, neither in a block nor in the mempool. */
+  isUnspent: boolean
+}
+
 const HEX_32 = /^[0-9a-f]{64}$/
 
 export function asTxid(hex: string): Txid {
