@@ -3,13 +3,20 @@
  * Only this file knows everyone.
  */
 import { join } from 'node:path'
-import { newFollowing } from './chain/following.ts'
+import { newFollowing, whyNotSynced } from './chain/following.ts'
 import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { type Config, revealAuth } from './config.ts'
 import { UnreachableError } from './errors.ts'
 import { Indexer } from './indexer.ts'
+import { Canary, canaryTimes, DIRECT_VOUCHER } from './peers/canary.ts'
+import { judgeProof } from './peers/judge.ts'
+import { Liveness } from './peers/liveness.ts'
+import { Market } from './peers/market.ts'
+import { Monitor } from './peers/monitor.ts'
+import { Posts } from './peers/post.ts'
+import { probeRules } from './peers/schedule.ts'
 import { runAll } from './run-all.ts'
 import { type Report, type Status, unseenHeights, whyNotReady } from './status.ts'
 import { writeReport } from './store/daemon.ts'
@@ -68,6 +75,31 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     api: node.with(signal),
     limits: config.watch,
   })
+  const { probes, tor } = config
+  const socks = tor.kind === 'none' ? undefined : tor.socks
+  const rules = probeRules(probes.intervalMs, config.network === 'regtest')
+  const peersLog = log.child({ room: 'peers' })
+  const market = new Market(db, indexer)
+  const liveness = new Liveness(db, market, rules, clock)
+  const judging = { db, api: node.with(signal), network: config.network }
+  const posts = new Posts({ ...judging, liveness, clock, allowTestAddresses: config.allowTestAddresses })
+  const canary =
+    socks &&
+    new Canary(
+      {
+        ...canaryTimes(probes.intervalMs),
+        proxy: socks,
+        timeoutMs: probes.timeoutMs,
+        target: () =>
+          status.onion.kind === 'published' ? { host: status.onion.onionHost, port: virtualPort } : undefined,
+        report: (state) => {
+          status.canary = state
+        },
+      },
+      { clock, log: peersLog },
+    )
+  if (canary) status.canary = canary.state
+
   let listener = formatHostPort(config.listen)
   const ownAddress = () =>
     'onionHost' in status.onion ? formatHostPort({ host: status.onion.onionHost, port: config.listen.port }) : listener
@@ -80,6 +112,9 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     version: VERSION,
     clock,
     ownAddress,
+    liveness,
+    posts,
+    allowTestAddresses: config.allowTestAddresses,
   })
   await using wire = await serveWire({ listen: config.listen, limits: config.wire }, handle, {
     ...world,
@@ -98,16 +133,35 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
     log: log.child({ room: 'tor' }),
     report: (state: OnionState) => {
       status.onion = state
+      if (state.kind === 'published') canary?.published()
+      else canary?.lost(state.detail)
     },
   }
-  const { tor } = config
   const virtualPort = wire.port
+  const monitor = new Monitor(
+    { rules, atOnce: probes.atOnce, timeoutMs: probes.timeoutMs, socks },
+    {
+      ...world,
+      log: peersLog,
+      market,
+      liveness,
+      voucher: canary ?? DIRECT_VOUCHER,
+      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
+      isSynced: () => whyNotSynced(following, clock.monotonicMs()) === undefined,
+      self: () => ({
+        host: 'onionHost' in status.onion ? status.onion.onionHost : loopbackOf(wire.host),
+        port: virtualPort,
+      }),
+    },
+  )
   await runAll(signal, {
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
     mempool: (s) => runMempool(chainWorld, s),
     watch: (s) => watcher.run(s),
-    report: (s) => runReport({ config, status, db, indexer, watcher, wire, world, ownAddress }, s),
+    monitor: (s) => monitor.run(s),
+    ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
+    report: (s) => runReport({ config, status, db, indexer, watcher, liveness, wire, world, ownAddress }, s),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>
@@ -149,6 +203,7 @@ interface ReportDeps {
   db: Db
   indexer: Indexer
   watcher: Watcher
+  liveness: Liveness
   wire: WireServer
   world: World
   ownAddress: () => string
@@ -201,6 +256,8 @@ async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
       reorgDepthMax: following.reorgDepthMax,
       mempool: following.mempool,
       connections: wire.connections(),
+      ...(status.canary && { canary: { state: status.canary.kind, detail: status.canary.detail } }),
+      makers: deps.liveness.counts(),
       subscriptions: deps.watcher.subscriptions,
       registered: countWatches(db),
     }

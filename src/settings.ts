@@ -139,6 +139,24 @@ export const SETTINGS = {
     default: 0,
   },
   'log-level': { schema: z.enum(LOG_LEVELS), argument: '<level>', about: LOG_LEVELS.join(', '), default: 'info' },
+  'probe-interval': {
+    schema: whole(1, 1_800),
+    argument: '<seconds>',
+    about: 'about how often each maker is asked whether it is alive; below 60 on regtest only',
+    default: 600,
+  },
+  'probe-timeout': {
+    schema: whole(1, 120),
+    argument: '<seconds>',
+    about: 'how long a maker may take to be reached; half of it to answer',
+    default: 60,
+  },
+  'probes-at-once': {
+    schema: whole(1, 1_000),
+    argument: '<n>',
+    about: 'makers probed at the same time, each over a circuit of its own',
+    default: 16,
+  },
   'retention-blocks': {
     schema: whole(1, 25_920),
     argument: '<n>',

@@ -1,6 +1,6 @@
 /** The query verb: asks any tracker, through Tor or on this machine. */
 import type { Socket } from 'node:net'
-import { parseOutpoint } from '../chain/types.ts'
+import { formatOutpoint, parseOutpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
@@ -18,7 +18,7 @@ const LIMITS = {
 }
 
 export function requestOf(word: string, outpoint: string | undefined): Request {
-  if (outpoint !== undefined && word !== 'watch') throw new ConfigError(`${word} takes no outpoint`)
+  if (outpoint !== undefined && word !== 'watch' && word !== 'why') throw new ConfigError(`${word} takes no outpoint`)
   switch (word) {
     case 'get':
       return { type: 'Get' }
@@ -31,8 +31,11 @@ export function requestOf(word: string, outpoint: string | undefined): Request {
       if (!parsed) throw new ConfigError('watch wants an outpoint: <txid as bitcoin-cli prints it>:<vout>')
       return { type: 'Watch', outpoint: parsed }
     }
+    case 'why':
+      if (outpoint === undefined) throw new ConfigError("why wants a maker's address: <56 characters>.onion:<port>")
+      return { type: 'Why', address: outpoint }
     default:
-      throw new ConfigError(`${word} is no request: use get, status, ping, or watch <txid:vout>`)
+      throw new ConfigError(`${word} is no request: use get, status, ping, watch <txid:vout>, or why <address>`)
   }
 }
 
@@ -103,6 +106,13 @@ export function describeReply(reply: Reply): string {
       return describeSpend(reply)
     case 'Registered':
       return `${reply.count} registered until block ${reply.untilHeight}`
+    case 'Posted':
+      return `${reply.address} is proven to own ${formatOutpoint(reply.outpoint)}`
+    case 'Why':
+      return [
+        `${reply.address} is ${reply.listed ? 'listed' : 'NOT listed'}`,
+        ...reply.reasons.map(({ code, text }) => `- ${code}: ${text}.`),
+      ].join('\n')
     case 'Error':
       return `the tracker answered ${reply.code}: ${reply.message}`
     case 'Pong':

@@ -9,6 +9,16 @@ import { readTip } from '../store/tip.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
+import {
+  describeMakers,
+  describeWhy,
+  MAKER_SORTS,
+  type MakerSort,
+  readMakerRows,
+  readWhy,
+  sortMakers,
+  whyJson,
+} from './makers.ts'
 import { describeReply, jsonOf, localAddress, query, requestOf, trackerAddress } from './query.ts'
 import { describeSpend } from './text.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
@@ -61,10 +71,32 @@ export async function runCli(argv: readonly string[], signal: AbortSignal): Prom
       const rows = readBondRows(db).filter(({ state }) => options.all === true || state === 'live')
       print(isJson(command) ? JSON.stringify(rows, null, 2) : describeBonds(rows, readTip(db)?.height))
     })
-  verb('query', 'Ask any tracker, through Tor: get, status, ping, or watch <txid:vout>.')
+  verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
+    .addOption(
+      new Option('--sort <by>', 'what comes first: the highest value or uptime, the lowest fee, the most blocks left')
+        .choices(MAKER_SORTS)
+        .default('value'),
+    )
+    .option('--json', 'print JSON')
+    .action((options: { sort: MakerSort }, command: Command) => {
+      const config = configOf(command)
+      using db = openExisting(config)
+      const rows = sortMakers(readMakerRows(db, config, systemClock.nowMs()), options.sort)
+      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeMakers(rows, readTip(db)?.height))
+    })
+  verb('why', 'Say why a maker is listed or is not, and what to do about it.')
+    .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
+    .option('--json', 'print JSON')
+    .action((address: string, _options: unknown, command: Command) => {
+      const config = configOf(command)
+      using db = openExisting(config)
+      const why = readWhy(db, config, address, systemClock.nowMs())
+      print(isJson(command) ? JSON.stringify(whyJson(why), null, 2) : describeWhy(why))
+    })
+  verb('query', 'Ask any tracker, through Tor: get, status, ping, watch <txid:vout>, or why <address>.')
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
-    .argument('<request>', 'get | status | ping | watch')
-    .argument('[outpoint]', 'txid:vout, for watch')
+    .argument('<request>', 'get | status | ping | watch | why')
+    .argument('[about]', 'txid:vout for watch, a maker for why')
     .option('--json', 'print JSON')
     .action(async (target: string, word: string, outpoint: string | undefined, _options: unknown, command: Command) => {
       const reply = await query(configOf(command), target, requestOf(word, outpoint), signal)
@@ -119,6 +151,8 @@ Examples:
   fidelity-tracker start --config /etc/fidelity-tracker.toml
   fidelity-tracker status                                   how far it is, and what it waits for
   fidelity-tracker bonds --all --json                       everything known, with reasons
+  fidelity-tracker makers --sort uptime                     who is alive, and on which terms
+  fidelity-tracker why <host>.onion:<port>                  why a maker is not listed, and what to do
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker print-torrc                              what torrc needs

@@ -8,6 +8,9 @@ import { windowStart } from '../chain/plan.ts'
 import { type BlockHash, formatOutpoint, type Network } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
+import type { Liveness } from '../peers/liveness.ts'
+import type { Posts } from '../peers/post.ts'
+import { explain, readWhyFacts } from '../peers/why.ts'
 import { type Status, unseenHeights } from '../status.ts'
 import { readBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
@@ -30,11 +33,15 @@ export interface HandlerDeps {
   clock: Clock
   /** `host:port` under which we are reached: the onion service, or the listener without one. */
   ownAddress: () => string
+  liveness: Liveness
+  posts: Posts
+  allowTestAddresses: boolean
 }
 
 export function newHandle(deps: HandlerDeps): Handle {
   const { clock, status, watcher, version, network } = deps
-  const current = new CurrentList(deps.db, deps.indexer)
+  const { liveness } = deps
+  const current = new CurrentList(deps.db, deps.indexer, liveness)
   const startedAtMs = clock.monotonicMs()
   const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
   /** A watch answered while behind would call "unspent" what has been spent. */
@@ -85,6 +92,23 @@ export function newHandle(deps: HandlerDeps): Handle {
         .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
     },
+    Post: async ({ metadata: { url, proof, ...keys } }) => {
+      mustBeSynced()
+      return { send: encodeReply({ type: 'Posted', ...(await deps.posts.take(url, proof, keys)) }) }
+    },
+    Why: ({ address }) => {
+      const tip = current.read()?.tip
+      const unseen = unseenHeights(deps.indexer.scannedFrom(), tip)
+      const { allowTestAddresses } = deps
+      const context = { network, tip, unseen, notSynced: notSynced(), allowTestAddresses }
+      const why = explain(readWhyFacts(deps.db, address, context), {
+        recordOf: (maker) => liveness.record(maker),
+        reachOf: (maker) => liveness.reachOf(maker),
+        isProven: (bond) => liveness.isProven(bond),
+        nowMs: clock.nowMs(),
+      })
+      return { send: encodeReply({ type: 'Why', ...why }) }
+    },
     Ping: () => ({ send: encodeReply({ type: 'Pong', address: deps.ownAddress(), ...tipFields(current.read()) }) }),
     Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
     Status: () => {
@@ -98,7 +122,7 @@ export function newHandle(deps: HandlerDeps): Handle {
           scannedFrom: deps.indexer.scannedFrom() ?? 0,
           synced: notSynced() === undefined,
           bonds: list?.live.length ?? 0,
-          makersUp: 0, // nobody is probed yet, so nobody is known to be up
+          makersUp: liveness.counts().up,
           uptimeS: Math.floor((clock.monotonicMs() - startedAtMs) / 1000),
           ...(unseen ? { unseen } : {}),
         }),
@@ -138,29 +162,35 @@ interface Listed extends MakerList {
   encodedAddresses: Buffer
 }
 
-/** The list at our tip, made anew only when rows have changed. */
+/** The list at our tip, made anew only when rows have changed, or who is down. */
 class CurrentList {
   readonly #db: Db
   readonly #indexer: Indexer
+  readonly #liveness: Liveness
   #revision = -1
+  #lifeRevision = -1
   #list: Listed | undefined
 
-  constructor(db: Db, indexer: Indexer) {
+  constructor(db: Db, indexer: Indexer, liveness: Liveness) {
     this.#db = db
     this.#indexer = indexer
+    this.#liveness = liveness
   }
 
   read(): Listed | undefined {
-    if (this.#revision === this.#indexer.revision) return this.#list
+    const lifeRevision = this.#liveness.revision
+    if (this.#revision === this.#indexer.revision && this.#lifeRevision === lifeRevision) return this.#list
     const tip = this.#indexer.tip()
     if (tip) {
       const list = listMakers(readBonds(this.#db, windowStart(tip.height)), tip)
-      const encodedAddresses = encodeReply({ type: 'Address', addresses: list.addresses })
+      const addresses = list.addresses.filter((address) => !this.#liveness.isDown(address))
+      const encodedAddresses = encodeReply({ type: 'Address', addresses })
       this.#list = { ...list, encodedAddresses }
     } else {
       this.#list = undefined
     }
     this.#revision = this.#indexer.revision
+    this.#lifeRevision = lifeRevision
     return this.#list
   }
 }

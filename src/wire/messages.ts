@@ -11,6 +11,7 @@
 import type { WireErrorCode } from '../errors.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
 import { CborError, type CborValue, decode, encode } from './cbor.ts'
+import { postedProof } from './fidelity-proof.ts'
 import {
   blob,
   bool,
@@ -47,6 +48,15 @@ const outpoint = struct({ txid: internalTxid, vout: u32 })
 const REQUESTS = {
   Get: unit,
   Watch: struct({ outpoint }),
+  /** `url`: the maker's address. Keys are ours: without them a proof of today's makers can't be checked. */
+  Post: struct({
+    metadata: struct({
+      url: text,
+      proof: postedProof,
+      tweakablePoint: named('tweakable_point', optional(bytes(33))),
+      tweakChainCode: named('tweak_chain_code', optional(bytes(32))),
+    }),
+  }),
   Ping: struct({ address: text, port: u16 }),
   Pong: struct({ address: text }),
   Status: unit,
@@ -55,6 +65,7 @@ const REQUESTS = {
   Unsubscribe: struct({ outpoints: list(outpoint) }),
   /** `ttlBlocks`: how long from our tip on. */
   Register: struct({ outpoints: list(outpoint), ttlBlocks: named('ttl_blocks', u32) }),
+  Why: struct({ address: text }),
 }
 
 export type Request = MessageOf<typeof REQUESTS>
@@ -136,6 +147,12 @@ const REPLIES = {
   /** Unasked, between replies: the state of a subscribed outpoint has changed to this. */
   Spend: struct(spendFields),
   Registered: struct({ count: u32, untilHeight: named('until_height', u32) }),
+  Posted: struct({ outpoint, address: text }),
+  Why: struct({
+    address: text,
+    listed: bool,
+    reasons: list(struct({ code: text, text, outpoint: optional(outpoint), height: optional(u32) })),
+  }),
   /** A WireErrorCode, or what another tracker's version calls it. */
   Error: struct({ code: text, message: text }),
 }
