@@ -7,11 +7,13 @@ import { after, before, test } from 'node:test'
 import { bondKey } from '../../scripts/sandbox/bond-key.ts'
 import { LIES, type LieName } from '../../scripts/sandbox/lies.ts'
 import { type MakerPlan, type MakerServer, serveMaker } from '../../scripts/sandbox/maker-server.ts'
-import type { Release } from '../../scripts/sandbox/offer.ts'
+import { offerMessage, type Release } from '../../scripts/sandbox/offer.ts'
 import { type FundedBond, freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
 import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
 import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import type { MakerRow } from '../../src/cli/makers.ts'
+import { DIALECT } from '../../src/peers/dialects.ts'
+import { encode } from '../../src/wire/cbor.ts'
 
 const FAST = ['--no-tor', '--allow-test-addresses', '--probe-interval', '1', '--probe-timeout', '2']
 
@@ -141,4 +143,56 @@ test('every release is proven, every bad manner ends down, every lie is named; t
   tracker.launch()
   await tracker.caughtUp(node)
   assert.ok(!(await tracker.addresses()).includes(today), 'down outlives a restart')
+})
+
+test('a Post is verified like an offer: it proves a bond that the chain has, names the check that fails, adds nothing', async () => {
+  const address = '127.0.0.1:1'
+  const fund = (name: string) => node.fundBond({ key: bondKey(name), format: 'B', address })
+  const bonds = { old: await fund('post old'), today: await fund('post today') }
+  await node.mine(1)
+  const confHeight = await node.height()
+  const pending = await fund('post pending')
+  await using tracker = await Tracker.start(node, { args: ['--no-tor', '--allow-test-addresses'] })
+  await tracker.caughtUp(node)
+
+  /** As the maker would post it; with `keys` as we add them. */
+  const post = (name: string, bond: FundedBond, release: Release, lie?: LieName) => {
+    const offered = { ...bond, key: bondKey(name), confHeight, certAddress: address }
+    const message = offerMessage(offered, { release, ...(lie && { lie: { name: lie, otherKey: bondKey(name, 1) } }) })
+    const read = DIALECT.unified.asks.at(-1)!.read(encode(message))
+    assert(read.ok && read.reply.type === 'offer')
+    const { proof, tweakablePoint, tweakChainCode } = read.reply.offer
+    return { url: address, proof, tweakablePoint, ...(tweakChainCode && { tweakChainCode }) }
+  }
+  const refused = async (metadata: ReturnType<typeof post>) => {
+    const { code, message } = await tracker.ask({ type: 'Post', metadata }, 'Error')
+    return `${code}: ${message.split(/[:,]/)[0]}`
+  }
+  const before = await tracker.ask({ type: 'Status' }, 'Status')
+
+  const old = post('post old', bonds.old, '0.2.1')
+  assert.deepEqual(await tracker.ask({ type: 'Post', metadata: old }, 'Posted'), {
+    type: 'Posted',
+    outpoint: bonds.old.outpoint,
+    address,
+  })
+  const today = post('post today', bonds.today, 'today')
+  assert.equal((await tracker.ask({ type: 'Post', metadata: today }, 'Posted')).address, address)
+  const { tweakChainCode: _, ...withoutKeys } = today
+  const { stdout } = await runVerb(['makers', '--json', '--network', 'regtest', '--datadir', tracker.dataDir])
+  assert.equal((JSON.parse(stdout) as MakerRow[]).find((row) => row.address === address)?.proven, true)
+
+  const failed = (check: string) => `bad_request: the proof failed the check ${check}`
+  for (const lie of Object.keys(LIES) as LieName[]) {
+    if (lie === 'passed-lock') continue // the tip is too low for it
+    assert.equal(await refused(post('post today', bonds.today, 'today', lie)), failed(LIES[lie].breaks), lie)
+  }
+  assert.equal(await refused(withoutKeys), failed('malformed'))
+  const shortHash = { ...old, proof: { ...old.proof, certHash: Buffer.alloc(20) } }
+  assert.equal(await refused(shortHash), failed('malformed'), 'as the reference tracker declares it')
+  assert.equal(await refused({ ...old, url: '127.0.0.1:2' }), failed('cert-hash'))
+  assert.equal(await refused(post('post pending', pending, 'today')), failed('unconfirmed'))
+  assert.match(await refused({ ...old, url: 'nonsense' }), /^bad_request: url/)
+  const after = await tracker.ask({ type: 'Status' }, 'Status')
+  assert.deepEqual([after.bonds, after.digest], [before.bonds, before.digest])
 })
