@@ -6,7 +6,7 @@
 import { Bell } from '../bell.ts'
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
 import { isAbort, TransientError } from '../errors.ts'
-import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
+import { type HostPort, parseHostPort } from '../tor/address.ts'
 import type { World } from '../world.ts'
 import { attemptsFor } from './attempts.ts'
 import type { Voucher } from './canary.ts'
@@ -46,8 +46,7 @@ export interface MonitorDeps extends World {
 
 /** How a maker is dialled: test addresses on this machine directly; undefined: not at all, an onion needs Tor. */
 export function routeTo(host: string, socks: HostPort | undefined): HostPort | 'direct' | undefined {
-  if (!isOnionHost(host)) return 'direct'
-  return socks
+  return host === '127.0.0.1' ? 'direct' : socks
 }
 
 export class Monitor {
