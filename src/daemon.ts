@@ -3,7 +3,7 @@
  * Only this file knows everyone.
  */
 import { join } from 'node:path'
-import { newFollowing, whyNotSynced } from './chain/following.ts'
+import { newFollowing } from './chain/following.ts'
 import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
@@ -147,7 +147,7 @@ export async function runDaemon(config: Config, world: World, signal: AbortSigna
       liveness,
       voucher: canary ?? DIRECT_VOUCHER,
       judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
-      isSynced: () => whyNotSynced(following, clock.monotonicMs()) === undefined,
+      hasMarket: () => following.hasReachedTip,
       self: () => ({
         host: 'onionHost' in status.onion ? status.onion.onionHost : loopbackOf(wire.host),
         port: virtualPort,

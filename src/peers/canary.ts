@@ -25,13 +25,15 @@ export interface Voucher {
   begin(): number
   /** True when it has worked ever since `begin` gave `token`; resolves once that is known. */
   vouches(token: number, signal: AbortSignal): Promise<boolean>
+  /** Somebody has seen that our Tor or our service is away: what fails around now says nothing. */
+  lost(detail: string): void
 }
 
 /**
  * For direct dials (--no-tor, tests): there is no network of ours between us and the maker that could fail by itself. On
  * one machine a refused connection is the maker's own doing.
  */
-export const DIRECT_VOUCHER: Voucher = { begin: () => 0, vouches: async () => true }
+export const DIRECT_VOUCHER: Voucher = { begin: () => 0, vouches: async () => true, lost() {} }
 
 export interface CanaryOptions {
   proxy: HostPort
@@ -65,6 +67,7 @@ export class Canary implements Voucher {
   /** Counts the times at which our network was found wanting. */
   #faults = 0
   #isWanted = false
+  /** One verdict a maker at the most. */
   #waiting: ((sings: boolean) => void)[] = []
 
   constructor(options: CanaryOptions, { clock, log }: Pick<World, 'clock' | 'log'>) {
@@ -92,10 +95,11 @@ export class Canary implements Voucher {
     this.#bell.ring()
   }
 
-  /** Our Tor or our service was lost: what fails around now says nothing. */
   lost(detail: string): void {
     this.#faults++
-    if (this.#state.kind !== 'untried') this.#become({ kind: 'untried', detail })
+    if (this.#state.kind !== 'green') return
+    this.#become({ kind: 'untried', detail })
+    this.#bell.ring() // look soon
   }
 
   #become(state: CanaryState): void {
@@ -143,7 +147,7 @@ export class Canary implements Voucher {
     const { proxy, timeoutMs, target } = this.#options
     const address = target()
     if (!address) {
-      if (this.#state.kind !== 'untried') this.lost('our onion service is not published')
+      this.lost('our onion service is not published')
       return false
     }
     const startMs = this.#clock.monotonicMs()

@@ -38,8 +38,8 @@ export interface MonitorDeps extends World {
   liveness: Liveness
   voucher: Voucher
   judge: (proof: FidelityProof, keys: OfferedKeys, address: string) => Promise<Judgement>
-  /** Whether our tip is the node's: an older one lists makers that are long gone. */
-  isSynced: () => boolean
+  /** False until the scan has reached the node's tip: before, the market is one of the past. */
+  hasMarket: () => boolean
   /** Our own address, which v1 pings tell. */
   self: () => HostPort
 }
@@ -55,11 +55,11 @@ export class Monitor {
   readonly #bell = new Bell()
   /** When each maker of the market is due, Unix milliseconds. */
   readonly #dueMs = new Map<string, number>()
-  /** From a probe's start until its result is stored, by address. */
+  /** From a probe's start until its result is stored, by address; failures that wait for the canary are no connections. */
   readonly #underWay = new Map<string, Promise<void>>()
   readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
+  /** Connections just now. */
   #open = 0
-  #openMax = 0
   #failure: { error: unknown } | undefined
 
   constructor(options: MonitorOptions, deps: MonitorDeps) {
@@ -72,21 +72,16 @@ export class Monitor {
     return this.#counts
   }
 
-  /** The most connections that were open at once. */
-  get openMax(): number {
-    return this.#openMax
-  }
-
   /** Runs until the signal; rejects when a result can't be stored. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, isSynced, liveness } = this.#deps
+    const { clock, hasMarket, liveness } = this.#deps
     signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
     let prunedMs = clock.monotonicMs()
     try {
       for (;;) {
         signal.throwIfAborted()
         if (this.#failure) throw this.#failure.error
-        const waitMs = isSynced() ? this.#startDue(signal) : LIMITS.lookMs
+        const waitMs = hasMarket() ? this.#startDue(signal) : LIMITS.lookMs
         if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
           liveness.prune()
           prunedMs = clock.monotonicMs()
@@ -164,7 +159,6 @@ export class Monitor {
     const isOfferDue = wantsOffer(before, liveness.isProven(listedBy), atMs, rules)
     const token = proxy === 'direct' ? undefined : voucher.begin()
     this.#open++
-    this.#openMax = Math.max(this.#openMax, this.#open)
     let result: ProbeResult
     try {
       const options = { proxy, timeoutMs, self: self(), clock, signal }
@@ -189,7 +183,10 @@ export class Monitor {
       return { outcome: 'answered', dialect: result.dialect, protocols: result.protocols }
     }
     const { failure, text } = result
-    if (failure === 'proxy') return { outcome: 'unjudged' }
+    if (failure === 'proxy') {
+      this.#deps.voucher.lost(text)
+      return { outcome: 'unjudged' }
+    }
     const isOurs = token !== undefined && !(await this.#deps.voucher.vouches(token, signal))
     return isOurs ? { outcome: 'unjudged' } : { outcome: 'failed', failure, text }
   }
