@@ -12,17 +12,27 @@ import {
   deleteProof,
   type ProvenBond,
   readMakers,
+  readOffers,
   readProofs,
   upsertMaker,
   upsertOffer,
   upsertProof,
 } from '../store/makers.ts'
 import type { Db } from '../store/open.ts'
-import { hourOf, insertProbe, LIMITS as PROBE_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
+import {
+  hourOf,
+  insertProbe,
+  LIMITS as PROBE_LIMITS,
+  type ProbeHour,
+  type ProbeRow,
+  pruneProbes,
+  readProbeHours,
+  readUptime,
+} from '../store/probes.ts'
 import type { Clock } from '../world.ts'
 import type { Market } from './market.ts'
 import { afterProbe, type Finding, isDown, type ReachRules, reachOf } from './reach.ts'
-import type { MakerRecord, Offer, ProbeResult, Reach, Uptime } from './types.ts'
+import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
 
 export const LIMITS = {
   /** What `probes` and `uptimePpm` look back on. */
@@ -31,6 +41,9 @@ export const LIMITS = {
 
 /** Checks that fail by what became of the bond, not by what the maker shows. */
 const OF_THE_CHAIN: readonly ProofCheck[] = ['spent', 'unconfirmed', 'lock-passed']
+
+/** Enough of a bond to know it by; `conf` is absent while it is pending. */
+export type BondPlace = Pick<ConfirmedBond, 'outpoint' | 'address'> & Partial<Pick<ConfirmedBond, 'conf'>>
 
 /** What a bond's row tells about its maker. */
 export interface BondLiveness {
@@ -54,7 +67,9 @@ export class Liveness {
   readonly #proofs: Map<string, ProvenBond>
   /** Sums over the last 30 days, good for the hour they were made in. */
   readonly #uptimes = new Map<string, Uptime & { hour: number }>()
+  readonly #offers: Map<string, OfferTerms>
   #revision = 0
+  #changes = 0
 
   constructor(db: Db, market: Market, rules: ReachRules, clock: Clock) {
     this.#db = db
@@ -63,10 +78,26 @@ export class Liveness {
     this.#clock = clock
     this.#records = new Map(readMakers(db).map((record) => [record.address, record]))
     this.#proofs = readProofs(db)
+    this.#offers = readOffers(db)
   }
 
   get revision(): number {
     return this.#revision
+  }
+
+  /** Changes with everything that is stored here, each single probe too. */
+  get changes(): number {
+    return this.#changes
+  }
+
+  /** The maker's last offer. */
+  offerOf(address: string): OfferTerms | undefined {
+    return this.#offers.get(address)
+  }
+
+  /** Probes of all makers by the hour since `sinceMs`, oldest first; hours without any are left out. */
+  hours(sinceMs: number): ProbeHour[] {
+    return readProbeHours(this.#db, sinceMs)
   }
 
   record(address: string): MakerRecord | undefined {
@@ -82,9 +113,14 @@ export class Liveness {
     return reachOf(this.#records.get(address), this.#clock.nowMs(), this.#rules)
   }
 
-  /** Proven in the block it is in now. */
-  isProven({ outpoint, conf }: Pick<ConfirmedBond, 'outpoint' | 'conf'>): boolean {
-    return this.#proofs.get(formatOutpoint(outpoint))?.confHash === conf.hash
+  /** Proven in the block it is in now; of a live bond the block may be left out. */
+  isProven({ outpoint, address, conf }: BondPlace): boolean {
+    const name = formatOutpoint(outpoint)
+    const proof = this.#proofs.get(name)
+    if (!proof) return false
+    const own = this.#market.makers().get(address)?.bonds
+    const { hash } = conf ?? own?.find(({ bond }) => formatOutpoint(bond.outpoint) === name)?.bond.conf ?? {}
+    return proof.confHash === hash
   }
 
   /** Of a maker (`host:port`; proven when the bond it is listed by is) or of a bond. */
@@ -99,7 +135,7 @@ export class Liveness {
   }
 
   /** As `livenessOf`, for a caller that has the bond: nothing is read. */
-  livenessOfBond(bond: Pick<ConfirmedBond, 'outpoint' | 'conf' | 'address'>): BondLiveness {
+  livenessOfBond(bond: BondPlace): BondLiveness {
     return this.#liveness(bond.address, this.isProven(bond))
   }
 
@@ -149,6 +185,7 @@ export class Liveness {
     this.#db.transaction(() => insertProbe(this.#db, upsertMaker(this.#db, record), row))
     this.#records.set(address, record)
     this.#uptimes.delete(address)
+    this.#changes++
     if (wasDown !== this.isDown(address)) this.#revision++
     return record
   }
@@ -188,6 +225,8 @@ export class Liveness {
       else if (isRevoked) deleteProof(this.#db, outpoint)
     })
     this.#records.set(address, record)
+    this.#offers.set(address, { ...terms, atMs })
+    this.#changes++
     if (bond && verdict.ok) this.#keep(provenBond(bond, verdict.era, 'offer', atMs))
     else if (isRevoked && this.#proofs.delete(formatOutpoint(outpoint))) this.#revision++
   }
@@ -197,6 +236,7 @@ export class Liveness {
     if (this.isProven(bond)) return
     const proof = provenBond(bond, era, 'post', atMs)
     this.#db.transaction(() => upsertProof(this.#db, proof))
+    this.#changes++
     this.#keep(proof)
   }
 
@@ -214,7 +254,10 @@ export class Liveness {
       deleteMakersBefore(this.#db, nowMs - PROBE_LIMITS.hoursMs)
     })
     for (const [address, { lastProbeMs }] of this.#records) {
-      if (lastProbeMs < nowMs - PROBE_LIMITS.hoursMs) this.#records.delete(address)
+      if (lastProbeMs >= nowMs - PROBE_LIMITS.hoursMs) continue
+      this.#records.delete(address)
+      this.#offers.delete(address)
+      this.#uptimes.delete(address)
     }
   }
 }

@@ -42,6 +42,8 @@ export interface MonitorDeps extends World {
   hasMarket: () => boolean
   /** Our own address, which v1 pings tell. */
   self: () => HostPort
+  /** Called after each probe is stored; what it does must be quick. */
+  onProbe?: (outcome: ProbeOutcome, latencyMs: number) => void
 }
 
 /** How a maker is dialled: test addresses on this machine directly; undefined: not at all, an onion needs Tor. */
@@ -75,13 +77,15 @@ export class Monitor {
   /** Runs until the signal; rejects when a result can't be stored. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, hasMarket, liveness } = this.#deps
-    signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
+    const failing = new AbortController()
+    const stopping = AbortSignal.any([signal, failing.signal])
+    stopping.addEventListener('abort', () => this.#bell.ring(), { once: true })
     let prunedMs = clock.monotonicMs()
     try {
       for (;;) {
         signal.throwIfAborted()
         if (this.#failure) throw this.#failure.error
-        const waitMs = hasMarket() ? this.#startDue(signal) : LIMITS.lookMs
+        const waitMs = hasMarket() ? this.#startDue(stopping) : LIMITS.lookMs
         if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
           liveness.prune()
           prunedMs = clock.monotonicMs()
@@ -89,6 +93,7 @@ export class Monitor {
         await this.#bell.wait(waitMs)
       }
     } finally {
+      failing.abort(new DOMException('probing has ended', 'AbortError'))
       await Promise.allSettled(this.#underWay.values())
     }
   }
@@ -174,6 +179,7 @@ export class Monitor {
     const chance = random()
     this.#dueMs.set(address, nextProbeMs(record, rules, chance, finding.outcome === 'unjudged'))
     this.#tell(address, reachBefore, result)
+    this.#deps.onProbe?.(finding.outcome, result.latencyMs)
     if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)
   }
 

@@ -67,6 +67,31 @@ export function readUptime(db: Db, address: string, sinceMs: number): Uptime {
   return { answered, observed: answered + (row?.failed ?? 0) }
 }
 
+/** Probes of all makers within one hour (Unix time ÷ 3,600 s). */
+export interface ProbeHour {
+  hour: number
+  answered: number
+  failed: number
+  unjudged: number
+}
+
+/** Oldest first. A row is read for every maker and hour: 84,000 for a week of 500 makers, some 20 ms. */
+export function readProbeHours(db: Db, sinceMs: number): ProbeHour[] {
+  return db.all(
+    sql
+      .selectFrom('probe_hours')
+      .select('hour')
+      .select(({ fn }) => [
+        fn.sum<number>('answered').as('answered'),
+        fn.sum<number>('failed').as('failed'),
+        fn.sum<number>('unjudged').as('unjudged'),
+      ])
+      .where('hour', '>=', hourOf(sinceMs))
+      .groupBy('hour')
+      .orderBy('hour'),
+  )
+}
+
 /** The maker's last single probes, newest first. */
 export function readProbes(db: Db, address: string, limit: number): ProbeRow[] {
   const rows = db.all(

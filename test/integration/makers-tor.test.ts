@@ -216,6 +216,7 @@ test('every dialect and every lie through Tor; the mute are down; one dies and r
     downs.filter(({ maker }) => GOOD.some((name) => makers.get(name)!.address === maker)),
     [],
   )
+  assert.equal(tracker.stderr, '')
 })
 
 test('while our own onion service does not answer nobody is judged, answers count all the same', async () => {

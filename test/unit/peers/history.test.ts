@@ -108,6 +108,21 @@ test('single probes go after a week, their hours after 400 days, and then the ma
   assert.equal(ours.again().record(MAKER), undefined)
 })
 
+test('what all makers gave, hour by hour', (t) => {
+  const ours = open(t)
+  const { changes } = ours.liveness
+  probed(ours, 'answered', 'failed', 'unjudged')
+  assert.equal(ours.liveness.changes, changes + 3)
+  ours.clock.atMs += 2 * HOUR
+  probed(ours, 'answered')
+  const hour = 500_000
+  assert.deepEqual(ours.liveness.hours(0), [
+    { hour, answered: 1, failed: 1, unjudged: 1 },
+    { hour: hour + 2, answered: 1, failed: 0, unjudged: 0 },
+  ])
+  assert.equal(ours.liveness.hours(ours.clock.nowMs()).length, 1)
+})
+
 test('a single probe tells what failed, and how long it took', (t) => {
   const ours = open(t)
   probed(ours, 'answered', 'failed', 'unjudged')
@@ -176,6 +191,10 @@ test('a proof holds while its bond stays in its block; the maker’s own bad off
   assert.equal(ours.again().livenessOf(OUTPOINT).proven, true)
   assert.equal(liveness.isProven({ ...bond, conf: { height: 101, hash: asBlockHash('b2'.repeat(32)) } }), false)
   assert.deepEqual(readOffers(ours.db).get(MAKER)?.amountSatsMax, 1_000_000)
+  assert.deepEqual(ours.again().offerOf(MAKER), liveness.offerOf(MAKER))
+  const { conf: _, ...withoutBlock } = bond
+  assert.equal(liveness.livenessOfBond(withoutBlock).proven, true, 'live: its block is known')
+  assert.equal(liveness.livenessOfBond({ ...withoutBlock, address: 'other:1' }).proven, false)
 
   const refused = (failed: 'spent' | 'signature') => ({ ok: false, era: 'tweak-point', failed, text: 'so' }) as const
   liveness.recordOffer(MAKER, clock.nowMs(), OFFER, refused('spent'), bond)
