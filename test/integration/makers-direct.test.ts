@@ -127,6 +127,18 @@ test('every release is proven, every bad manner ends down, every lie is named; t
   assert.deepEqual(await why('127.0.0.1:1'), [false, 'no-bond'])
   assert.deepEqual(await why('x.onion:1'), [false, 'malformed-address'])
 
+  const asked = await runVerb(['query', `127.0.0.1:${tracker.port}`, 'why', downs[0]!, ...FAST, '--network', 'regtest'])
+  assert.match(
+    asked.stdout,
+    /NOT listed\n- down: .* is down: \d+ probes in a row failed since .* \(it never answered\)/,
+  )
+  const shown = await runVerb(['makers', '--sort', 'fee', ...verbFlags(tracker)])
+  assert.match(
+    shown.stdout,
+    /^ADDRESS .*\n127.0.0.1:\d+ +up .* 500 sat \+ 0.0025 % \+ 0.0001 %\/block +10000 to 1000000 +Legacy, Taproot/,
+  )
+  assert.match((await runVerb(['status', ...verbFlags(tracker)])).stdout, /makers +\d+ up, 4 down, \d+ unknown/)
+
   await serve('silent', {})
   await waitUntil('the silent one is listed again', async () => (await tracker.addresses()).includes(downs[0]!))
   await servers.get('today')![Symbol.asyncDispose]()
