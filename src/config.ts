@@ -27,6 +27,9 @@ import { formatHostPort, type HostPort, isLoopback } from './tor/address.ts'
 import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 
+/** A maker of 0.1.x accepts one connection in three seconds, and serves one at a time. */
+const PROBE_INTERVAL_S_MIN = 60
+
 type Values = { [N in SettingName]?: z.infer<(typeof SETTINGS)[N]['schema']> }
 export type Source = 'flag' | 'environment' | 'file' | 'default'
 
@@ -53,6 +56,8 @@ export interface Config {
   readonly startTimeoutS: number
   readonly logLevel: LogLevel
   readonly retentionBlocks: number
+  readonly trackers: { readonly configured: readonly HostPort[]; readonly intervalMs: number }
+  readonly probes: { readonly intervalMs: number; readonly timeoutMs: number; readonly atOnce: number }
   readonly watch: WatchLimits
   readonly wire: WireLimits
   /** Every setting as judged, with where it came from, for print-config. */
@@ -156,6 +161,16 @@ function assemble(values: Values, origins: Config['origins']): Config {
   if (values.tor === false && values['onion-hostname-file']) {
     throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
   }
+  if (values['tracker-interval']! < PROBE_INTERVAL_S_MIN && network !== 'regtest') {
+    throw new ConfigError(
+      `--tracker-interval ${values['tracker-interval']} is for tests: at least ${PROBE_INTERVAL_S_MIN} where the trackers are not one's own`,
+    )
+  }
+  if (values['probe-interval']! < PROBE_INTERVAL_S_MIN && network !== 'regtest') {
+    throw new ConfigError(
+      `--probe-interval ${values['probe-interval']} is for tests: at least ${PROBE_INTERVAL_S_MIN} where the makers are not one's own`,
+    )
+  }
   const socks = values['socks-port']!
   const hostnameFile = values['onion-hostname-file']
   return Object.freeze({
@@ -182,6 +197,12 @@ function assemble(values: Values, origins: Config['origins']): Config {
     startTimeoutS: values['start-timeout']!,
     logLevel: values['log-level']!,
     retentionBlocks: values['retention-blocks']!,
+    trackers: { configured: values.trackers ?? [], intervalMs: values['tracker-interval']! * 1000 },
+    probes: {
+      intervalMs: values['probe-interval']! * 1000,
+      timeoutMs: values['probe-timeout']! * 1000,
+      atOnce: values['probes-at-once']!,
+    },
     watch: {
       outpointsMax: values['outpoints-per-request']!,
       subscriptionsPerConnection: values['subscriptions-per-connection']!,

@@ -3,27 +3,34 @@
  * Only this file knows everyone.
  */
 import { join } from 'node:path'
-import { unprobed } from './bonds/liveness.ts'
-import { newFollowing } from './chain/following.ts'
+import { newFollowing, whyNotSynced } from './chain/following.ts'
 import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { type Config, revealAuth } from './config.ts'
 import { UnreachableError } from './errors.ts'
-import { NOT_PROBED } from './http/facts.ts'
-import { CurrentMarket } from './http/market.ts'
 import { Meters } from './http/metrics.ts'
+import { probingOf } from './http/probing.ts'
 import { serveHttp } from './http/server.ts'
 import { Indexer } from './indexer.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
+import { CurrentMarket } from './market.ts'
 import { runNotify, type Supervisor } from './notify.ts'
+import { Canary, canaryTimes, DIRECT_VOUCHER } from './peers/canary.ts'
+import { judgeProof } from './peers/judge.ts'
+import { Liveness } from './peers/liveness.ts'
+import { Monitor } from './peers/monitor.ts'
+import { Posts } from './peers/post.ts'
+import { probeRules } from './peers/schedule.ts'
+import { Trackers } from './peers/trackers.ts'
+import { whyOf } from './peers/why.ts'
 import { runAll } from './run-all.ts'
 import { type Report, type Status, summaryOf, unseenHeights, whyNotReady } from './status.ts'
 import { writeReport } from './store/daemon.ts'
 import { lockDataDir } from './store/lock.ts'
 import { type Db, openStore } from './store/open.ts'
 import { countWatches } from './store/watches.ts'
-import { formatHostPort } from './tor/address.ts'
+import { formatHostPort, parseHostPort } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
 import { Watcher } from './watch/watcher.ts'
@@ -95,20 +102,78 @@ export async function runDaemon(
     api,
     limits: config.watch,
   })
+  const { probes, tor } = config
+  const socks = tor.kind === 'none' ? undefined : tor.socks
+  const rules = probeRules(probes.intervalMs, config.network === 'regtest')
+  const peersLog = log.child({ room: 'peers' })
+  const market = new CurrentMarket(db, indexer)
+  const liveness = new Liveness(db, market, rules, clock)
+  const judging = { db, api: node.with(signal), network: config.network }
+  const posts = new Posts({ ...judging, liveness, clock, allowTestAddresses: config.allowTestAddresses })
+  const canary =
+    socks &&
+    new Canary(
+      {
+        ...canaryTimes(probes.intervalMs),
+        proxy: socks,
+        timeoutMs: probes.timeoutMs,
+        target: () =>
+          status.onion.kind === 'published' ? { host: status.onion.onionHost, port: virtualPort } : undefined,
+        report: (state) => {
+          status.canary = state
+        },
+      },
+      { clock, log: peersLog },
+    )
+  if (canary) status.canary = canary.state
+
   let listener = formatHostPort(config.listen)
   const ownAddress = () =>
     'onionHost' in status.onion ? formatHostPort({ host: status.onion.onionHost, port: config.listen.port }) : listener
+  const why = whyOf({
+    db,
+    network: config.network,
+    allowTestAddresses: config.allowTestAddresses,
+    tip: () => indexer.tip(),
+    unseen: () => unseenHeights(indexer.scannedFrom(), indexer.tip()),
+    notSynced: () => whyNotSynced(status.following, clock.monotonicMs()),
+    recordOf: (address) => liveness.record(address),
+    reachOf: (address) => liveness.reachOf(address),
+    isProven: (bond) => liveness.isProven(bond),
+    clock,
+  })
+  const isCurrent = () => whyNotSynced(status.following, clock.monotonicMs()) === undefined
+  const trackers = new Trackers(
+    {
+      ...config.trackers,
+      timeoutMs: probes.timeoutMs,
+      socks,
+      network: config.network,
+      allowTestAddresses: config.allowTestAddresses,
+    },
+    {
+      ...world,
+      log: peersLog,
+      db,
+      self: () => parseHostPort(ownAddress()),
+      ownList: () => (isCurrent() ? market.atTip()?.list : undefined),
+    },
+  )
   const handle = newHandle({
     db,
     indexer,
     watcher,
     api,
-    livenessOf: unprobed,
     status,
     network: config.network,
     version: VERSION,
     clock,
     ownAddress,
+    market,
+    liveness,
+    posts,
+    trackers,
+    why,
   })
   const meters = new Meters(clock)
   await using wire = await serveWire({ listen: config.listen, limits: config.wire }, meters.timed(handle), {
@@ -120,8 +185,9 @@ export async function runDaemon(
     db,
     chain: indexer,
     status,
-    market: new CurrentMarket(db, indexer),
-    probing: NOT_PROBED,
+    market,
+    probing: probingOf(db, liveness, trackers, clock),
+    why,
     watcher,
     network: config.network,
     version: VERSION,
@@ -156,12 +222,31 @@ export async function runDaemon(
     log: log.child({ room: 'tor' }),
     report: (state: OnionState) => {
       status.onion = state
+      if (state.kind === 'published') canary?.published()
+      else canary?.lost(state.detail)
     },
   }
-  const { tor } = config
   const virtualPort = wire.port
-  const reportDeps = { config, status, db, indexer, watcher, wire, world, ownAddress, startedAtMs: clock.nowMs() }
+  const startedAtMs = clock.nowMs()
+  const reportDeps = { config, status, db, indexer, watcher, liveness, wire, world, ownAddress, startedAtMs }
   grantWishes(wishes, reportDeps)
+  const monitor = new Monitor(
+    { rules, atOnce: probes.atOnce, timeoutMs: probes.timeoutMs, socks },
+    {
+      ...world,
+      log: peersLog,
+      market,
+      liveness,
+      voucher: canary ?? DIRECT_VOUCHER,
+      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
+      hasMarket: () => following.hasReachedTip,
+      self: () => ({
+        host: 'onionHost' in status.onion ? status.onion.onionHost : loopbackOf(wire.host),
+        port: virtualPort,
+      }),
+      onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, latencyMs),
+    },
+  )
   await runAll(signal, {
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
@@ -171,6 +256,9 @@ export async function runDaemon(
     ...(supervisor && {
       notify: (s: AbortSignal) => runNotify(supervisor, () => summaryOf(currentReport(reportDeps)), world, s),
     }),
+    monitor: (s) => monitor.run(s),
+    trackers: (s) => trackers.run(s),
+    ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>
@@ -212,6 +300,7 @@ interface ReportDeps {
   db: Db
   indexer: Indexer
   watcher: Watcher
+  liveness: Liveness
   wire: WireServer
   world: World
   ownAddress: () => string
@@ -263,7 +352,7 @@ async function runReport(deps: ReportDeps, signal: AbortSignal): Promise<void> {
 }
 
 function currentReport(deps: ReportDeps): Omit<Report, 'writtenAtMs'> {
-  const { config, status, db, watcher, wire, world, ownAddress, startedAtMs } = deps
+  const { config, status, db, watcher, liveness, wire, world, ownAddress, startedAtMs } = deps
   const { following, onion } = status
   const notReady = whyNotReady(status, world.clock.monotonicMs())
   return {
@@ -289,6 +378,8 @@ function currentReport(deps: ReportDeps): Omit<Report, 'writtenAtMs'> {
     reorgDepthMax: following.reorgDepthMax,
     mempool: following.mempool,
     connections: wire.connections(),
+    ...(status.canary && { canary: { state: status.canary.kind, detail: status.canary.detail } }),
+    makers: liveness.counts(),
     subscriptions: watcher.subscriptions,
     registered: countWatches(db),
   }

@@ -56,6 +56,15 @@ const userPass = text
   .transform((value) => new Secret(value))
 const secret = text.transform((value) => new Secret(value))
 
+/** Addresses, in a list or separated by commas. */
+const hostPorts = z.union([z.array(z.string()), z.string()]).transform((value, context): HostPort[] => {
+  const names = typeof value === 'string' ? value.split(',') : value
+  const parsed = names.map((name) => parseHostPort(name.trim()))
+  if (parsed.every((address) => address !== undefined)) return parsed
+  context.addIssue('expected addresses host:port, separated by commas')
+  return z.NEVER
+})
+
 interface Setting {
   schema: z.ZodType
   /** What the flag looks like after its name; absent for a switch. */
@@ -161,6 +170,36 @@ export const SETTINGS = {
     default: 0,
   },
   'log-level': { schema: z.enum(LOG_LEVELS), argument: '<level>', about: LOG_LEVELS.join(', '), default: 'info' },
+  'probe-interval': {
+    schema: whole(1, 1_800),
+    argument: '<seconds>',
+    about: 'about how often each maker is asked whether it is alive; below 60 on regtest only',
+    default: 600,
+  },
+  'probe-timeout': {
+    schema: whole(1, 120),
+    argument: '<seconds>',
+    about: 'how long a maker may take to be reached; half of it to answer',
+    default: 60,
+  },
+  trackers: {
+    schema: hostPorts,
+    argument: '<addresses>',
+    about: 'other trackers to compare with, host:port separated by commas; those that ping us are learnt besides',
+    defaultText: 'none',
+  },
+  'tracker-interval': {
+    schema: whole(1, 86_400),
+    argument: '<seconds>',
+    about: 'about how often each other tracker is asked for its block and digest; below 60 on regtest only',
+    default: 300,
+  },
+  'probes-at-once': {
+    schema: whole(1, 1_000),
+    argument: '<n>',
+    about: 'makers probed at the same time, each over a circuit of its own',
+    default: 16,
+  },
   'retention-blocks': {
     schema: whole(1, 25_920),
     argument: '<n>',

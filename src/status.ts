@@ -5,11 +5,15 @@
 import { type Following, type NodeCondition, type Progress, whyNotSynced } from './chain/following.ts'
 import { windowStart } from './chain/plan.ts'
 import type { BlockRef, Height, Network } from './chain/types.ts'
+import type { CanaryState } from './peers/canary.ts'
+import type { Reach } from './peers/types.ts'
 import type { OnionState } from './tor/onion.ts'
 
 export interface Status {
   following: Following
   onion: OnionState | { kind: 'disabled'; detail: string }
+  /** Absent until it is set up; then written by the canary. */
+  canary?: CanaryState
 }
 
 /** Everything that keeps a taker from getting an answer through Tor; empty when ready. */
@@ -21,6 +25,8 @@ export function whyNotReady(status: Status, nowMs: number): string[] {
   if (notSynced !== undefined) reasons.push(`not synced: ${notSynced}`)
   const { onion } = status
   if (onion.kind !== 'published' && onion.kind !== 'disabled') reasons.push(`onion service: ${onion.detail}`)
+  else if (status.canary?.kind === 'red' || status.canary?.kind === 'untried')
+    reasons.push(`canary: ${status.canary.detail}`)
   return reasons
 }
 
@@ -57,6 +63,9 @@ export interface Report {
   reorgDepthMax: number
   mempool: { size: number; isComplete: boolean }
   connections: number
+  /** Absent in reports of versions that probed nobody. */
+  canary?: { state: CanaryState['kind']; detail: string }
+  makers?: Record<Reach, number>
   /** Outpoints that connections are subscribed to, and registered ones. */
   subscriptions: number
   registered: number

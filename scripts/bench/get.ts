@@ -20,7 +20,11 @@ export async function benchGet(): Promise<void> {
   await using node = await Regtest.start({ blocks: 120 })
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
-  await fill(node, dataDir)
+  await fill(
+    node,
+    dataDir,
+    Array.from({ length: MAKERS }, (_, i) => unreachable(i)),
+  )
   const limits = ['--requests-per-second', '1000000', '--requests-burst', '1000000', '--connections-max', '5000']
   await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor', ...limits] })
   await tracker.caughtUp(node)
@@ -32,8 +36,17 @@ export async function benchGet(): Promise<void> {
   report(`get: ${MAKERS} makers, one request in flight per connection, ${SECONDS} s each`, rows)
 }
 
-/** The chain's blocks, and 1,000 live bonds in one of them. */
-async function fill(node: Regtest, dataDir: string): Promise<void> {
+/** An onion name for each, none of them valid: nobody is dialled. */
+function unreachable(i: number): string {
+  const label = i
+    .toString(32)
+    .replace(/[0189]/g, 'x')
+    .padStart(56, 'a')
+  return `${label}.onion:21`
+}
+
+/** The chain's blocks, and in one of them a live bond for each of `addresses`. */
+export async function fill(node: Regtest, dataDir: string, addresses: readonly string[]): Promise<void> {
   const { db } = openStore(dataDir, 'regtest')
   using _db = db
   for (let height = 0; height <= (await node.height()); height++) {
@@ -42,12 +55,8 @@ async function fill(node: Regtest, dataDir: string): Promise<void> {
     insertBlock(db, { hash: hash as never, height, prevHash: '' as never, timeS: header.time })
   }
   db.transaction(() => {
-    for (let i = 0; i < MAKERS; i++) {
+    for (const [i, address] of addresses.entries()) {
       const txid = asTxid(i.toString(16).padStart(64, '0'))
-      const address = `${i
-        .toString(32)
-        .replace(/[0189]/g, 'x')
-        .padStart(56, 'a')}.onion:21`
       const output = {
         outpoint: { txid, vout: 0 },
         address,

@@ -1,10 +1,11 @@
 /**
- * npm run bench -- scan | get | stall | mempool | watch [BLOCK FILE...]: speed of the built program, as ratios to a baseline measured in
- * the same run. Absolute times depend on the machine; compare ratios.
+ * npm run bench -- scan | get | stall | mempool | watch | probes [BLOCK FILE...]: speed of the built program, as ratios
+ * to a baseline measured in the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { benchGet } from './get.ts'
 import { benchMempool } from './mempool.ts'
+import { benchProbes } from './probes.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { syntheticBlock } from './synthetic-block.ts'
 import { benchWatch } from './watch.ts'
@@ -32,7 +33,10 @@ switch (which) {
   case 'watch':
     await benchWatch()
     break
+  case 'probes':
+    await benchProbes()
+    break
   default:
-    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool | watch [BLOCK FILE...]\n')
+    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool | watch | probes [BLOCK FILE...]\n')
     process.exitCode = 2
 }

@@ -1,7 +1,7 @@
 /**
  * A simulated maker as a process of its own, behind its own onion service or directly on 127.0.0.1. What it says and how
- * it misbehaves: maker-server.ts. Settings come as JSON in its only argument; it prints one JSON line once it is
- * reachable, and ends with its parent or on SIGTERM.
+ * it misbehaves: maker-server.ts. Settings come as JSON in its only argument, a list for several makers in one process;
+ * it prints one JSON line once they are reachable, and ends with its parent or on SIGTERM.
  */
 import { createHash } from 'node:crypto'
 import { parseOutpoint } from '../../src/chain/types.ts'
@@ -19,27 +19,37 @@ export interface MakerSettings extends MakerPlan {
   bond: { outpoint: string; amountSats: number; lockHeight: number; confHeight: number; certAddress: string }
 }
 
-const settings = JSON.parse(process.argv[2]!) as MakerSettings
-const { name, reach, bond, ...plan } = settings
-const onionHost = bond.certAddress.replace(/:\d+$/, '')
+const given = JSON.parse(process.argv[2]!) as MakerSettings | MakerSettings[]
+const makers = Array.isArray(given) ? given : [given]
 
-const { port } = await serveMaker({
-  ...plan,
-  listenPort: 'listenPort' in reach ? reach.listenPort : 0,
-  bond: { ...bond, outpoint: parseOutpoint(bond.outpoint)!, key: bondKey(name) },
-  otherKey: bondKey(name, 1),
-  pongAddress: 'virtualPort' in reach ? `${onionHost}:${reach.virtualPort}` : bond.certAddress,
-})
-
-const reachable = 'listenPort' in reach ? `127.0.0.1:${port}` : await publish(reach)
-process.stdout.write(`${JSON.stringify({ reachable })}\n`)
+const reachables = await Promise.all(makers.map(startMaker))
+process.stdout.write(`${JSON.stringify({ reachable: reachables[0], reachables })}\n`)
 
 // The parent's end closes our standard input.
 process.stdin.resume().on('end', () => process.exit(0))
 process.on('SIGTERM', () => process.exit(0))
 
+async function startMaker({ name, reach, bond, ...plan }: MakerSettings): Promise<string> {
+  const onionHost = bond.certAddress.replace(/:\d+$/, '')
+  const { port } = await serveMaker({
+    ...plan,
+    listenPort: 'listenPort' in reach ? reach.listenPort : 0,
+    bond: { ...bond, outpoint: parseOutpoint(bond.outpoint)!, key: bondKey(name) },
+    otherKey: bondKey(name, 1),
+    pongAddress: 'virtualPort' in reach ? `${onionHost}:${reach.virtualPort}` : bond.certAddress,
+  })
+  return 'listenPort' in reach ? `127.0.0.1:${port}` : publish({ ...reach, name, onionHost, port })
+}
+
 /** The maker's onion service; lasts as long as this process. Resolves once its descriptor is uploaded. */
-async function publish({ control, virtualPort }: { control: HostPort; virtualPort: number }): Promise<string> {
+async function publish(maker: {
+  control: HostPort
+  virtualPort: number
+  name: string
+  onionHost: string
+  port: number
+}): Promise<string> {
+  const { control, virtualPort, name, onionHost, port } = maker
   const line = new TorControl({ control, password: undefined })
   await line.connect()
   const { expanded } = expandSeed(createHash('sha256').update(name).digest())

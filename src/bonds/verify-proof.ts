@@ -111,8 +111,14 @@ function certHashFault({ proof, address, terms }: Claim): string | undefined {
   return hashFor(local).equals(proof.certHash) ? `${text}, which is for ${local}` : text
 }
 
-function bondKeyFault({ proof, keys, terms }: Claim): string | undefined {
-  if (terms.era === 'expiry') return undefined // no chain code, nothing to derive from
+function bondKeyFault({ proof, keys, terms, facts }: Claim): string | undefined {
+  if (terms.era === 'expiry') {
+    const format = facts.announcement?.format
+    // No chain code, nothing to derive from; but whoever announces in C or D is young enough to send one.
+    return format === 'C' || format === 'D'
+      ? `expected a tweak chain code from a maker that announces in format ${format}, got none`
+      : undefined
+  }
   const { bondIndex } = proof
   if (bondIndex === undefined || !isU32(bondIndex) || bondIndex >= HARDENED) {
     return `expected the index of a key that is not hardened, got ${bondIndex ?? 'none'}`

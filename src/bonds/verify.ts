@@ -19,9 +19,15 @@ export function refusalOf(output: AnnouncedOutput, confHeight: Height, network: 
   if (output.lockHeight === undefined) return undefined
   const lockBlocks = output.lockHeight - confHeight
   if (lockBlocks <= 0) return 'lock-passed'
-  if (lockBlocks < (network === 'regtest' ? LOCK_BLOCKS_MIN_REGTEST : LOCK_BLOCKS_MIN)) return 'lock-too-short'
-  if (lockBlocks > LOCK_BLOCKS_MAX) return 'lock-too-long'
+  const { min, max } = lockBlocksOf(network)
+  if (lockBlocks < min) return 'lock-too-short'
+  if (lockBlocks > max) return 'lock-too-long'
   return undefined
+}
+
+/** Blocks from confirmation to lock height that qualify, both ends included. */
+export function lockBlocksOf(network: Network): { min: number; max: number } {
+  return { min: network === 'regtest' ? LOCK_BLOCKS_MIN_REGTEST : LOCK_BLOCKS_MIN, max: LOCK_BLOCKS_MAX }
 }
 
 /** How a confirmed bond stands at block `tip`, which is at or above its own. */

@@ -28,6 +28,7 @@ import {
   type OutputFacts,
   type Spender,
   type Txid,
+  type TxOutput,
   type TxProof,
 } from './types.ts'
 import { ZmqFeed } from './zmq.ts'
@@ -92,6 +93,8 @@ export interface NodeApi {
   txProof(txid: Txid, block: BlockHash): Promise<TxProof | undefined>
   /** What the chain up to block `at` says of each claim. */
   judge(claims: readonly OutputClaim[]): Promise<Judged>
+  /** The output, unless it was never made or is spent in a block; and the height this is true at. */
+  output(outpoint: Outpoint): Promise<{ tipHeight: Height; output: TxOutput | undefined }>
 }
 
 export interface NodeReaderOptions {
@@ -303,6 +306,21 @@ export class NodeReader implements NodeApi {
       }
       return facts
     })
+  }
+
+  async output(outpoint: Outpoint): Promise<{ tipHeight: Height; output: TxOutput | undefined }> {
+    const { inChain, withMempool } = await this.#rpc.txOut(outpoint)
+    const found = withMempool ?? inChain
+    const tipHeight = await this.#rpc.blockHeight(found?.bestblock ?? (await this.#rpc.bestBlockHash()))
+    if (!found) return { tipHeight, output: undefined }
+    const { confirmations, value, scriptPubKey } = found
+    const output: TxOutput = {
+      amountSats: asSats(Math.round(value * 1e8)),
+      scriptPubKey: Buffer.from(scriptPubKey.hex, 'hex'),
+      confHeight: confirmations === 0 ? undefined : tipHeight - confirmations + 1,
+      isUnspent: withMempool !== null,
+    }
+    return { tipHeight, output }
   }
 
   /** Ends the subscriptions; without this the thread can't be ended cleanly. */

@@ -123,6 +123,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
       blockHeight: (...args) => call(signal, 'blockHeight', args),
       txProof: (...args) => call(signal, 'txProof', args),
       judge: (...args) => call(signal, 'judge', args),
+      output: (...args) => call(signal, 'output', args),
     }),
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')

@@ -82,6 +82,15 @@ export interface SpenderRef {
   blockHash?: BlockHash
 }
 
+const txOutSchema = z.object({
+  bestblock: blockHash,
+  confirmations: height,
+  /** BTC with eight decimals; a double holds them exactly enough to round to sats. */
+  value: z.number().min(0).max(21e6),
+  scriptPubKey: z.object({ hex }),
+})
+export type TxOut = z.infer<typeof txOutSchema>
+
 // The hot one: 100,000 strings. The elements are checked as they are used, not all at once.
 const mempoolSchema = z.object({
   txids: z.custom<Txid[]>(Array.isArray, 'expected a list'),
@@ -188,6 +197,20 @@ export class BitcoindRpc {
       if ('value' in entry) return entry.value ?? undefined
       throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
     })
+  }
+
+  /** The output in the UTXO set, without and with what the mempool makes and spends; both at the same block. */
+  async txOut(outpoint: Outpoint): Promise<{ inChain: TxOut | null; withMempool: TxOut | null }> {
+    const { txid: id, vout } = outpoint
+    const calls = [false, true].map((mempool) => ({ method: 'gettxout', parameters: [id, vout, mempool] }))
+    const [inChain, withMempool] = (await this.#batch(txOutSchema.nullable(), calls)).map((entry) => {
+      if ('value' in entry) return entry.value
+      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
+    }) as [TxOut | null, TxOut | null]
+    if (inChain && withMempool && inChain.bestblock !== withMempool.bestblock) {
+      throw new TransientError('a block came between two questions to bitcoind')
+    }
+    return { inChain, withMempool }
   }
 
   /** Height of a block the node knows. */

@@ -78,6 +78,16 @@ export interface Judged {
 /** Where a block's hash must stand and there is no block. */
 export const NO_BLOCK = '00'.repeat(32) as BlockHash
 
+/** An output as bitcoind has it in its UTXO set, the mempool included. */
+export interface TxOutput {
+  amountSats: Sats
+  scriptPubKey: Uint8Array
+  /** Undefined while its transaction is in the mempool. */
+  confHeight: Height | undefined
+  /** No transaction spends it, neither in a block nor in the mempool. */
+  isUnspent: boolean
+}
+
 const HEX_32 = /^[0-9a-f]{64}$/
 
 export function asTxid(hex: string): Txid {

@@ -22,9 +22,10 @@ const LIMITS = {
 /** What is asked: one request, or `Bonds` page by page. */
 export type Question = Exclude<Request, { type: 'Bonds' }> | { type: 'Bonds'; all: boolean }
 
-export function questionOf(word: string, outpoint: string | undefined, { all = false } = {}): Question {
-  if (outpoint !== undefined && word !== 'watch' && word !== 'bond-proof') {
-    throw new ConfigError(`${word} takes no outpoint`)
+/** `about`: the outpoint for watch and bond-proof, the maker for why. */
+export function questionOf(word: string, about: string | undefined, { all = false } = {}): Question {
+  if (about !== undefined && !['watch', 'bond-proof', 'why'].includes(word)) {
+    throw new ConfigError(`${word} takes nothing after it`)
   }
   if (all && word !== 'bonds') throw new ConfigError('--all is for bonds')
   switch (word) {
@@ -34,15 +35,20 @@ export function questionOf(word: string, outpoint: string | undefined, { all = f
       return { type: 'Status' }
     case 'ping':
       return { type: 'Ping', address: '', port: 0 }
+    case 'trackers':
+      return { type: 'Trackers' }
     case 'bonds':
       return { type: 'Bonds', all }
     case 'bond-proof':
-      return { type: 'BondProof', outpoint: outpointOf(word, outpoint) }
+      return { type: 'BondProof', outpoint: outpointOf(word, about) }
     case 'watch':
-      return { type: 'Watch', outpoint: outpointOf(word, outpoint) }
+      return { type: 'Watch', outpoint: outpointOf(word, about) }
+    case 'why':
+      if (about === undefined) throw new ConfigError("why wants a maker's address: <56 characters>.onion:<port>")
+      return { type: 'Why', address: about }
     default:
       throw new ConfigError(
-        `${word} is no request: use get, status, ping, bonds, bond-proof <txid:vout>, or watch <txid:vout>`,
+        `${word} is no request: use get, status, ping, trackers, bonds, bond-proof <txid:vout>, watch <txid:vout>, or why <address>`,
       )
   }
 }
@@ -140,6 +146,15 @@ export function describeReply(reply: Reply): string {
         `merkle   ${Buffer.from(reply.merkle).toString('hex')}`,
         `tx       ${Buffer.from(reply.tx).toString('hex')}`,
       ].join('\n')
+    case 'Trackers':
+      return describeTrackers(reply)
+    case 'Posted':
+      return `${reply.address} is proven to own ${formatOutpoint(reply.outpoint)}`
+    case 'Why':
+      return [
+        `${reply.address} is ${reply.listed ? 'listed' : 'NOT listed'}`,
+        ...reply.reasons.map(({ code, text }) => `- ${code}: ${text}.`),
+      ].join('\n')
     case 'Error':
       return `the tracker answered ${printable(reply.code)}: ${printable(reply.message)}`
     case 'Pong':
@@ -150,6 +165,19 @@ export function describeReply(reply: Reply): string {
         .join('\n')
     }
   }
+}
+
+function describeTrackers({ trackers }: Extract<Reply, { type: 'Trackers' }>): string {
+  if (trackers.length === 0) return 'it knows no other tracker'
+  return table([
+    ['ADDRESS', 'LAST SEEN', 'BLOCK', 'LIST'],
+    ...trackers.map(({ address, lastSeenS, height, agrees }) => [
+      printable(address),
+      utc(lastSeenS * 1000),
+      String(height),
+      agrees === undefined ? 'not compared' : agrees ? 'agrees' : 'DIFFERS',
+    ]),
+  ])
 }
 
 function describeBondPage({ height, blockHash, digest, bonds }: Extract<Reply, { type: 'Bonds' }>): string {

@@ -1,5 +1,5 @@
 /** commander: each verb is parse → one call → print. Returns the exit code; failures are thrown by fate (errors.ts). */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { formatConfig } from '../config.ts'
 import { runDaemon, type Wishes } from '../daemon.ts'
 import { ConfigError, isAbort } from '../errors.ts'
@@ -14,6 +14,16 @@ import { addCareVerbs } from './care-verbs.ts'
 import { addSettings, configOf, isJson, print } from './command.ts'
 import { describeFindings, jsonOfFindings } from './findings.ts'
 import {
+  describeMakers,
+  describeWhy,
+  MAKER_SORTS,
+  type MakerSort,
+  readMakerRows,
+  readWhy,
+  sortMakers,
+  whyJson,
+} from './makers.ts'
+import {
   checkProof,
   describeProofVerdict,
   describeReply,
@@ -24,6 +34,7 @@ import {
   trackerAddress,
 } from './query.ts'
 import { describeSpend } from './text.ts'
+import { describeTrackers, readTrackerRows } from './trackers.ts'
 import { verifyTracker } from './verify.ts'
 import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
 import { outpointsOf, watchLive } from './watch.ts'
@@ -78,22 +89,45 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
   addCareVerbs(verb, signal, (code) => {
     exitCode = code
   })
-  verb('query', 'Ask any tracker, through Tor: get, status, ping, bonds, bond-proof or watch.')
+  verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
+    .addOption(
+      new Option('--sort <by>', 'what comes first: the highest value or uptime, the lowest fee, the most blocks left')
+        .choices(MAKER_SORTS)
+        .default('value'),
+    )
+    .option('--json', 'print JSON')
+    .action((options: { sort: MakerSort }, command: Command) => {
+      const config = configOf(command)
+      using db = openExisting(config)
+      const rows = sortMakers(readMakerRows(db, config, systemClock.nowMs()), options.sort)
+      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeMakers(rows, readTip(db)?.height))
+    })
+  verb('why', 'Say why a maker is listed or is not, and what to do about it.')
+    .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
+    .option('--json', 'print JSON')
+    .action((address: string, _options: unknown, command: Command) => {
+      const config = configOf(command)
+      using db = openExisting(config)
+      const why = readWhy(db, config, address, systemClock.nowMs())
+      print(isJson(command) ? JSON.stringify(whyJson(why), null, 2) : describeWhy(why))
+    })
+  verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
+    .option('--json', 'print JSON')
+    .action((_options: unknown, command: Command) => {
+      using db = openExisting(configOf(command))
+      const rows = readTrackerRows(db)
+      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeTrackers(rows))
+    })
+  verb('query', 'Ask any tracker, through Tor: get, status, ping, bonds, bond-proof, watch, why or trackers.')
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
-    .argument('<request>', 'get | status | ping | bonds | bond-proof | watch')
-    .argument('[outpoint]', 'txid:vout, for bond-proof and watch')
+    .argument('<request>', 'get | status | ping | bonds | bond-proof | watch | why | trackers')
+    .argument('[about]', 'txid:vout for bond-proof and watch, a maker for why')
     .option('--all', 'bonds: also the pending, expired, spent and refused ones')
     .option('--json', 'print JSON')
     .action(
-      async (
-        target: string,
-        word: string,
-        outpoint: string | undefined,
-        options: { all?: boolean },
-        command: Command,
-      ) => {
+      async (target: string, word: string, about: string | undefined, options: { all?: boolean }, command: Command) => {
         const config = configOf(command)
-        const question = questionOf(word, outpoint, options)
+        const question = questionOf(word, about, options)
         const reply = await query(config, target, question, signal)
         exitCode = reply.type === 'Error' ? 1 : 0
         if (question.type !== 'BondProof' || reply.type !== 'BondProof') {
@@ -165,6 +199,8 @@ Examples:
   fidelity-tracker start --config /etc/fidelity-tracker.toml
   fidelity-tracker status                                   how far it is, and what it waits for
   fidelity-tracker bonds --all --json                       everything known, with reasons
+  fidelity-tracker makers --sort uptime                     who is alive, and on which terms
+  fidelity-tracker why <host>.onion:<port>                  why a maker is not listed, and what to do
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker query <host>.onion:8080 bonds --all      its bonds, with values and makers

@@ -73,6 +73,11 @@ export function describeStatus(status: StatusView): string {
     lines.push(['bitcoind', `${daemon.node.kind}${daemon.source ? `, blocks by ${daemon.source}` : ''}`])
     if (daemon.progress) lines.push(['catching up', describeProgress(daemon.progress)])
     lines.push(['mempool', `${daemon.mempool.size} transactions${daemon.mempool.isComplete ? '' : ' (still reading)'}`])
+    if (daemon.canary) lines.push(['canary', `${daemon.canary.state}: ${daemon.canary.detail}`])
+    if (daemon.makers) {
+      const { up, down, unknown } = daemon.makers
+      lines.push(['makers', `${up} up, ${down} down, ${unknown} unknown`])
+    }
     lines.push(['watching', `${daemon.registered} outpoints registered, ${daemon.subscriptions} subscriptions`])
     lines.push(['reorgs', `${daemon.reorgs}${daemon.reorgs ? `, deepest ${daemon.reorgDepthMax}` : ''}`])
   }

@@ -2,8 +2,10 @@
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { blocksLeft } from '../bonds/verify.ts'
 import { formatOutpoint } from '../chain/types.ts'
-import type { MakerFacts, Offer, Probing } from './facts.ts'
-import type { KnownBond, ListedMaker, Market } from './market.ts'
+import type { KnownBond, Market, MarketMaker } from '../market.ts'
+import type { BondLiveness } from '../peers/liveness.ts'
+import type { OfferTerms } from '../peers/types.ts'
+import type { Probing } from './probing.ts'
 import type { BondReply, MakerReply } from './replies.ts'
 
 export function bondRow({ key, bond, state, value }: KnownBond, market: Market, probing: Probing): BondReply {
@@ -22,8 +24,8 @@ export function bondRow({ key, bond, state, value }: KnownBond, market: Market, 
     refusal: confirmed?.refusal ?? null,
     blocks_left: confirmed && state === 'live' ? blocksLeft(confirmed, market.tip) : null,
     spent_by: spentBy(confirmed),
-    proven: probing.isProven(bond.outpoint),
-    ...probed(probing.makerFacts(bond.address)),
+    proven: probing.isProven(bond),
+    ...probed(probing.livenessOf(bond.address)),
   }
 }
 
@@ -31,41 +33,38 @@ function spentBy(bond: ConfirmedBond | undefined): BondReply['spent_by'] {
   return bond?.spentBy ? { txid: bond.spentBy.txid, vin: bond.spentBy.vin, height: bond.spentBy.height } : null
 }
 
-export function makerRow(
-  { address, best, bonds, amountSats }: ListedMaker,
-  { tip }: Market,
-  probing: Probing,
-): MakerReply {
-  const facts = probing.makerFacts(address)
+export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, probing: Probing): MakerReply {
+  const { bond, value } = bonds[0]!
+  const terms = probing.offerOf(address)
   return {
     address,
-    value: best.value,
-    amount: amountSats,
-    bonds,
-    outpoint: formatOutpoint(best.bond.outpoint),
-    conf_height: best.bond.conf.height,
-    lock_height: best.bond.lockHeight ?? null,
-    blocks_left: blocksLeft(best.bond, tip),
-    format: best.bond.format,
-    proven: probing.isProven(best.bond.outpoint),
-    ...probed(facts),
-    offer: facts.offer ? offerRow(facts.offer) : null,
+    value,
+    amount: bonds.reduce((sum, own) => sum + own.bond.amountSats, 0),
+    bonds: bonds.length,
+    outpoint: formatOutpoint(bond.outpoint),
+    conf_height: bond.conf.height,
+    lock_height: bond.lockHeight ?? null,
+    blocks_left: blocksLeft(bond, tip),
+    format: bond.format,
+    proven: probing.isProven(bond),
+    ...probed(probing.livenessOf(address)),
+    offer: terms ? offerRow(terms) : null,
   }
 }
 
-function probed({ reach, lastUpS, probes, uptimePpm }: MakerFacts) {
+function probed({ reach, lastUpS, probes, uptimePpm }: BondLiveness) {
   return { reach, last_up: lastUpS ?? null, probes, uptime_ppm: uptimePpm ?? null }
 }
 
-function offerRow(offer: Offer): NonNullable<MakerReply['offer']> {
+function offerRow(terms: OfferTerms): NonNullable<MakerReply['offer']> {
   return {
-    base_fee: offer.baseFeeSats,
-    amount_relative_fee_pct: offer.amountFeePct,
-    time_relative_fee_pct: offer.timeFeePct,
-    required_confirms: offer.requiredConfirms,
-    minimum_locktime: offer.minLockBlocks,
-    min_size: offer.minSizeSats,
-    max_size: offer.maxSizeSats,
-    seen_at: offer.seenAtS,
+    base_fee: terms.baseFeeSats,
+    amount_relative_fee_pct: terms.amountFeePct,
+    time_relative_fee_pct: terms.timeFeePct,
+    required_confirms: terms.requiredConfirms ?? null,
+    minimum_locktime: terms.lockBlocksMin,
+    min_size: terms.amountSatsMin,
+    max_size: terms.amountSatsMax,
+    seen_at: Math.floor(terms.atMs / 1000),
   }
 }

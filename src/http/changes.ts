@@ -1,7 +1,7 @@
 /** Pure: two looks at the store → what happened in between, as events in a sensible order. */
 import type { BondState, Tip } from '../bonds/types.ts'
 import type { Height } from '../chain/types.ts'
-import type { Reach } from './facts.ts'
+import type { Reach } from '../peers/types.ts'
 import type { TrackerEvent } from './replies.ts'
 
 export interface SeenSpend {

@@ -4,6 +4,8 @@
  * node's, so that a reorg is told once, as a whole, and only while somebody listens. A reader that was away reads the lists again; nothing is replayed.
  */
 import type { ServerResponse } from 'node:http'
+import type { CurrentMarket } from '../market.ts'
+import type { Reach } from '../peers/types.ts'
 import type { Status } from '../status.ts'
 import type { Db } from '../store/open.ts'
 import { readRecentSpends } from '../store/recent-spends.ts'
@@ -11,11 +13,11 @@ import { readRecentBlocks } from '../store/tip.ts'
 import { countWrites } from '../store/writes.ts'
 import { every } from '../world.ts'
 import { eventsBetween, type Look, type SeenSpend } from './changes.ts'
-import type { Probing, Reach } from './facts.ts'
 import { HttpFault } from './fault.ts'
 import { HTTP_LIMITS } from './limits.ts'
-import type { ChainFacts, CurrentMarket } from './market.ts'
+import type { Probing } from './probing.ts'
 import { EVENTS, type TrackerEvent } from './replies.ts'
+import type { ChainFacts } from './routes.ts'
 
 export interface FeedDeps {
   db: Db
@@ -80,7 +82,9 @@ export class EventFeed implements Disposable {
       digest: now.list.digest.toString('hex'),
       liveCount: now.counts.live,
       bonds: new Map(now.known.map(({ key, bond, state }) => [key, { address: bond.address, state }])),
-      makers: new Map<string, Reach>(now.makers.map(({ address }) => [address, probing.makerFacts(address).reach])),
+      makers: new Map<string, Reach>(
+        [...now.makers.keys()].map((address) => [address, probing.livenessOf(address).reach]),
+      ),
       spends: new Map<string, SeenSpend>(spends.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])),
     }
     const before = this.#last

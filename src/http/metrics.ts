@@ -6,11 +6,11 @@
 import { statSync } from 'node:fs'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { whyNotSynced } from '../chain/following.ts'
+import type { CurrentMarket } from '../market.ts'
 import type { Status } from '../status.ts'
 import type { Handle } from '../wire/server.ts'
 import type { Clock } from '../world.ts'
-import type { Probing } from './facts.ts'
-import type { CurrentMarket } from './market.ts'
+import type { Probing } from './probing.ts'
 
 const PREFIX = 'fidelity_tracker_'
 
@@ -91,12 +91,12 @@ export class Meters {
     this.#labelled('bonds', 'Bonds known, by state', 'state', () => Object.entries(market.read()?.counts ?? {}))
     this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => {
       const counts = { up: 0, down: 0, unknown: 0 }
-      for (const { address } of market.read()?.makers ?? []) counts[probing.makerFacts(address).reach]++
+      for (const address of market.makers().keys()) counts[probing.livenessOf(address).reach]++
       return Object.entries(counts)
     })
     this.#labelled('trackers', 'Other trackers, by whether their digest is ours', 'agrees', () => {
       const counts = { true: 0, false: 0, unknown: 0 }
-      for (const { agrees } of probing.trackers())
+      for (const { agrees } of probing.trackers().map(({ compared }) => ({ agrees: compared?.agrees })))
         counts[agrees === undefined ? 'unknown' : agrees ? 'true' : 'false']++
       return Object.entries(counts)
     })

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { NETWORKS } from '../chain/types.ts'
+import { REASON_CODES } from '../peers/why.ts'
 
 /** The named parts of the OpenAPI document. */
 export const components = z.registry<{ id: string }>()
@@ -148,7 +149,7 @@ const offer = named(
     base_fee: sats,
     amount_relative_fee_pct: z.number().min(0).describe('per cent of the swapped amount'),
     time_relative_fee_pct: z.number().min(0).describe('per cent of the swapped amount per block of waiting'),
-    required_confirms: count,
+    required_confirms: count.nullable(),
     minimum_locktime: count.describe('blocks'),
     min_size: sats,
     max_size: sats,
@@ -183,18 +184,7 @@ export const makersReply = named(
 const reason = named(
   'Reason',
   z.strictObject({
-    code: z.enum([
-      'live',
-      'pending',
-      'expired',
-      'spent',
-      'never-announced',
-      'not-p2wsh',
-      'too-small',
-      'lock-too-short',
-      'lock-too-long',
-      'lock-passed',
-    ]),
+    code: z.enum(REASON_CODES),
     text: z.string(),
     outpoint: outpoint.nullable(),
     height: height.nullable(),
@@ -218,9 +208,9 @@ const tracker = named(
   z.strictObject({
     address,
     last_seen: unixS,
-    height,
-    digest,
-    agrees: z.boolean().nullable().describe('null when its block is not one of ours to compare'),
+    height: height.nullable(),
+    digest: digest.nullable().describe('null for trackers that speak version 1 alone'),
+    agrees: z.boolean().nullable().describe('null while it was never at our block'),
   }),
 )
 export const trackersReply = named('Trackers', z.strictObject({ trackers: z.array(tracker) }))

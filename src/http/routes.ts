@@ -4,11 +4,12 @@
  */
 import { z } from 'zod'
 import { bondHistory, sampleHeights } from '../bonds/history.ts'
-import { whyListed } from '../bonds/why.ts'
 import { whyNotSynced } from '../chain/following.ts'
 import { WINDOW_BLOCKS } from '../chain/plan.ts'
-import { formatOutpoint, type Network, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
+import { formatOutpoint, type Height, type Network, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
 import { describeError, PeerFault } from '../errors.ts'
+import type { CurrentMarket, Indexed, Market } from '../market.ts'
+import type { Why } from '../peers/why.ts'
 import { type Status, unseenHeights, whyNotReady } from '../status.ts'
 import type { Db } from '../store/open.ts'
 import { readBlockTimes, readTip } from '../store/tip.ts'
@@ -16,13 +17,18 @@ import { parseHostPort } from '../tor/address.ts'
 import type { Answer, Watcher } from '../watch/watcher.ts'
 import type { Clock } from '../world.ts'
 import { bondRow, makerRow } from './answers.ts'
-import type { Probing } from './facts.ts'
 import { HttpFault } from './fault.ts'
 import { readiness } from './health.ts'
 import { HTTP_LIMITS as LIMITS } from './limits.ts'
-import type { ChainFacts, CurrentMarket, Market } from './market.ts'
+import type { Probing } from './probing.ts'
 import * as replies from './replies.ts'
 import { spendRow } from './spend.ts'
+
+/** What we need of the indexer. */
+export interface ChainFacts extends Indexed {
+  /** The lowest height whose block was scanned. */
+  scannedFrom(): Height | undefined
+}
 
 export interface AnswerDeps {
   db: Db
@@ -30,6 +36,8 @@ export interface AnswerDeps {
   status: Status
   market: CurrentMarket
   probing: Probing
+  /** Why the maker of this address is listed or not. */
+  why: (address: string) => Why
   watcher: Pick<Watcher, 'watchMany'>
   network: Network
   version: string
@@ -183,9 +191,9 @@ export const ROUTES: readonly AnyRoute[] = [
     otherwise: [503],
     answer: (deps, _, query) => {
       const market = synced(deps)
-      const { rows, next } = page(market.makers, query.limit, query.after, ({ address }) => address)
+      const { rows, next } = page([...market.makers.values()], query.limit, query.after, ({ address }) => address)
       const makers = rows.map((maker) => makerRow(maker, market, deps.probing))
-      return { body: { ...tipOf(market), digest: hexDigest(market), total: market.makers.length, makers, next } }
+      return { body: { ...tipOf(market), digest: hexDigest(market), total: market.makers.size, makers, next } }
     },
   }),
   route({
@@ -200,7 +208,7 @@ export const ROUTES: readonly AnyRoute[] = [
       const market = synced(deps)
       const bonds = market.known.filter(({ bond }) => bond.address === address)
       if (bonds.length === 0) throw new HttpFault('not_found', `no bond announces ${address}`)
-      const listed = market.makers.find((maker) => maker.address === address)
+      const listed = market.makers.get(address)
       return {
         body: {
           ...tipOf(market),
@@ -221,8 +229,8 @@ export const ROUTES: readonly AnyRoute[] = [
     reply: replies.whyReply,
     otherwise: [503],
     answer: (deps, { address }) => {
-      const market = synced(deps)
-      const { listed, reasons } = whyListed(address, market.confirmed, market.pending, market.tip)
+      synced(deps)
+      const { listed, reasons } = deps.why(address)
       return {
         body: {
           address,
@@ -247,13 +255,12 @@ export const ROUTES: readonly AnyRoute[] = [
     otherwise: [503],
     answer: (deps) => {
       synced(deps)
-      const trackers = deps.probing.trackers().map(({ address, lastSeenS, height, digest, agrees }) => ({
-        address,
-        last_seen: lastSeenS,
-        height,
-        digest,
-        agrees: agrees ?? null,
-      }))
+      const trackers = deps.probing.trackers().flatMap(({ address, seenS, height, digest, compared }) => {
+        if (seenS === undefined) return []
+        const hex = digest === undefined ? null : Buffer.from(digest).toString('hex')
+        const agrees = compared?.agrees ?? null
+        return [{ address, last_seen: seenS, height: height ?? null, digest: hex, agrees }]
+      })
       return { body: { trackers } }
     },
   }),
@@ -358,8 +365,9 @@ function statusBody(deps: AnswerDeps): z.infer<typeof replies.statusReply> {
     unseen: unseenHeights(chain.scannedFrom(), market?.tip) ?? null,
     synced: whyNotSynced(following, nowMs) === undefined,
     bonds: market?.counts.live ?? 0,
-    makers: market?.makers.length ?? 0,
-    makers_up: market?.makers.filter(({ address }) => probing.makerFacts(address).reach === 'up').length ?? 0,
+    makers: market?.makers.size ?? 0,
+    makers_up: [...(market?.makers.keys() ?? [])].filter((address) => probing.livenessOf(address).reach === 'up')
+      .length,
     digest: market ? hexDigest(market) : null,
     uptime_s: Math.floor(process.uptime()),
     time: Math.floor(clock.nowMs() / 1000),

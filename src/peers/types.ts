@@ -1,5 +1,6 @@
 /** The words of probing: what makers say of themselves. Source: docs/makers.md, "Dialects". */
-import type { FidelityProof } from '../bonds/proof.ts'
+import type { FidelityProof, ProofCheck } from '../bonds/proof.ts'
+import type { Outpoint } from '../chain/types.ts'
 
 /** The terms on which a maker swaps, and its proof: claims, all of it. */
 export interface Offer {
@@ -40,3 +41,76 @@ export const DIALECTS = [
   'ping-unit',
 ] as const
 export type DialectName = (typeof DIALECTS)[number]
+
+/** What kept a probe from an answer. */
+export const PROBE_FAILURES = [
+  /** Our own Tor could not be used: says nothing about the maker. */
+  'proxy',
+  /** No connection: the onion service is not known, refuses the port, or was not reached in time. */
+  'unreachable',
+  /** Connected, and no answer in time. */
+  'silent',
+  /** Closed without an answer to any dialect that makers of its age speak. */
+  'closed',
+  /** An answer that is none, or longer than any. */
+  'rubbish',
+] as const
+export type ProbeFailure = (typeof PROBE_FAILURES)[number]
+
+export type ProbeResult = { latencyMs: number /** A v1 Ping was sent. */; hasPinged: boolean } & (
+  | {
+      kind: 'answered'
+      dialect: DialectName
+      protocols?: readonly string[]
+      /** Absent when it wasn't asked for, or there was none; `offerFault` then says why. */
+      offer?: Offer
+      offerFault?: string
+    }
+  | { kind: 'failed'; failure: ProbeFailure; text: string }
+)
+
+/** `unjudged`: it failed while our own Tor was not known to work. */
+export type ProbeOutcome = 'answered' | 'failed' | 'unjudged'
+
+/** `up`: answered within the last hour; `down`: kept failing while our Tor was proven to work; `unknown`: else. */
+export const REACHES = ['up', 'down', 'unknown'] as const
+export type Reach = (typeof REACHES)[number]
+
+/** Where a maker stands. Times are Unix milliseconds. */
+export interface MakerRecord {
+  address: string
+  /** The last probe of any outcome. */
+  lastProbeMs: number
+  lastUpMs?: number
+  /** Judged failures in a row, since the last answer. */
+  failures: number
+  firstFailureMs?: number
+  lastFailureMs?: number
+  /** Of the last judged failure; kept until the next one. */
+  failure?: ProbeFailure
+  failureText?: string
+  /** What it answered last. */
+  dialect?: DialectName
+  protocols?: readonly string[]
+  pingedMs?: number
+  offerAskedMs?: number
+  /** The verdict on its last offer's proof. */
+  verdict?: OfferVerdict
+}
+
+export interface OfferVerdict {
+  atMs: number
+  outpoint: Outpoint
+  /** The first check that failed; absent when the bond is proven. */
+  failed?: ProofCheck
+  text?: string
+}
+
+/** What an offer asks and allows, without keys and proof. */
+export type OfferTerms = Omit<Offer, 'tweakablePoint' | 'tweakChainCode' | 'proof'> & { atMs: number }
+
+/** Probes that say something: neither unjudged nor outside the time asked about. */
+export interface Uptime {
+  answered: number
+  observed: number
+}

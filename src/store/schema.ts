@@ -1,5 +1,7 @@
 /** The tables of migrations/ as Kysely sees them. Rows never leave this room: queries take and give domain values. */
 
+import type { Generated } from 'kysely'
+
 export interface AnnouncementColumns {
   txid: Buffer
   vout: number
@@ -8,6 +10,46 @@ export interface AnnouncementColumns {
   amount_sats: number
   is_p2wsh: number
   lock_height: number | null
+}
+
+export interface MakerColumns {
+  address: string
+  last_probe_ms: number
+  last_up_ms: number | null
+  failures: number
+  first_failure_ms: number | null
+  last_failure_ms: number | null
+  failure: string | null
+  failure_text: string | null
+  dialect: string | null
+  protocols: string | null
+  pinged_ms: number | null
+  offer_asked_ms: number | null
+  proof_ms: number | null
+  proof_txid: Buffer | null
+  proof_vout: number | null
+  proof_failed: string | null
+  proof_text: string | null
+}
+
+export interface OfferColumns {
+  at_ms: number
+  base_fee_sats: number
+  amount_fee_pct: number
+  time_fee_pct: number
+  required_confirms: number | null
+  lock_blocks_min: number
+  amount_sats_min: number
+  amount_sats_max: number
+}
+
+export interface ProbeColumns {
+  at_ms: number
+  outcome: string
+  failure: string | null
+  failure_text: string | null
+  dialect: string | null
+  latency_ms: number
 }
 
 export interface Schema {
@@ -37,4 +79,9 @@ export interface Schema {
   }
   spent_keys: { id: number; keys: Buffer }
   daemon: { id: number; report: string }
+  makers: MakerColumns & { id: Generated<number> }
+  offers: OfferColumns & { maker_id: number }
+  proofs: { txid: Buffer; vout: number; conf_hash: Buffer; era: string; source: string; at_ms: number }
+  probes: ProbeColumns & { id: Generated<number>; maker_id: number }
+  probe_hours: { maker_id: number; hour: number; answered: number; failed: number; unjudged: number }
 }

@@ -4,11 +4,11 @@
  */
 
 import type { MakerList } from '../bonds/list.ts'
-import type { LivenessOf } from '../bonds/liveness.ts'
 import type { AnnouncedOutput, BondState, ConfirmedBond } from '../bonds/types.ts'
 import { stateOf } from '../bonds/verify.ts'
 import { NO_BLOCK, type Outpoint, toInternal } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
+import type { BondLiveness, BondPlace } from '../peers/liveness.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import type { Clock } from '../world.ts'
@@ -38,7 +38,8 @@ interface Row {
 export interface BondPagesDeps {
   db: Db
   clock: Clock
-  livenessOf: LivenessOf
+  /** Called for every bond of a page: to be answered from memory. */
+  livenessOf: (bond: BondPlace) => BondLiveness
 }
 
 export class BondPages {

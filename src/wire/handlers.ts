@@ -3,16 +3,18 @@
  * per tip and shared by all connections until it changes.
  */
 
-import { listMakers, type MakerList } from '../bonds/list.ts'
-import type { LivenessOf } from '../bonds/liveness.ts'
+import type { MakerList } from '../bonds/list.ts'
 import { whyNotSynced } from '../chain/following.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import { windowStart } from '../chain/plan.ts'
 import { formatOutpoint, type Network, NO_BLOCK } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
+import type { CurrentMarket } from '../market.ts'
+import type { Liveness } from '../peers/liveness.ts'
+import type { Posts } from '../peers/post.ts'
+import type { Trackers } from '../peers/trackers.ts'
+import type { Why } from '../peers/why.ts'
 import { type Status, unseenHeights } from '../status.ts'
-import { readBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { type Answer, Subscription, type Watcher } from '../watch/watcher.ts'
 import type { Clock } from '../world.ts'
@@ -30,19 +32,25 @@ export interface HandlerDeps {
   indexer: Indexer
   watcher: Watcher
   api: Pick<NodeApi, 'txProof'>
-  livenessOf: LivenessOf
   status: Status
   network: Network
   version: string
   clock: Clock
   /** `host:port` under which we are reached: the onion service, or the listener without one. */
   ownAddress: () => string
+  market: CurrentMarket
+  liveness: Liveness
+  posts: Posts
+  trackers: Trackers
+  /** Why the maker of this address is listed or not. */
+  why: (address: string) => Why
 }
 
 export function newHandle(deps: HandlerDeps): Handle {
   const { clock, status, watcher, version, network } = deps
-  const current = new CurrentList(deps.db, deps.indexer)
-  const pages = new BondPages(deps)
+  const { liveness } = deps
+  const current = new CurrentList(deps.market, liveness)
+  const pages = new BondPages({ ...deps, livenessOf: (bond) => liveness.livenessOfBond(bond) })
   const proofs = new BondProofs(deps)
   const startedAtMs = clock.monotonicMs()
   const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
@@ -94,7 +102,23 @@ export function newHandle(deps: HandlerDeps): Handle {
         .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
     },
-    Ping: () => ({ send: encodeReply({ type: 'Pong', address: deps.ownAddress(), ...tipFields(current.read()) }) }),
+    Post: async ({ metadata: { url, proof, ...keys } }) => {
+      mustBeSynced()
+      return { send: encodeReply({ type: 'Posted', ...(await deps.posts.take(url, proof, keys)) }) }
+    },
+    Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...deps.why(address) }) }),
+    Ping: ({ address, port }) => {
+      deps.trackers.hear(address, port)
+      return { send: encodeReply({ type: 'Pong', address: deps.ownAddress(), ...tipFields(current.read()) }) }
+    },
+    Trackers: () => {
+      const trackers = deps.trackers.list().flatMap(({ address, seenS, height, digest, compared }) => {
+        if (seenS === undefined) return []
+        const said = { address, lastSeenS: seenS, height: height ?? 0, digest: digest ?? Buffer.alloc(32) }
+        return [{ ...said, ...(compared && { agrees: compared.agrees }) }]
+      })
+      return { send: encodeReply({ type: 'Trackers', trackers }) }
+    },
     Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
     Status: () => {
       const list = current.read()
@@ -107,7 +131,7 @@ export function newHandle(deps: HandlerDeps): Handle {
           scannedFrom: deps.indexer.scannedFrom() ?? 0,
           synced: notSynced() === undefined,
           bonds: list?.live.length ?? 0,
-          makersUp: 0, // nobody is probed yet, so nobody is known to be up
+          makersUp: liveness.counts().up,
           uptimeS: Math.floor((clock.monotonicMs() - startedAtMs) / 1000),
           ...(unseen ? { unseen } : {}),
         }),
@@ -152,29 +176,27 @@ interface Listed extends MakerList {
   encodedAddresses: Buffer
 }
 
-/** The list at our tip, made anew only when rows have changed. */
+/** The list at our tip, encoded anew only when blocks have changed, or who is down. */
 class CurrentList {
-  readonly #db: Db
-  readonly #indexer: Indexer
-  #revision = -1
+  readonly #market: CurrentMarket
+  readonly #liveness: Liveness
+  #of: MakerList | undefined
+  #lifeRevision = -1
   #list: Listed | undefined
 
-  constructor(db: Db, indexer: Indexer) {
-    this.#db = db
-    this.#indexer = indexer
+  constructor(market: CurrentMarket, liveness: Liveness) {
+    this.#market = market
+    this.#liveness = liveness
   }
 
   read(): Listed | undefined {
-    if (this.#revision === this.#indexer.revision) return this.#list
-    const tip = this.#indexer.tip()
-    if (tip) {
-      const list = listMakers(readBonds(this.#db, windowStart(tip.height)), tip)
-      const encodedAddresses = encodeReply({ type: 'Address', addresses: list.addresses })
-      this.#list = { ...list, encodedAddresses }
-    } else {
-      this.#list = undefined
-    }
-    this.#revision = this.#indexer.revision
+    const list = this.#market.atTip()?.list
+    const lifeRevision = this.#liveness.revision
+    if (this.#of === list && this.#lifeRevision === lifeRevision) return this.#list
+    const addresses = list?.addresses.filter((address) => !this.#liveness.isDown(address))
+    this.#list = list && addresses && { ...list, encodedAddresses: encodeReply({ type: 'Address', addresses }) }
+    this.#of = list
+    this.#lifeRevision = lifeRevision
     return this.#list
   }
 }

@@ -8,11 +8,12 @@
  *
  * A new request is one entry in REQUESTS; the compiler then asks for its handler.
  */
-import { REACHES } from '../bonds/liveness.ts'
 import { ANNOUNCEMENT_FORMATS, BOND_STATES } from '../bonds/types.ts'
 import type { WireErrorCode } from '../errors.ts'
+import { REACHES } from '../peers/types.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
 import { CborError, type CborValue, decode, encode } from './cbor.ts'
+import { postedProof } from './fidelity-proof.ts'
 import {
   blob,
   bool,
@@ -50,6 +51,15 @@ const outpoint = struct({ txid: internalTxid, vout: u32 })
 const REQUESTS = {
   Get: unit,
   Watch: struct({ outpoint }),
+  /** `url`: the maker's address. Keys are ours: without them a proof of today's makers can't be checked. */
+  Post: struct({
+    metadata: struct({
+      url: text,
+      proof: postedProof,
+      tweakablePoint: named('tweakable_point', optional(bytes(33))),
+      tweakChainCode: named('tweak_chain_code', optional(bytes(32))),
+    }),
+  }),
   Ping: struct({ address: text, port: u16 }),
   Pong: struct({ address: text }),
   Status: unit,
@@ -66,6 +76,8 @@ const REQUESTS = {
   Unsubscribe: struct({ outpoints: list(outpoint) }),
   /** `ttlBlocks`: how long from our tip on. */
   Register: struct({ outpoints: list(outpoint), ttlBlocks: named('ttl_blocks', u32) }),
+  Why: struct({ address: text }),
+  Trackers: unit,
 }
 
 export type Request = MessageOf<typeof REQUESTS>
@@ -108,7 +120,7 @@ const spendFields = {
 }
 export type SpendFields = StructOf<typeof spendFields>
 
-/** One row of a list of bonds, with what is known of its maker; see bonds/types.ts and bonds/liveness.ts. */
+/** One row of a list of bonds, with what is known of its maker; see bonds/types.ts and peers/liveness.ts. */
 const bondFields = {
   outpoint,
   address: text,
@@ -188,6 +200,25 @@ const REPLIES = {
   /** Unasked, between replies: the state of a subscribed outpoint has changed to this. */
   Spend: struct(spendFields),
   Registered: struct({ count: u32, untilHeight: named('until_height', u32) }),
+  Posted: struct({ outpoint, address: text }),
+  Why: struct({
+    address: text,
+    listed: bool,
+    reasons: list(struct({ code: text, text, outpoint: optional(outpoint), height: optional(u32) })),
+  }),
+  Trackers: struct({
+    trackers: list(
+      struct({
+        address: text,
+        lastSeenS: named('last_seen', u64),
+        /** Zeros for trackers that speak version 1 alone. */
+        height: u32,
+        digest,
+        /** Absent while it was never at our block. */
+        agrees: optional(bool),
+      }),
+    ),
+  }),
   /** A WireErrorCode, or what another tracker's version calls it. */
   Error: struct({ code: text, message: text }),
 }

@@ -47,6 +47,12 @@ test('settings that are wrong in themselves: exit code 2', async () => {
   await startFails(2, /--network: "mainnet" .*main/, ['--network', 'mainnet'])
   await startFails(2, /--auth: .*user:password/, ['--auth', 'nocolon'])
   await startFails(2, /--no-tor .*refused on --network main/, ['--network', 'main'])
+  await startFails(2, /--probe-interval 59 is for tests: at least 60/, [
+    '--network',
+    'signet',
+    '--probe-interval',
+    '59',
+  ])
   await startFails(2, /--auth and --cookie-file/, ['--auth', 'a:b', '--cookie-file', '/x'])
   const unknown = await runVerb(['start', '--nonsense'])
   assert.equal(unknown.code, 2)

@@ -274,6 +274,17 @@ test("makers of format A are older than the lock's range, those of format B are 
   assertFails(old({ facts }), 'lock-range', /^expected 20000 to 25920/)
 })
 
+test('who announces in format C or D is young enough to send a chain code', () => {
+  for (const format of ['C', 'D'] as const) {
+    const announcement = { format, lockHeight: 15_000 }
+    assertFails(
+      old({ announcement }),
+      'bond-key',
+      new RegExp(`^expected a tweak chain code .* format ${format}, got none$`),
+    )
+  }
+})
+
 test('a chain code makes it a proof of today, whatever expiry it also has', () => {
   assert.deepEqual(judge(today({ proof: { certExpiry: 5 } })), { ok: true, era: 'tweak-point' })
   assertFails(old({ keys: { tweakChainCode: Buffer.alloc(32) } }), 'cert-hash', /got 037e2177/)

@@ -117,11 +117,13 @@ test('our WatchResponse has all three keys in order, and begins like the publish
 })
 
 for (const name of ['post_as_tracker_expects', 'post_as_coinswap_0_1_3_would_send']) {
-  test(`${name} is well-formed but not known here`, () => {
-    const refusal = refusalOf(hex(vector(name).cbor))
-    assert.equal(refusal.code, 'unknown_request')
-    assert.equal(refusal.closes, false)
-    assert.match(refusal.message, /"Post" is no request of this tracker; known are Get, Watch/)
+  test(`${name}: a hash of either length is read, and left to the verdict`, () => {
+    const parsed = parseRequest(hex(vector(name).cbor))
+    assert(parsed.ok && parsed.request.type === 'Post')
+    const { url, proof } = parsed.request.metadata
+    assert.equal(url, '127.0.0.1:6102')
+    assert.equal(proof.certHash.length, name === 'post_as_tracker_expects' ? 20 : 32)
+    assert.equal(proof.certExpiry, 5)
   })
 }
 
@@ -319,7 +321,6 @@ const NO_REQUEST: [string, string][] = [
   ['an unknown name', '65466f6e6473'],
   ['another case', '63676574'],
   ['a name from Object', '6b636f6e7374727563746f72'],
-  ['Post by index', '00'],
   ['an index beyond the last', '04'],
   ['a negative index', '20'],
   ['null', 'f6'],
@@ -482,7 +483,7 @@ test('what is no reply says which field is wrong', () => {
       /mempool_tx\[0\]\.txid: expected a txid/,
     ],
     [encode({ WatchResponse: { mempool_tx: [{ txid: TXID, rawtx: 'abc' }] } }), /rawtx: expected an even number/],
-    [encode({ Posted: {} }), /does not know/],
+    [encode({ Bounced: {} }), /does not know/],
     [Buffer.alloc(0), /ends in the middle/],
   ] as const) {
     assert.throws(

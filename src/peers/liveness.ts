@@ -1,0 +1,272 @@
+/**
+ * What is known of every maker's life, in memory and in the store: reach, uptime, proofs. The only writer of these rows.
+ * `revision` changes whenever a maker becomes `down` or ceases to be, or a bond becomes proven: lists made before are
+ * out of date then.
+ */
+import type { ProofCheck, ProofVerdict } from '../bonds/proof.ts'
+import type { ConfirmedBond } from '../bonds/types.ts'
+import { formatOutpoint, type Outpoint } from '../chain/types.ts'
+import type { CurrentMarket } from '../market.ts'
+import { readBondOfTx } from '../store/bonds.ts'
+import {
+  deleteMakersBefore,
+  deleteProof,
+  type ProvenBond,
+  readMakers,
+  readOffers,
+  readProofs,
+  upsertMaker,
+  upsertOffer,
+  upsertProof,
+} from '../store/makers.ts'
+import type { Db } from '../store/open.ts'
+import {
+  hourOf,
+  insertProbe,
+  LIMITS as PROBE_LIMITS,
+  type ProbeHour,
+  type ProbeRow,
+  pruneProbes,
+  readProbeHours,
+  readUptime,
+} from '../store/probes.ts'
+import type { Clock } from '../world.ts'
+import { afterProbe, type Finding, isDown, type ReachRules, reachOf } from './reach.ts'
+import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
+
+export const LIMITS = {
+  /** What `probes` and `uptimePpm` look back on. */
+  uptimeMs: 30 * 86_400_000,
+}
+
+/** Checks that fail by what became of the bond, not by what the maker shows. */
+const OF_THE_CHAIN: readonly ProofCheck[] = ['spent', 'unconfirmed', 'lock-passed']
+
+/** Enough of a bond to know it by; `conf` is absent while it is pending. */
+export type BondPlace = Pick<ConfirmedBond, 'outpoint' | 'address'> & Partial<Pick<ConfirmedBond, 'conf'>>
+
+/** What a bond's row tells about its maker. */
+export interface BondLiveness {
+  /** A proof was verified: the maker at this address has the bond's key. */
+  proven: boolean
+  reach: Reach
+  /** The last valid answer, Unix seconds. */
+  lastUpS?: number
+  /** Observed in the last 30 days; unjudged ones are no observations. */
+  probes: number
+  /** Answered of a million observed; absent without observations. */
+  uptimePpm?: number
+}
+
+export class Liveness {
+  readonly #db: Db
+  readonly #clock: Clock
+  readonly #market: CurrentMarket
+  readonly #rules: ReachRules
+  readonly #records: Map<string, MakerRecord>
+  readonly #proofs: Map<string, ProvenBond>
+  /** Sums over the last 30 days, good for the hour they were made in. */
+  readonly #uptimes = new Map<string, Uptime & { hour: number }>()
+  readonly #offers: Map<string, OfferTerms>
+  #revision = 0
+  #changes = 0
+
+  constructor(db: Db, market: CurrentMarket, rules: ReachRules, clock: Clock) {
+    this.#db = db
+    this.#market = market
+    this.#rules = rules
+    this.#clock = clock
+    this.#records = new Map(readMakers(db).map((record) => [record.address, record]))
+    this.#proofs = readProofs(db)
+    this.#offers = readOffers(db)
+  }
+
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Changes with everything that is stored here, each single probe too. */
+  get changes(): number {
+    return this.#changes
+  }
+
+  /** The maker's last offer. */
+  offerOf(address: string): OfferTerms | undefined {
+    return this.#offers.get(address)
+  }
+
+  /** Probes of all makers by the hour since `sinceMs`, oldest first; hours without any are left out. */
+  hours(sinceMs: number): ProbeHour[] {
+    return readProbeHours(this.#db, sinceMs)
+  }
+
+  record(address: string): MakerRecord | undefined {
+    return this.#records.get(address)
+  }
+
+  isDown(address: string): boolean {
+    const record = this.#records.get(address)
+    return record !== undefined && isDown(record, this.#rules)
+  }
+
+  reachOf(address: string): Reach {
+    return reachOf(this.#records.get(address), this.#clock.nowMs(), this.#rules)
+  }
+
+  /** Proven in the block it is in now; of a live bond the block may be left out. */
+  isProven({ outpoint, address, conf }: BondPlace): boolean {
+    const name = formatOutpoint(outpoint)
+    const proof = this.#proofs.get(name)
+    if (!proof) return false
+    const own = this.#market.makers().get(address)?.bonds
+    const { hash } = conf ?? own?.find(({ bond }) => formatOutpoint(bond.outpoint) === name)?.bond.conf ?? {}
+    return proof.confHash === hash
+  }
+
+  /** Of a maker (`host:port`; proven when the bond it is listed by is) or of a bond. */
+  livenessOf(key: string | Outpoint): BondLiveness {
+    if (typeof key === 'string') {
+      const listedBy = this.#market.makers().get(key)?.bonds[0]?.bond
+      return this.#liveness(key, listedBy !== undefined && this.isProven(listedBy))
+    }
+    const bond = readBondOfTx(this.#db, key.txid)
+    if (!bond || bond.outpoint.vout !== key.vout) return { proven: false, reach: 'unknown', probes: 0 }
+    return this.livenessOfBond(bond)
+  }
+
+  /** As `livenessOf`, for a caller that has the bond: nothing is read. */
+  livenessOfBond(bond: BondPlace): BondLiveness {
+    return this.#liveness(bond.address, this.isProven(bond))
+  }
+
+  #liveness(address: string, proven: boolean): BondLiveness {
+    const { answered, observed } = this.#uptime(address)
+    const lastUpMs = this.#records.get(address)?.lastUpMs
+    return {
+      proven,
+      reach: this.reachOf(address),
+      ...(lastUpMs !== undefined && { lastUpS: Math.floor(lastUpMs / 1000) }),
+      probes: observed,
+      ...(observed > 0 && { uptimePpm: Math.floor((1_000_000 * answered) / observed) }),
+    }
+  }
+
+  /** Makers of the market by reach. */
+  counts(): Record<Reach, number> {
+    const counts = { up: 0, down: 0, unknown: 0 }
+    for (const address of this.#market.makers().keys()) counts[this.reachOf(address)]++
+    return counts
+  }
+
+  #uptime(address: string): Uptime {
+    const nowMs = this.#clock.nowMs()
+    const hour = hourOf(nowMs)
+    let uptime = this.#uptimes.get(address)
+    if (uptime?.hour !== hour) {
+      const isKnown = this.#records.has(address)
+      const sums = isKnown ? readUptime(this.#db, address, nowMs - LIMITS.uptimeMs) : { answered: 0, observed: 0 }
+      uptime = { ...sums, hour }
+      if (isKnown) this.#uptimes.set(address, uptime)
+    }
+    return uptime
+  }
+
+  /** One probe that began at `atMs`: its row, its hour, and the maker's record. */
+  recordProbe(address: string, atMs: number, finding: Finding, result: ProbeResult): MakerRecord {
+    const wasDown = this.isDown(address)
+    const record = afterProbe(this.#records.get(address), address, atMs, finding)
+    if (result.hasPinged) record.pingedMs = atMs
+    const row: ProbeRow = { atMs, outcome: finding.outcome, latencyMs: result.latencyMs }
+    if (result.kind === 'answered') row.dialect = result.dialect
+    else {
+      row.failure = result.failure
+      row.text = result.text
+    }
+    this.#db.transaction(() => insertProbe(this.#db, upsertMaker(this.#db, record), row))
+    this.#records.set(address, record)
+    this.#uptimes.delete(address)
+    this.#changes++
+    if (wasDown !== this.isDown(address)) this.#revision++
+    return record
+  }
+
+  /** The offer was asked for and did not come. */
+  recordOfferAsked(address: string, atMs: number): void {
+    const before = this.#records.get(address)
+    if (!before) return
+    const record = { ...before, offerAskedMs: atMs }
+    this.#db.transaction(() => upsertMaker(this.#db, record))
+    this.#records.set(address, record)
+  }
+
+  /** The offer with the verdict on its proof; `bond` is the announced one the proof is about. */
+  recordOffer(
+    address: string,
+    atMs: number,
+    offer: Offer,
+    verdict: ProofVerdict,
+    bond: ConfirmedBond | undefined,
+  ): void {
+    const before = this.#records.get(address)
+    if (!before) return
+    const { outpoint } = offer.proof
+    // The maker itself no longer shows it. A stranger's Post can't take a proof away, nor can another maker's offer, nor
+    // the chain: what is spent or past its lock was proven all the same.
+    const isRevoked = !verdict.ok && bond?.address === address && !OF_THE_CHAIN.includes(verdict.failed)
+    const record: MakerRecord = {
+      ...before,
+      offerAskedMs: atMs,
+      verdict: { atMs, outpoint, ...(!verdict.ok && { failed: verdict.failed, text: verdict.text }) },
+    }
+    const { proof: _, tweakablePoint: __, tweakChainCode: ___, ...terms } = offer
+    this.#db.transaction(() => {
+      upsertOffer(this.#db, upsertMaker(this.#db, record), { ...terms, atMs })
+      if (bond && verdict.ok) upsertProof(this.#db, provenBond(bond, verdict.era, 'offer', atMs))
+      else if (isRevoked) deleteProof(this.#db, outpoint)
+    })
+    this.#records.set(address, record)
+    this.#offers.set(address, { ...terms, atMs })
+    this.#changes++
+    if (bond && verdict.ok) this.#keep(provenBond(bond, verdict.era, 'offer', atMs))
+    else if (isRevoked && this.#proofs.delete(formatOutpoint(outpoint))) this.#revision++
+  }
+
+  /** A proof that somebody brought and that was found good. */
+  recordPost(bond: ConfirmedBond, era: ProvenBond['era'], atMs: number): void {
+    if (this.isProven(bond)) return
+    const proof = provenBond(bond, era, 'post', atMs)
+    this.#db.transaction(() => upsertProof(this.#db, proof))
+    this.#changes++
+    this.#keep(proof)
+  }
+
+  #keep(proof: ProvenBond): void {
+    const name = formatOutpoint(proof.outpoint)
+    if (this.#proofs.get(name)?.confHash !== proof.confHash) this.#revision++
+    this.#proofs.set(name, proof)
+  }
+
+  /** Forgets what is past its time; a bounded step, to be called now and then. */
+  prune(): void {
+    const nowMs = this.#clock.nowMs()
+    this.#db.transaction(() => {
+      pruneProbes(this.#db, nowMs)
+      deleteMakersBefore(this.#db, nowMs - PROBE_LIMITS.hoursMs)
+    })
+    for (const [address, { lastProbeMs }] of this.#records) {
+      if (lastProbeMs >= nowMs - PROBE_LIMITS.hoursMs) continue
+      this.#records.delete(address)
+      this.#offers.delete(address)
+      this.#uptimes.delete(address)
+    }
+  }
+}
+
+function provenBond(
+  { outpoint, conf }: ConfirmedBond,
+  era: ProvenBond['era'],
+  source: ProvenBond['source'],
+  atMs: number,
+): ProvenBond {
+  return { outpoint, confHash: conf.hash, era, source, atMs }
+}

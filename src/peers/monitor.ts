@@ -1,0 +1,222 @@
+/**
+ * The loop that keeps every maker's liveness fresh: of those that are due, at most so many at once, the most overdue
+ * first. It decides when; how is probe.ts, what it means reach.ts, and whether our own network can be trusted canary.ts.
+ */
+
+import { Bell } from '../bell.ts'
+import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
+import { isAbort, TransientError } from '../errors.ts'
+import type { CurrentMarket, MarketMaker } from '../market.ts'
+import { type HostPort, parseHostPort } from '../tor/address.ts'
+import type { World } from '../world.ts'
+import { attemptsFor } from './attempts.ts'
+import type { Voucher } from './canary.ts'
+import type { Judgement } from './judge.ts'
+import type { Liveness } from './liveness.ts'
+import { probe } from './probe.ts'
+import type { Finding } from './reach.ts'
+import { mayPing, nextProbeMs, type ProbeRules, wantsOffer } from './schedule.ts'
+import type { ProbeOutcome, ProbeResult } from './types.ts'
+
+export const LIMITS = {
+  /** How soon a maker that has just come onto the market is seen. */
+  lookMs: 1_000,
+  /** How often the history is pruned: a bounded step each time. */
+  pruneMs: 60_000,
+}
+
+export interface MonitorOptions {
+  rules: ProbeRules
+  atOnce: number
+  timeoutMs: number
+  /** Undefined: without Tor. */
+  socks: HostPort | undefined
+}
+
+export interface MonitorDeps extends World {
+  market: CurrentMarket
+  liveness: Liveness
+  voucher: Voucher
+  judge: (proof: FidelityProof, keys: OfferedKeys, address: string) => Promise<Judgement>
+  /** False until the scan has reached the node's tip: before, the market is one of the past. */
+  hasMarket: () => boolean
+  /** Our own address, which v1 pings tell. */
+  self: () => HostPort
+  /** Called after each probe is stored; what it does must be quick. */
+  onProbe?: (outcome: ProbeOutcome, latencyMs: number) => void
+}
+
+/** How a maker is dialled: test addresses on this machine directly; undefined: not at all, an onion needs Tor. */
+export function routeTo(host: string, socks: HostPort | undefined): HostPort | 'direct' | undefined {
+  return host === '127.0.0.1' ? 'direct' : socks
+}
+
+export class Monitor {
+  readonly #options: MonitorOptions
+  readonly #deps: MonitorDeps
+  readonly #bell = new Bell()
+  /** When each maker of the market is due, Unix milliseconds. */
+  readonly #dueMs = new Map<string, number>()
+  /** From a probe's start until its result is stored, by address; failures that wait for the canary are no connections. */
+  readonly #underWay = new Map<string, Promise<void>>()
+  readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
+  /** Connections just now. */
+  #open = 0
+  #failure: { error: unknown } | undefined
+
+  constructor(options: MonitorOptions, deps: MonitorDeps) {
+    this.#options = options
+    this.#deps = deps
+  }
+
+  /** Probes stored since the start, by outcome. */
+  get counts(): Readonly<Record<ProbeOutcome, number>> {
+    return this.#counts
+  }
+
+  /** Runs until the signal; rejects when a result can't be stored. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, hasMarket, liveness } = this.#deps
+    const failing = new AbortController()
+    const stopping = AbortSignal.any([signal, failing.signal])
+    stopping.addEventListener('abort', () => this.#bell.ring(), { once: true })
+    let prunedMs = clock.monotonicMs()
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        if (this.#failure) throw this.#failure.error
+        const waitMs = hasMarket() ? this.#startDue(stopping) : LIMITS.lookMs
+        if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
+          liveness.prune()
+          prunedMs = clock.monotonicMs()
+        }
+        await this.#bell.wait(waitMs)
+      }
+    } finally {
+      failing.abort(new DOMException('probing has ended', 'AbortError'))
+      await Promise.allSettled(this.#underWay.values())
+    }
+  }
+
+  /** Starts what is due as far as there is room. Returns how long nothing more will be due. */
+  #startDue(signal: AbortSignal): number {
+    const { market, clock } = this.#deps
+    const nowMs = clock.nowMs()
+    const makers = market.makers()
+    for (const address of this.#dueMs.keys()) if (!makers.has(address)) this.#dueMs.delete(address)
+    const due: [MarketMaker, number][] = []
+    let nextMs = nowMs + LIMITS.lookMs
+    for (const maker of makers.values()) {
+      if (this.#underWay.has(maker.address)) continue
+      const dueMs = this.#dueOf(maker.address, nowMs)
+      if (dueMs <= nowMs) due.push([maker, dueMs])
+      else nextMs = Math.min(nextMs, dueMs)
+    }
+    due.sort(([, a], [, b]) => a - b)
+    for (const [maker] of due) {
+      if (this.#open >= this.#options.atOnce) break // a probe that ends rings
+      this.#start(maker, signal)
+    }
+    return Math.max(1, nextMs - nowMs)
+  }
+
+  #dueOf(address: string, nowMs: number): number {
+    let dueMs = this.#dueMs.get(address)
+    if (dueMs === undefined) {
+      const record = this.#deps.liveness.record(address)
+      dueMs = nextProbeMs(record, this.#options.rules, this.#deps.random())
+      if (record && record.lastProbeMs > nowMs) dueMs = nowMs // the clock was set back
+      this.#dueMs.set(address, dueMs)
+    }
+    return dueMs
+  }
+
+  #start(maker: MarketMaker, signal: AbortSignal): void {
+    const { address } = maker
+    const work = this.#probe(maker, signal)
+      .catch((error: unknown) => {
+        if (!isAbort(error, signal)) this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#underWay.delete(address)
+        this.#bell.ring()
+      })
+    this.#underWay.set(address, work)
+  }
+
+  async #probe(maker: MarketMaker, signal: AbortSignal): Promise<void> {
+    const { address, bonds, format } = maker
+    const { clock, liveness, voucher, self, random } = this.#deps
+    const { rules, timeoutMs, socks } = this.#options
+    const target = parseHostPort(address)
+    const proxy = target && routeTo(target.host, socks)
+    const atMs = clock.nowMs()
+    if (!target || proxy === undefined) {
+      this.#dueMs.set(address, atMs + rules.intervalMs)
+      return
+    }
+    const before = liveness.record(address)
+    const listedBy = bonds[0]!.bond
+    const attempts = attemptsFor(format, {
+      mayPing: mayPing(before, atMs, rules),
+      ...(before?.dialect !== undefined && { lastAnswered: before.dialect }),
+    })
+    const isOfferDue = wantsOffer(before, liveness.isProven(listedBy), atMs, rules)
+    const token = proxy === 'direct' ? undefined : voucher.begin()
+    this.#open++
+    let result: ProbeResult
+    try {
+      const options = { proxy, timeoutMs, self: self(), clock, signal }
+      result = await probe({ address: target, attempts, wantsOffer: isOfferDue }, options)
+    } finally {
+      this.#open--
+      this.#bell.ring() // the slot is free; a verdict may take longer
+    }
+    const finding = await this.#findingOf(result, token, signal)
+    this.#counts[finding.outcome]++
+    const reachBefore = liveness.reachOf(address)
+    const record = liveness.recordProbe(address, atMs, finding, result)
+    const chance = random()
+    this.#dueMs.set(address, nextProbeMs(record, rules, chance, finding.outcome === 'unjudged'))
+    this.#tell(address, reachBefore, result)
+    this.#deps.onProbe?.(finding.outcome, result.latencyMs)
+    if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)
+  }
+
+  /** `token`: what the voucher gave before the probe; absent when its network was not ours to fail. */
+  async #findingOf(result: ProbeResult, token: number | undefined, signal: AbortSignal): Promise<Finding> {
+    if (result.kind === 'answered') {
+      return { outcome: 'answered', dialect: result.dialect, protocols: result.protocols }
+    }
+    const { failure, text } = result
+    if (failure === 'proxy') {
+      this.#deps.voucher.lost(text)
+      return { outcome: 'unjudged' }
+    }
+    const isOurs = token !== undefined && !(await this.#deps.voucher.vouches(token, signal))
+    return isOurs ? { outcome: 'unjudged' } : { outcome: 'failed', failure, text }
+  }
+
+  async #judge(address: string, atMs: number, result: Extract<ProbeResult, { kind: 'answered' }>): Promise<void> {
+    const { liveness, judge, log } = this.#deps
+    const { offer } = result
+    if (!offer) return liveness.recordOfferAsked(address, atMs)
+    try {
+      const { verdict, bond } = await judge(offer.proof, offer, address)
+      liveness.recordOffer(address, atMs, offer, verdict, bond)
+      if (!verdict.ok) log.debug({ maker: address, failed: verdict.failed, detail: verdict.text }, 'proof refused')
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error // bitcoind is away: the next probe asks again
+    }
+  }
+
+  #tell(address: string, before: string, result: ProbeResult): void {
+    const { liveness, log } = this.#deps
+    const reach = liveness.reachOf(address)
+    if (reach === before) return
+    if (reach === 'up') log.info({ maker: address, latencyMs: Math.round(result.latencyMs) }, 'maker up')
+    if (reach === 'down' && result.kind === 'failed') {
+      log.info({ maker: address, failure: result.failure, detail: result.text }, 'maker down')
+    }
+  }
+}

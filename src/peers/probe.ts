@@ -1,0 +1,133 @@
+/**
+ * One probe of one maker: a fresh connection for every dialect tried, over a circuit of its own, closed right after the
+ * answer. Whatever the maker does is a result; only a stop is thrown. Judges nobody: what a failure means is reach.ts.
+ */
+import { randomBytes } from 'node:crypto'
+import { describeError, isAbort, TransientError } from '../errors.ts'
+import type { HostPort } from '../tor/address.ts'
+import { dial } from '../tor/socks.ts'
+import { exchange } from '../wire/client.ts'
+import type { Clock } from '../world.ts'
+import type { Attempt } from './attempts.ts'
+import { LIMITS as DIALECT_LIMITS, type Dialect } from './dialects.ts'
+import type { MakerReply, ProbeFailure, ProbeResult } from './types.ts'
+
+export const LIMITS = {
+  /** What a maker says of itself is kept and shown up to this length. */
+  textMax: 300,
+  /** It may list a few protocols; today's list two. */
+  protocolsMax: 8,
+  protocolLengthMax: 32,
+  /** A probe may take this many times its connection's deadline, all dialects together. */
+  totalFactor: 4,
+}
+
+export interface ProbeOptions {
+  proxy: HostPort | 'direct'
+  /** For circuit and connection. Half of it is for each reply. */
+  timeoutMs: number
+  /** Our own onion service, which only pings tell. */
+  self: HostPort
+  clock: Clock
+  signal: AbortSignal
+}
+
+export interface ProbeTarget {
+  address: HostPort
+  attempts: readonly Attempt[]
+  /** Ask for the offer where the dialect doesn't bring it anyway. */
+  wantsOffer: boolean
+}
+
+/** Rejects with the signal's reason only. */
+export async function probe(target: ProbeTarget, options: ProbeOptions): Promise<ProbeResult> {
+  const { clock, timeoutMs } = options
+  const startMs = clock.monotonicMs()
+  let hasPinged = false
+  let failed: { failure: ProbeFailure; text: string } | undefined
+  for (const { dialect } of target.attempts) {
+    if (failed && clock.monotonicMs() - startMs > LIMITS.totalFactor * timeoutMs) break
+    if (dialect.prefix === 0x02) hasPinged = true
+    const said = await converse(target, dialect, options)
+    const latencyMs = clock.monotonicMs() - startMs
+    if (said.kind === 'answered') return { ...said, dialect: dialect.name, latencyMs, hasPinged }
+    failed = said
+    // Makers close on what they don't understand; anything else another dialect won't better.
+    if (said.failure !== 'closed') break
+  }
+  const { failure, text } = failed ?? { failure: 'closed' as const, text: 'no dialect to try' }
+  return { kind: 'failed', failure, text, latencyMs: clock.monotonicMs() - startMs, hasPinged }
+}
+
+type Said =
+  | { kind: 'answered'; protocols?: readonly string[]; offer?: OfferReply['offer']; offerFault?: string }
+  | { kind: 'failed'; failure: ProbeFailure; text: string }
+type OfferReply = Extract<MakerReply, { type: 'offer' }>
+
+/** One dialect on one connection. */
+async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOptions): Promise<Said> {
+  const { proxy, timeoutMs, signal, self } = options
+  const isolation = `probe-${randomBytes(12).toString('hex')}`
+  let socket: Awaited<ReturnType<typeof dial>>
+  try {
+    socket = await dial(target.address, { proxy, isolation, timeoutMs, signal })
+  } catch (error) {
+    if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
+    const text = describeError(error)
+    return {
+      kind: 'failed',
+      failure: /the proxy at .* is not reachable/.test(text) ? 'proxy' : 'unreachable',
+      text: cut(text),
+    }
+  }
+  const said: Extract<Said, { kind: 'answered' }> = { kind: 'answered' }
+  let hasAnswered = false
+  try {
+    for (const ask of dialect.asks) {
+      if (hasAnswered && !target.wantsOffer) break
+      const read = ask.read(
+        await exchange(socket, ask.request(self), {
+          timeoutMs: timeoutMs / 2,
+          signal,
+          replyBytesMax: DIALECT_LIMITS.replyBytesMax,
+          ...(dialect.prefix !== undefined && { prefix: dialect.prefix }),
+        }),
+      )
+      if (!read.ok) {
+        if (!hasAnswered) return { kind: 'failed', failure: 'rubbish', text: cut(read.fault) }
+        said.offerFault = cut(read.fault)
+        break
+      }
+      hasAnswered = true
+      const { reply } = read
+      if (reply.type === 'offer') said.offer = reply.offer
+      if (reply.type === 'hello' && reply.protocols) said.protocols = shortened(reply.protocols)
+    }
+    return said
+  } catch (error) {
+    if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
+    const text = cut(describeError(error))
+    if (!hasAnswered) return { kind: 'failed', failure: failureOf(text), text }
+    return { ...said, offerFault: text } // a maker that renews its bond answers no GetOffer
+  } finally {
+    socket.destroy()
+  }
+}
+
+function failureOf(text: string): ProbeFailure {
+  if (text.startsWith('no reply within')) return 'silent'
+  return text.startsWith('the reply is too long') ? 'rubbish' : 'closed'
+}
+
+function shortened(protocols: readonly string[]): string[] {
+  return protocols.slice(0, LIMITS.protocolsMax).map((name) => printable(name).slice(0, LIMITS.protocolLengthMax))
+}
+
+function cut(text: string): string {
+  return printable(text).slice(0, LIMITS.textMax)
+}
+
+/** A stranger's text goes to terminals and logs. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
+}

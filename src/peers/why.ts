@@ -1,0 +1,269 @@
+/**
+ * Why a maker is listed, or is not: everything that speaks against it or soon will, each with what to do. Pure but for
+ * `readWhyFacts`, which reads the store. Source: docs/liveness.md, "Reasons".
+ */
+import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
+import { bondValue } from '../bonds/value.ts'
+import { AMOUNT_SATS_MIN, blocksLeft, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
+import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
+import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
+import type { Db } from '../store/open.ts'
+import { isOnionHost, isOnionLabel, parseHostPort } from '../tor/address.ts'
+import type { Clock } from '../world.ts'
+import type { MakerRecord, Reach } from './types.ts'
+
+export const LIMITS = {
+  /** About a week: time to make the next bond before the old one ends. */
+  expiringBlocks: 1_008,
+  /** A maker may have announced without end; what is alive and what is youngest comes first. */
+  reasonsMax: 30,
+  /** What was asked is repeated in the answer up to this length: no address is longer. */
+  addressMax: 80,
+}
+
+export const REASON_CODES = [
+  'not-synced',
+  'malformed-address',
+  'no-bond',
+  'pending',
+  'refused-not-p2wsh',
+  'refused-too-small',
+  'refused-lock-passed',
+  'refused-lock-too-short',
+  'refused-lock-too-long',
+  'spent',
+  'expired',
+  'shadowed',
+  'expiring',
+  'down',
+  'failing',
+  'never-probed',
+  'proof-failed',
+  'not-proven',
+] as const
+export type ReasonCode = (typeof REASON_CODES)[number]
+
+export interface Reason {
+  code: ReasonCode
+  /** What is so, and what to do. */
+  text: string
+  outpoint?: Outpoint
+  height?: Height
+}
+
+export interface Why {
+  address: string
+  /** `Get` names it. */
+  listed: boolean
+  reasons: Reason[]
+}
+
+/** The maker somebody asks about: all of its host, or one port of it. */
+export type MakerName = { address: string } | { host: string }
+
+/** `host.onion:port`, `host.onion` or its 56 characters; with test addresses `127.0.0.1:port` too. */
+export function parseMakerName(
+  text: string,
+  { allowTestAddresses }: { allowTestAddresses: boolean },
+): MakerName | undefined {
+  if (isOnionHost(text)) return { host: text }
+  if (isOnionLabel(text)) return { host: `${text}.onion` }
+  const parsed = parseHostPort(text)
+  if (!parsed) return undefined
+  return isOnionHost(parsed.host) || (allowTestAddresses && parsed.host === '127.0.0.1') ? { address: text } : undefined
+}
+
+export interface WhyFacts {
+  /** As it was asked. */
+  asked: string
+  name: MakerName | undefined
+  network: Network
+  tip: Tip | undefined
+  /** Why no list is given at all just now. */
+  notSynced: string | undefined
+  bonds: readonly ConfirmedBond[]
+  pending: readonly AnnouncedOutput[]
+  /** Heights that were gone before they could be scanned. */
+  unseen: { from: Height; to: Height } | undefined
+}
+
+export interface WhyDeps {
+  recordOf(address: string): MakerRecord | undefined
+  reachOf(address: string): Reach
+  isProven(bond: ConfirmedBond): boolean
+  nowMs: number
+}
+
+export function readWhyFacts(
+  db: Db,
+  asked: string,
+  context: Pick<WhyFacts, 'network' | 'tip' | 'notSynced' | 'unseen'> & { allowTestAddresses: boolean },
+): WhyFacts {
+  const { allowTestAddresses, ...facts } = context
+  const name = parseMakerName(asked, { allowTestAddresses })
+  return {
+    ...facts,
+    asked,
+    name,
+    bonds: name ? readBondsOf(db, name) : [],
+    pending: name ? readPendingBondsOf(db, name) : [],
+  }
+}
+
+export interface WhyContext extends Pick<WhyDeps, 'recordOf' | 'reachOf' | 'isProven'> {
+  db: Db
+  network: Network
+  allowTestAddresses: boolean
+  tip: () => Tip | undefined
+  unseen: () => WhyFacts['unseen']
+  notSynced: () => string | undefined
+  clock: Clock
+}
+
+/** The answer of a running daemon. */
+export function whyOf(context: WhyContext): (address: string) => Why {
+  const { db, network, allowTestAddresses, tip, unseen, notSynced, clock } = context
+  return (address) => {
+    const now = { network, allowTestAddresses, tip: tip(), unseen: unseen(), notSynced: notSynced() }
+    return explain(readWhyFacts(db, address, now), { ...context, nowMs: clock.nowMs() })
+  }
+}
+
+export function explain(facts: WhyFacts, deps: WhyDeps): Why {
+  const { asked, name, tip, notSynced, bonds, pending } = facts
+  const address = asked.slice(0, LIMITS.addressMax).replace(/[^\x20-\x7e]/g, '?')
+  const reasons: Reason[] = []
+  const done = (listed: boolean): Why => ({ address, listed, reasons: reasons.slice(0, LIMITS.reasonsMax) })
+  if (!name) {
+    const text =
+      'expected <56 characters>.onion:<port> with a valid v3 name: a character is wrong or missing. Copy the address as the maker prints it'
+    reasons.push({ code: 'malformed-address', text })
+    return done(false)
+  }
+  if (notSynced !== undefined || !tip) {
+    const text = `this tracker gives no list just now (${notSynced ?? 'nothing scanned yet'}); what follows is what it knows so far. Ask again later`
+    reasons.push({ code: 'not-synced', text, ...(tip && { height: tip.height }) })
+  }
+  if (!tip) return done(false)
+  const live = bonds
+    .filter((bond) => stateOf(bond, tip) === 'live')
+    .map((bond) => ({ bond, value: bondValue(bond, tip) }))
+    .sort((a, b) => b.value - a.value)
+  const addresses = [...new Set(live.map(({ bond }) => bond.address))]
+  for (const own of addresses) reasons.push(...lifeOf(own, live, deps))
+  for (const { bond } of live) reasons.push(...standingOf(bond, live, tip))
+  for (const bond of pending) {
+    const text = `the bond ${formatOutpoint(bond.outpoint)} is in the mempool: it counts from the block that confirms it. Wait, or raise its fee`
+    reasons.push({ code: 'pending', text, outpoint: bond.outpoint })
+  }
+  const dead = bonds.filter((bond) => stateOf(bond, tip) !== 'live').sort((a, b) => b.conf.height - a.conf.height)
+  for (const bond of dead) reasons.push(endOf(bond, tip, facts.network))
+  if (bonds.length === 0 && pending.length === 0) reasons.push(noBond(facts, tip))
+  return done(notSynced === undefined && addresses.some((own) => deps.reachOf(own) !== 'down'))
+}
+
+/** What probes say of the maker. */
+function lifeOf(
+  address: string,
+  live: readonly { bond: ConfirmedBond }[],
+  { recordOf, reachOf, isProven, nowMs }: WhyDeps,
+): Reason[] {
+  const record = recordOf(address)
+  if (!record) {
+    const text = `${address} was not probed yet: it is listed as unknown. The first probe comes within minutes of the confirmation, if this tracker has Tor`
+    return [{ code: 'never-probed', text }]
+  }
+  const reasons: Reason[] = []
+  const { failures, firstFailureMs = nowMs, failureText = '', failure } = record
+  if (failures > 0) {
+    const lastUp = record.lastUpMs === undefined ? 'it never answered' : `it last answered at ${utc(record.lastUpMs)}`
+    const met = `${failures} probes in a row failed since ${utc(firstFailureMs)} (${lastUp}); the last: ${failure}, ${failureText}`
+    reasons.push(
+      reachOf(address) === 'down'
+        ? {
+            code: 'down',
+            text: `${address} is down: ${met}. See that the maker and its Tor run and that the announced port is the onion service's; it is listed again with its first answer, which is asked for at least every 4 hours`,
+          }
+        : { code: 'failing', text: `${met}. After three failures over half an hour it counts as down` },
+    )
+  }
+  const listedBy = live.find(({ bond }) => bond.address === address)!.bond
+  const { verdict } = record
+  if (verdict?.failed !== undefined) {
+    const text = `the proof in its last offer (${utc(verdict.atMs)}) failed the check ${verdict.failed}: ${verdict.text}. Takers refuse the maker for this; docs/makers.md explains the check`
+    reasons.push({ code: 'proof-failed', text, outpoint: verdict.outpoint })
+  } else if (!isProven(listedBy)) {
+    const text = `no proof for ${formatOutpoint(listedBy.outpoint)} was seen yet: the maker has not answered a request for its offer since the bond confirmed`
+    reasons.push({ code: 'not-proven', text, outpoint: listedBy.outpoint })
+  }
+  return reasons
+}
+
+/** What is to be said of a live bond. */
+function standingOf(bond: ConfirmedBond, live: readonly { bond: ConfirmedBond; value: number }[], tip: Tip): Reason[] {
+  const { outpoint } = bond
+  const own = live.filter((other) => other.bond.address === bond.address)
+  const best = own[0]!
+  if (best.bond !== bond) {
+    const value = own.find((other) => other.bond === bond)!.value
+    const text = `the bond ${formatOutpoint(outpoint)} (value ${value}) is live, but the maker is listed once, by ${formatOutpoint(best.bond.outpoint)} (value ${best.value}). Nothing to do`
+    return [{ code: 'shadowed', text, outpoint }]
+  }
+  const left = blocksLeft(bond, tip)
+  if (left >= LIMITS.expiringBlocks) return []
+  const end = tip.height + left + 1
+  const text = `the bond ${formatOutpoint(outpoint)} ends at block ${end}, ${left} blocks after this one; from then on the maker is not listed by it. Makers renew only once it has ended: expect a gap until the next bond confirms`
+  return [{ code: 'expiring', text, outpoint, height: end }]
+}
+
+/** Why a bond does not count. */
+function endOf(bond: ConfirmedBond, tip: Tip, network: Network): Reason {
+  const { outpoint, refusal, spentBy, conf, lockHeight } = bond
+  const name = formatOutpoint(outpoint)
+  if (refusal) {
+    const text = `the bond ${name}, confirmed at block ${conf.height}, never qualified: ${refusalText(bond, refusal, network)}`
+    return { code: `refused-${refusal}`, text, outpoint, height: conf.height }
+  }
+  if (spentBy) {
+    const text = `the bond ${name} was spent at block ${spentBy.height} by input ${spentBy.vin} of ${spentBy.txid}. A new bond is needed`
+    return { code: 'spent', text, outpoint, height: spentBy.height }
+  }
+  const end = tip.height + blocksLeft(bond, tip) + 1
+  const why =
+    lockHeight === undefined
+      ? `announced without a lock height, it counts for ${LOCK_BLOCKS_MAX} blocks`
+      : 'its lock has passed'
+  const text = `the bond ${name} expired at block ${end}: ${why}. Redeem it and make a new one`
+  return { code: 'expired', text, outpoint, height: end }
+}
+
+function refusalText(bond: ConfirmedBond, refusal: Refusal, network: Network): string {
+  const { min, max } = lockBlocksOf(network)
+  const lock = `locked until ${bond.lockHeight}, ${(bond.lockHeight ?? 0) - bond.conf.height} blocks after its confirmation; ${min} to ${max} are accepted. Make a new bond with another lock`
+  switch (refusal) {
+    case 'not-p2wsh':
+      return 'output 0 is no P2WSH output. The bond has to be the first output of the transaction that announces it'
+    case 'too-small':
+      return `it has ${bond.amountSats} sats, at least ${AMOUNT_SATS_MIN} are needed. Make a larger bond`
+    case 'lock-passed':
+      return `it was locked until ${bond.lockHeight}, which had passed when it confirmed. Make a new bond`
+    case 'lock-too-short':
+      return `${lock}; a setting at the very minimum is one block short when it confirms`
+    case 'lock-too-long':
+      return lock
+  }
+}
+
+function noBond({ name, unseen }: WhyFacts, tip: Tip): Reason {
+  const who = 'host' in name! ? name.host : name!.address
+  const gap = unseen
+    ? ` Blocks ${unseen.from} to ${unseen.to} were pruned by bitcoind before they could be read: a bond there is not known.`
+    : ''
+  const text = `up to block ${tip.height} no transaction announced ${who}.${gap} See that the bond's transaction is confirmed on this network, that its OP_RETURN names this very address and port (none means 21), and that its nLockTime is not 0`
+  return { code: 'no-bond', text, height: tip.height }
+}
+
+/** `2026-11-21 06:00 UTC`. */
+function utc(unixMs: number): string {
+  return `${new Date(unixMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+}

@@ -1,0 +1,164 @@
+/** Makers that were probed, their last offers, and which bonds are proven. */
+import type { CertificateEra, ProofCheck } from '../bonds/proof.ts'
+import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import type { DialectName, MakerRecord, OfferTerms, ProbeFailure } from '../peers/types.ts'
+import { blockHashOf, hashColumn, txidOf } from './columns.ts'
+import { type Db, sql } from './open.ts'
+import type { MakerColumns } from './schema.ts'
+
+/** Adds or replaces the maker's row. Returns its id for the other tables of this room. */
+export function upsertMaker(db: Db, record: MakerRecord): number {
+  const columns = makerColumns(record)
+  const insert = sql
+    .insertInto('makers')
+    .values(columns)
+    .onConflict((conflict) => conflict.column('address').doUpdateSet(columns))
+    .returning('id')
+  return db.first(insert)!.id
+}
+
+export function readMaker(db: Db, address: string): MakerRecord | undefined {
+  const row = db.first(sql.selectFrom('makers').selectAll().where('address', '=', address))
+  return row && makerOf(row)
+}
+
+export function readMakers(db: Db): MakerRecord[] {
+  return db.all(sql.selectFrom('makers').selectAll()).map(makerOf)
+}
+
+/** Forgets makers that were not probed since `beforeMs`, with all that hangs on them. */
+export function deleteMakersBefore(db: Db, beforeMs: number): void {
+  db.run(sql.deleteFrom('makers').where('last_probe_ms', '<', beforeMs))
+}
+
+export function upsertOffer(db: Db, makerId: number, terms: OfferTerms): void {
+  const columns = {
+    at_ms: terms.atMs,
+    base_fee_sats: terms.baseFeeSats,
+    amount_fee_pct: terms.amountFeePct,
+    time_fee_pct: terms.timeFeePct,
+    required_confirms: terms.requiredConfirms ?? null,
+    lock_blocks_min: terms.lockBlocksMin,
+    amount_sats_min: terms.amountSatsMin,
+    amount_sats_max: terms.amountSatsMax,
+  }
+  db.run(
+    sql
+      .insertInto('offers')
+      .values({ maker_id: makerId, ...columns })
+      .onConflict((conflict) => conflict.column('maker_id').doUpdateSet(columns)),
+  )
+}
+
+/** The last offer of each maker, by address. */
+export function readOffers(db: Db): Map<string, OfferTerms> {
+  const rows = db.all(
+    sql.selectFrom('offers as o').innerJoin('makers as m', 'm.id', 'o.maker_id').selectAll('o').select('m.address'),
+  )
+  return new Map(
+    rows.map((row) => {
+      const terms: OfferTerms = {
+        atMs: row.at_ms,
+        baseFeeSats: row.base_fee_sats,
+        amountFeePct: row.amount_fee_pct,
+        timeFeePct: row.time_fee_pct,
+        lockBlocksMin: row.lock_blocks_min,
+        amountSatsMin: row.amount_sats_min,
+        amountSatsMax: row.amount_sats_max,
+      }
+      if (row.required_confirms !== null) terms.requiredConfirms = row.required_confirms
+      return [row.address, terms]
+    }),
+  )
+}
+
+export interface ProvenBond {
+  outpoint: Outpoint
+  /** The block the bond was in when it was proven; in another one it is not. */
+  confHash: BlockHash
+  era: CertificateEra
+  source: 'offer' | 'post'
+  atMs: number
+}
+
+export function upsertProof(db: Db, proof: ProvenBond): void {
+  const columns = {
+    conf_hash: hashColumn(proof.confHash),
+    era: proof.era,
+    source: proof.source,
+    at_ms: proof.atMs,
+  }
+  db.run(
+    sql
+      .insertInto('proofs')
+      .values({ txid: hashColumn(proof.outpoint.txid), vout: proof.outpoint.vout, ...columns })
+      .onConflict((conflict) => conflict.columns(['txid', 'vout']).doUpdateSet(columns)),
+  )
+}
+
+export function deleteProof(db: Db, outpoint: Outpoint): void {
+  db.run(sql.deleteFrom('proofs').where('txid', '=', hashColumn(outpoint.txid)).where('vout', '=', outpoint.vout))
+}
+
+/** By outpoint as text. */
+export function readProofs(db: Db): Map<string, ProvenBond> {
+  const rows = db.all(sql.selectFrom('proofs').selectAll())
+  return new Map(
+    rows.map((row) => {
+      const outpoint = { txid: txidOf(row.txid), vout: row.vout }
+      const proof: ProvenBond = {
+        outpoint,
+        confHash: blockHashOf(row.conf_hash),
+        era: row.era as CertificateEra,
+        source: row.source as ProvenBond['source'],
+        atMs: row.at_ms,
+      }
+      return [formatOutpoint(outpoint), proof]
+    }),
+  )
+}
+
+function makerColumns(record: MakerRecord): MakerColumns {
+  const { verdict } = record
+  return {
+    address: record.address,
+    last_probe_ms: record.lastProbeMs,
+    last_up_ms: record.lastUpMs ?? null,
+    failures: record.failures,
+    first_failure_ms: record.firstFailureMs ?? null,
+    last_failure_ms: record.lastFailureMs ?? null,
+    failure: record.failure ?? null,
+    failure_text: record.failureText ?? null,
+    dialect: record.dialect ?? null,
+    protocols: record.protocols ? JSON.stringify(record.protocols) : null,
+    pinged_ms: record.pingedMs ?? null,
+    offer_asked_ms: record.offerAskedMs ?? null,
+    proof_ms: verdict?.atMs ?? null,
+    proof_txid: verdict ? hashColumn(verdict.outpoint.txid) : null,
+    proof_vout: verdict?.outpoint.vout ?? null,
+    proof_failed: verdict?.failed ?? null,
+    proof_text: verdict?.text ?? null,
+  }
+}
+
+function makerOf(row: MakerColumns): MakerRecord {
+  const record: MakerRecord = { address: row.address, lastProbeMs: row.last_probe_ms, failures: row.failures }
+  if (row.last_up_ms !== null) record.lastUpMs = row.last_up_ms
+  if (row.first_failure_ms !== null) record.firstFailureMs = row.first_failure_ms
+  if (row.last_failure_ms !== null) record.lastFailureMs = row.last_failure_ms
+  if (row.failure !== null) record.failure = row.failure as ProbeFailure
+  if (row.failure_text !== null) record.failureText = row.failure_text
+  if (row.dialect !== null) record.dialect = row.dialect as DialectName
+  if (row.protocols !== null) record.protocols = JSON.parse(row.protocols) as string[]
+  if (row.pinged_ms !== null) record.pingedMs = row.pinged_ms
+  if (row.offer_asked_ms !== null) record.offerAskedMs = row.offer_asked_ms
+  if (row.proof_ms !== null && row.proof_txid && row.proof_vout !== null) {
+    record.verdict = {
+      atMs: row.proof_ms,
+      outpoint: { txid: txidOf(row.proof_txid), vout: row.proof_vout },
+      ...(row.proof_failed !== null && { failed: row.proof_failed as ProofCheck }),
+      ...(row.proof_text !== null && { text: row.proof_text }),
+    }
+  }
+  return record
+}

@@ -1,0 +1,152 @@
+/** The history of probes: each one for some days, and counted by the hour for more than a year. */
+import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../peers/types.ts'
+import { type Db, sql } from './open.ts'
+
+export const LIMITS = {
+  /** Single probes are for looking into yesterday's trouble: 1,008 a maker at one in ten minutes. */
+  rawMs: 7 * 86_400_000,
+  /** Hours, so that a year can be compared with the year before: 9,600 narrow rows a maker, about 150 kB. */
+  hoursMs: 400 * 86_400_000,
+  /** Rows deleted in one go: some milliseconds, whatever has piled up. */
+  deletedAtOnce: 5_000,
+}
+
+export const HOUR_MS = 3_600_000
+
+export interface ProbeRow {
+  atMs: number
+  outcome: ProbeOutcome
+  failure?: ProbeFailure
+  text?: string
+  dialect?: DialectName
+  latencyMs: number
+}
+
+/** Writes the probe and counts it. Only inside the transaction that writes the maker's row. */
+export function insertProbe(db: Db, makerId: number, probe: ProbeRow): void {
+  db.run(
+    sql.insertInto('probes').values({
+      maker_id: makerId,
+      at_ms: probe.atMs,
+      outcome: probe.outcome,
+      failure: probe.failure ?? null,
+      failure_text: probe.text ?? null,
+      dialect: probe.dialect ?? null,
+      latency_ms: Math.round(probe.latencyMs),
+    }),
+  )
+  const one = { answered: 0, failed: 0, unjudged: 0, [probe.outcome]: 1 }
+  db.run(
+    sql
+      .insertInto('probe_hours')
+      .values({ maker_id: makerId, hour: hourOf(probe.atMs), ...one })
+      .onConflict((conflict) =>
+        conflict.columns(['maker_id', 'hour']).doUpdateSet((row) => ({
+          answered: row('probe_hours.answered', '+', one.answered),
+          failed: row('probe_hours.failed', '+', one.failed),
+          unjudged: row('probe_hours.unjudged', '+', one.unjudged),
+        })),
+      ),
+  )
+}
+
+/** The maker's probes since `sinceMs`, to the hour; unjudged ones are no observations. At most 720 rows for a month. */
+export function readUptime(db: Db, address: string, sinceMs: number): Uptime {
+  const row = db.first(
+    sql
+      .selectFrom('probe_hours as h')
+      .innerJoin('makers as m', 'm.id', 'h.maker_id')
+      .select(({ fn }) => [
+        fn.sum<number | null>('h.answered').as('answered'),
+        fn.sum<number | null>('h.failed').as('failed'),
+      ])
+      .where('m.address', '=', address)
+      .where('h.hour', '>=', hourOf(sinceMs)),
+  )
+  const answered = row?.answered ?? 0
+  return { answered, observed: answered + (row?.failed ?? 0) }
+}
+
+/** Probes of all makers within one hour (Unix time ÷ 3,600 s). */
+export interface ProbeHour {
+  hour: number
+  answered: number
+  failed: number
+  unjudged: number
+}
+
+/** Oldest first. A row is read for every maker and hour: 84,000 for a week of 500 makers, some 20 ms. */
+export function readProbeHours(db: Db, sinceMs: number): ProbeHour[] {
+  return db.all(
+    sql
+      .selectFrom('probe_hours')
+      .select('hour')
+      .select(({ fn }) => [
+        fn.sum<number>('answered').as('answered'),
+        fn.sum<number>('failed').as('failed'),
+        fn.sum<number>('unjudged').as('unjudged'),
+      ])
+      .where('hour', '>=', hourOf(sinceMs))
+      .groupBy('hour')
+      .orderBy('hour'),
+  )
+}
+
+/** Latencies of answered probes since `sinceMs`, by hour, ascending. */
+export function readLatencies(db: Db, sinceMs: number): Map<number, number[]> {
+  const rows = db.all(
+    sql
+      .selectFrom('probes')
+      .select(['at_ms', 'latency_ms'])
+      .where('at_ms', '>=', sinceMs)
+      .where('outcome', '=', 'answered')
+      .orderBy('latency_ms'),
+  )
+  const byHour = new Map<number, number[]>()
+  for (const { at_ms, latency_ms } of rows) {
+    const ofHour = byHour.get(hourOf(at_ms))
+    if (ofHour) ofHour.push(latency_ms)
+    else byHour.set(hourOf(at_ms), [latency_ms])
+  }
+  return byHour
+}
+
+/** The maker's last single probes, newest first. */
+export function readProbes(db: Db, address: string, limit: number): ProbeRow[] {
+  const rows = db.all(
+    sql
+      .selectFrom('probes as p')
+      .innerJoin('makers as m', 'm.id', 'p.maker_id')
+      .selectAll('p')
+      .where('m.address', '=', address)
+      .orderBy('p.at_ms', 'desc')
+      .limit(limit),
+  )
+  return rows.map((row) => {
+    const probe: ProbeRow = { atMs: row.at_ms, outcome: row.outcome as ProbeOutcome, latencyMs: row.latency_ms }
+    if (row.failure !== null) probe.failure = row.failure as ProbeFailure
+    if (row.failure_text !== null) probe.text = row.failure_text
+    if (row.dialect !== null) probe.dialect = row.dialect as DialectName
+    return probe
+  })
+}
+
+/** Deletes what is past its time, a bounded number of rows a call. */
+export function pruneProbes(db: Db, nowMs: number): void {
+  const old = sql
+    .selectFrom('probes')
+    .select('id')
+    .where('at_ms', '<', nowMs - LIMITS.rawMs)
+    .limit(LIMITS.deletedAtOnce)
+  db.run(sql.deleteFrom('probes').where('id', 'in', old))
+  const first = db.first(sql.selectFrom('probe_hours').select('hour').orderBy('hour', 'asc').limit(1))
+  // One hour a call: a row per maker.
+  if (first && first.hour < hourOf(nowMs - LIMITS.hoursMs)) {
+    db.run(sql.deleteFrom('probe_hours').where('hour', '=', first.hour))
+  }
+}
+
+/** Hours since 1970. */
+export function hourOf(unixMs: number): number {
+  return Math.floor(unixMs / HOUR_MS)
+}

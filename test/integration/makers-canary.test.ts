@@ -1,0 +1,117 @@
+/** What the canary vouches for. Method: a far end that answers as our own service does, or not, dialled directly. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import pino from 'pino'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { Canary, type CanaryState } from '../../src/peers/canary.ts'
+import { encodeFrame } from '../../src/wire/frame.ts'
+import { encodeReply } from '../../src/wire/messages.ts'
+import { systemClock } from '../../src/world.ts'
+
+const STATUS = encodeFrame(
+  encodeReply({
+    type: 'Status',
+    version: '1',
+    network: 'regtest',
+    height: 1,
+    blockHash: 'ab'.repeat(32) as never,
+    digest: Buffer.alloc(32),
+    blockTimeS: 1,
+    scannedFrom: 0,
+    synced: true,
+    bonds: 0,
+    makersUp: 0,
+    uptimeS: 1,
+  }),
+)
+
+/** A SOCKS proxy and the service behind it in one: accepts every name, and answers Status unless it is `mute`. */
+async function startTor(t: TestContext): Promise<{ server: Server; port: number; service: { mute: boolean } }> {
+  const service = { mute: false }
+  const server = createServer((socket) => {
+    let step = 0
+    socket
+      .on('error', () => {})
+      .on('data', () => {
+        step++
+        if (step === 1) socket.write(Buffer.of(5, 2))
+        else if (step === 2) socket.write(Buffer.of(1, 0))
+        else if (step === 3) socket.write(Buffer.of(5, service.mute ? 4 : 0, 0, 1, 0, 0, 0, 0, 0, 0))
+        else socket.write(STATUS)
+      })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return { server, port: (server.address() as { port: number }).port, service }
+}
+
+async function startCanary(t: TestContext) {
+  const { port, service } = await startTor(t)
+  const states: CanaryState['kind'][] = []
+  const canary = new Canary(
+    {
+      proxy: { host: '127.0.0.1', port },
+      timeoutMs: 2_000,
+      everyMs: 100_000,
+      gapMs: 10,
+      retryMs: 20,
+      target: () => ({ host: 'x.onion', port: 8080 }),
+      report: ({ kind }) => states.push(kind),
+    },
+    { clock: systemClock, log: pino({ level: 'silent' }) },
+  )
+  const stop = new AbortController()
+  const running = canary.run(stop.signal).catch(() => {})
+  t.after(async () => {
+    stop.abort(new Error('stop'))
+    await running
+  })
+  return { canary, service, states, signal: stop.signal }
+}
+
+test('it vouches when it sang before and sings after; not when it never sang', async (t) => {
+  const { canary, signal } = await startCanary(t)
+  assert.equal(await canary.vouches(canary.begin(), signal), false, 'not tried yet')
+  await waitUntil('it sings', () => canary.state.kind === 'green')
+  assert.equal(await canary.vouches(canary.begin(), signal), true)
+})
+
+test('it does not vouch for what began before it fell silent, nor after, until it sings again', async (t) => {
+  const { canary, service, signal, states } = await startCanary(t)
+  await waitUntil('it sings', () => canary.state.kind === 'green')
+  const token = canary.begin()
+  service.mute = true
+  assert.equal(await canary.vouches(token, signal), false)
+  assert.equal(canary.state.kind, 'red')
+  const during = canary.begin()
+  service.mute = false
+  await waitUntil('it sings again', () => canary.state.kind === 'green')
+  assert.equal(await canary.vouches(token, signal), false, 'it was silent in between')
+  assert.equal(await canary.vouches(during, signal), false)
+  assert.equal(await canary.vouches(canary.begin(), signal), true)
+  assert.deepEqual(states.slice(0, 3), ['green', 'red', 'green'])
+})
+
+test('a service that was lost in between is not vouched for, though it sings before and after', async (t) => {
+  const { canary, signal } = await startCanary(t)
+  await waitUntil('it sings', () => canary.state.kind === 'green')
+  const token = canary.begin()
+  canary.lost('the control connection broke')
+  canary.published()
+  await waitUntil('it sings again', () => canary.state.kind === 'green')
+  assert.equal(await canary.vouches(token, signal), false)
+})
+
+test('many verdicts wait for one run; a stop ends the waiting', async (t) => {
+  const { canary, signal } = await startCanary(t)
+  await waitUntil('it sings', () => canary.state.kind === 'green')
+  const token = canary.begin()
+  const verdicts = await Promise.all(Array.from({ length: 50 }, () => canary.vouches(token, signal)))
+  assert.ok(verdicts.every(Boolean))
+  const stopper = new AbortController()
+  const waiting = canary.vouches(token, stopper.signal)
+  stopper.abort(new Error('enough'))
+  await assert.rejects(waiting, /enough/)
+})

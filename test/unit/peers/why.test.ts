@@ -1,0 +1,164 @@
+/** Every reason a maker could meet, and that each says what to do. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ConfirmedBond } from '../../../src/bonds/types.ts'
+import { asBlockHash, asSats, asTxid } from '../../../src/chain/types.ts'
+import { REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
+import type { MakerRecord } from '../../../src/peers/types.ts'
+import { explain, parseMakerName, REASON_CODES, type WhyFacts } from '../../../src/peers/why.ts'
+import { onionHost } from '../../support/onions.ts'
+
+const HOST = onionHost('maker')
+const MAKER = `${HOST}:21`
+const NOW_MS = 1_800_000_000_000
+const TIP = { height: 100_000, hash: asBlockHash('b1'.repeat(32)), timeS: 1_800_000_000 }
+const MINUTE = 60_000
+
+let made = 0
+function aBond(overrides: Partial<ConfirmedBond> = {}): ConfirmedBond {
+  const txid = asTxid((++made).toString(16).padStart(64, '0'))
+  return {
+    outpoint: { txid, vout: 0 },
+    address: MAKER,
+    format: 'D',
+    amountSats: asSats(50_000),
+    isP2wsh: true,
+    lockHeight: 110_000,
+    conf: { height: 95_000, hash: TIP.hash },
+    confTimeS: TIP.timeS - 3_000_000,
+    ...overrides,
+  }
+}
+
+const UP: MakerRecord = { address: MAKER, lastProbeMs: NOW_MS, lastUpMs: NOW_MS, failures: 0 }
+
+function why(facts: Partial<WhyFacts>, { record = UP as MakerRecord | null, proven = true } = {}) {
+  const base: WhyFacts = {
+    asked: MAKER,
+    name: { address: MAKER },
+    network: 'main',
+    tip: TIP,
+    notSynced: undefined,
+    bonds: [],
+    pending: [],
+    unseen: undefined,
+  }
+  const answer = explain(
+    { ...base, ...facts },
+    {
+      recordOf: () => record ?? undefined,
+      reachOf: () => reachOf(record ?? undefined, NOW_MS, REACH_RULES),
+      isProven: () => proven,
+      nowMs: NOW_MS,
+    },
+  )
+  for (const { code, text } of answer.reasons) {
+    assert.ok(REASON_CODES.includes(code))
+    met.add(code)
+    assert.match(text, /^[\x20-\x7e]{40,}$/, 'a sentence, printable')
+    assert.doesNotMatch(text, /undefined|NaN|\.$/)
+  }
+  return answer
+}
+const met = new Set<string>()
+
+function codes(...args: Parameters<typeof why>): [boolean, ...string[]] {
+  const { listed, reasons } = why(...args)
+  return [listed, ...reasons.map(({ code }) => code)]
+}
+
+test('a maker in order: listed, and nothing to say', () => {
+  assert.deepEqual(codes({ bonds: [aBond()] }), [true])
+})
+
+test('nobody announced it; blocks that were not seen are named', () => {
+  assert.deepEqual(codes({}), [false, 'no-bond'])
+  assert.match(why({ unseen: { from: 5, to: 9 } }).reasons[0]!.text, /Blocks 5 to 9 were pruned/)
+})
+
+test('names: with port, without, the bare label; anything else is malformed', () => {
+  const options = { allowTestAddresses: false }
+  assert.deepEqual(parseMakerName(MAKER, options), { address: MAKER })
+  assert.deepEqual(parseMakerName(HOST, options), { host: HOST })
+  assert.deepEqual(parseMakerName(HOST.replace('.onion', ''), options), { host: HOST })
+  const wrong = `${HOST.startsWith('a') ? 'b' : 'a'}${HOST.slice(1)}:21`
+  for (const text of [wrong, 'x', '', '127.0.0.1:1', `${HOST}:0`, HOST.toUpperCase()]) {
+    assert.equal(parseMakerName(text, options), undefined, text)
+  }
+  assert.deepEqual(parseMakerName('127.0.0.1:1', { allowTestAddresses: true }), { address: '127.0.0.1:1' })
+  assert.deepEqual(codes({ asked: 'x\u001b[2J', name: undefined }), [false, 'malformed-address'])
+  assert.equal(why({ asked: 'x\u001b[2J', name: undefined }).address, 'x?[2J')
+})
+
+test('not synced: nobody is listed, and what is known is told', () => {
+  assert.deepEqual(codes({ notSynced: 'scanned 5 of 9', bonds: [aBond()] }), [false, 'not-synced'])
+  assert.deepEqual(codes({ tip: undefined }), [false, 'not-synced'])
+})
+
+test('bonds that don’t count: pending, refused in every way, spent, expired', () => {
+  const { conf: _, confTimeS: __, ...pending } = aBond()
+  assert.deepEqual(codes({ pending: [pending] }), [false, 'pending'])
+  for (const refusal of ['not-p2wsh', 'too-small', 'lock-passed', 'lock-too-short', 'lock-too-long'] as const) {
+    assert.deepEqual(codes({ bonds: [aBond({ refusal })] }), [false, `refused-${refusal}`])
+  }
+  const spentBy = { txid: asTxid('cc'.repeat(32)), vin: 1, height: 99_000, blockHash: TIP.hash }
+  const [spent] = why({ bonds: [aBond({ spentBy })] }).reasons
+  assert.deepEqual([spent!.code, spent!.height], ['spent', 99_000])
+  const [expired] = why({ bonds: [aBond({ lockHeight: 99_500 })] }).reasons
+  assert.deepEqual([expired!.code, expired!.height], ['expired', 99_500])
+  const { lockHeight: ___, ...formatA } = aBond({ conf: { height: 70_000, hash: TIP.hash }, format: 'A' })
+  assert.deepEqual(codes({ bonds: [formatA] }), [false, 'expired'])
+})
+
+test('a better bond of the same maker stands before another; one that ends within a week is announced', () => {
+  const better = aBond({ amountSats: asSats(90_000) })
+  assert.deepEqual(codes({ bonds: [aBond(), better] }), [true, 'shadowed'])
+  const [soon] = why({ bonds: [aBond({ lockHeight: 100_144 })] }).reasons
+  assert.deepEqual([soon!.code, soon!.height], ['expiring', 100_144])
+  assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 101_009 })] }), [true])
+})
+
+test('what probes say: never probed, failing, down since', () => {
+  const bonds = [aBond()]
+  assert.deepEqual(codes({ bonds }, { record: null }), [true, 'never-probed'])
+  const failing: MakerRecord = {
+    ...UP,
+    failures: 2,
+    firstFailureMs: NOW_MS - 10 * MINUTE,
+    lastFailureMs: NOW_MS,
+    failure: 'silent',
+    failureText: 'no reply within 30 s',
+  }
+  assert.deepEqual(codes({ bonds }, { record: failing }), [true, 'failing'])
+  const down = { ...failing, failures: 4, firstFailureMs: NOW_MS - 40 * MINUTE }
+  assert.deepEqual(codes({ bonds }, { record: down }), [false, 'down'])
+  assert.match(why({ bonds }, { record: down }).reasons[0]!.text, /4 probes in a row failed since 2027-01-15 07:20 UTC/)
+})
+
+test('what its offers say: a proof that failed, and one that never came', () => {
+  const bonds = [aBond()]
+  assert.deepEqual(codes({ bonds }, { proven: false }), [true, 'not-proven'])
+  const verdict = {
+    atMs: NOW_MS,
+    outpoint: bonds[0]!.outpoint,
+    failed: 'cert-hash' as const,
+    text: 'expected a, got b',
+  }
+  const { listed, reasons } = why({ bonds }, { record: { ...UP, verdict }, proven: false })
+  assert.ok(listed, 'listed all the same: nothing but the chain and reach hide a bond')
+  assert.deepEqual([reasons[0]!.code, reasons[0]!.outpoint], ['proof-failed', bonds[0]!.outpoint])
+})
+
+test('a maker that announced without end gets a bounded answer, what is alive first', () => {
+  const dead = Array.from({ length: 100 }, () => aBond({ refusal: 'too-small' }))
+  const { reasons } = why({ bonds: [...dead, aBond({ lockHeight: 100_010 })] })
+  assert.equal(reasons.length, 30)
+  assert.equal(reasons[0]!.code, 'expiring')
+})
+
+test('no reason is left that nobody meets', () => {
+  assert.deepEqual(
+    REASON_CODES.filter((code) => !met.has(code)),
+    [],
+  )
+})
