@@ -14,10 +14,16 @@ export function readiness(status: Status, databaseFault: string | undefined, now
     bitcoind: { ok: isNodeUp, detail: isNodeUp && following.best ? `block ${following.best.height}` : node.detail },
     sync: { ok: notSynced === undefined, detail: notSynced ?? `scanned ${following.tip?.height}` },
     tor: { ok: onion.kind !== 'starting' && onion.kind !== 'unreachable', detail: torDetail(onion) },
-    onion: { ok: onion.kind === 'published' || onion.kind === 'disabled', detail: onion.detail },
+    onion: onionCheck(status),
   }
   const isReady = Object.values(checks).every(({ ok }) => ok)
   return { status: isReady ? 'ok' : 'not_ready', checks }
+}
+
+/** Published, and reached through Tor by our own canary. */
+function onionCheck({ onion, canary }: Status): { ok: boolean; detail: string } {
+  if (onion.kind === 'published' && canary) return { ok: canary.kind === 'green', detail: canary.detail }
+  return { ok: onion.kind === 'published' || onion.kind === 'disabled', detail: onion.detail }
 }
 
 function torDetail(onion: Status['onion']): string {

@@ -2,16 +2,15 @@
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
 import type { Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
+import { Turns } from '../turns.ts'
 import type { Clock } from '../world.ts'
 import { type JudgeDeps, judgeProof } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { parseMakerName } from './why.ts'
 
 export const LIMITS = {
-  /** Verified at once: each asks bitcoind three times, and nobody is in a hurry. */
-  atOnce: 2,
-  /** Waiting; beyond it `busy`. Two at a time take about a second for all of them. */
-  waiting: 64,
+  /** Each asks bitcoind three times, and nobody is in a hurry: a full queue takes about a second. */
+  turns: { atOnce: 2, queued: 64 },
 }
 
 export interface Posted {
@@ -19,12 +18,17 @@ export interface Posted {
   address: string
 }
 
-export class Posts {
-  readonly #deps: JudgeDeps & { liveness: Liveness; clock: Clock; allowTestAddresses: boolean }
-  #working = 0
-  readonly #queue: (() => void)[] = []
+export interface PostDeps extends JudgeDeps {
+  liveness: Liveness
+  clock: Clock
+  allowTestAddresses: boolean
+}
 
-  constructor(deps: JudgeDeps & { liveness: Liveness; clock: Clock; allowTestAddresses: boolean }) {
+export class Posts {
+  readonly #deps: PostDeps
+  readonly #turns = new Turns(LIMITS.turns)
+
+  constructor(deps: PostDeps) {
     this.#deps = deps
   }
 
@@ -34,23 +38,25 @@ export class Posts {
     if (!name || !('address' in name)) {
       throw new PeerFault('bad_request', 'url: expected host.onion:port, the address that the bond announced')
     }
-    if (this.#working >= LIMITS.atOnce) {
-      if (this.#queue.length >= LIMITS.waiting) throw new PeerFault('busy', 'too many proofs at once: try again')
-      await new Promise<void>((resolve) => this.#queue.push(resolve)) // who leaves hands its place over
-    } else this.#working++
+    let posted: Posted | undefined
+    const hadTurn = await this.#turns.run(1, async () => {
+      posted = await this.#verify(address, proof, keys)
+    })
+    if (!hadTurn || !posted) throw new PeerFault('busy', 'too many proofs are being verified: try again in a second')
+    return posted
+  }
+
+  async #verify(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {
     try {
       const { verdict, bond } = await judgeProof(this.#deps, proof, keys, address)
-      if (!verdict.ok)
+      if (!verdict.ok) {
         throw new PeerFault('bad_request', `the proof failed the check ${verdict.failed}: ${verdict.text}`)
+      }
       this.#deps.liveness.recordPost(bond!, verdict.era, this.#deps.clock.nowMs())
       return { outpoint: bond!.outpoint, address }
     } catch (error) {
       if (error instanceof TransientError) throw new PeerFault('busy', error.message, { cause: error })
       throw error
-    } finally {
-      const next = this.#queue.shift()
-      if (next) next()
-      else this.#working--
     }
   }
 }

@@ -35,6 +35,9 @@ test('each thing that can be missing fails its own check', () => {
   assert.deepEqual(failing({ ...well(), onion: { kind: 'publishing', onionHost: 'x', detail: 'uploading' } }), [
     'onion',
   ])
+  const red = { kind: 'red', detail: 'our own onion service does not answer through Tor' } as const
+  assert.deepEqual(failing({ ...well(), canary: red }), ['onion'])
+  assert.deepEqual(failing({ ...well(), canary: { kind: 'green', detail: 'it answers', latencyMs: 1 } }), [])
   const behind = well()
   behind.following.best = tipAt(110)
   assert.deepEqual(failing(behind), ['sync'])
