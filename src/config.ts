@@ -56,6 +56,13 @@ export interface Config {
   readonly startTimeoutS: number
   readonly logLevel: LogLevel
   readonly retentionBlocks: number
+  /** Absent when nobody is to be told. */
+  readonly webhook?: {
+    readonly url: URL
+    readonly secret: Secret
+    readonly expiringBlocks: number
+    readonly reorgDepth: number
+  }
   readonly trackers: { readonly configured: readonly HostPort[]; readonly intervalMs: number }
   readonly probes: { readonly intervalMs: number; readonly timeoutMs: number; readonly atOnce: number }
   readonly watch: WatchLimits
@@ -171,6 +178,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
       `--probe-interval ${values['probe-interval']} is for tests: at least ${PROBE_INTERVAL_S_MIN} where the makers are not one's own`,
     )
   }
+  const webhook = webhookOf(values)
   const socks = values['socks-port']!
   const hostnameFile = values['onion-hostname-file']
   return Object.freeze({
@@ -197,6 +205,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
     startTimeoutS: values['start-timeout']!,
     logLevel: values['log-level']!,
     retentionBlocks: values['retention-blocks']!,
+    ...(webhook && { webhook }),
     trackers: { configured: values.trackers ?? [], intervalMs: values['tracker-interval']! * 1000 },
     probes: {
       intervalMs: values['probe-interval']! * 1000,
@@ -271,4 +280,19 @@ export function formatConfig(config: Config): string {
     return `${name} = ${literal}  # ${source}`
   })
   return `${lines.join('\n')}\n`
+}
+
+function webhookOf(values: Values): Config['webhook'] {
+  const url = values['webhook-url']
+  const secret = values['webhook-secret']
+  if (!url) {
+    if (secret) throw new ConfigError('--webhook-secret is given without --webhook-url: name both, or neither')
+    return undefined
+  }
+  if (!secret)
+    throw new ConfigError('--webhook-url needs --webhook-secret, which signs what is sent: choose a long one')
+  if (url.hostname.endsWith('.onion') && values.tor === false) {
+    throw new ConfigError('--webhook-url is an onion address, which needs Tor: leave out --no-tor')
+  }
+  return { url, secret, expiringBlocks: values['webhook-expiring-blocks']!, reorgDepth: values['webhook-reorg-depth']! }
 }

@@ -34,6 +34,8 @@ import { formatHostPort, parseHostPort } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
 import { Watcher } from './watch/watcher.ts'
+import { Sender } from './webhooks/sender.ts'
+import { runWebhooks } from './webhooks/watch.ts'
 import { newHandle } from './wire/handlers.ts'
 import { serveWire, type WireServer } from './wire/server.ts'
 import { sleep, type World } from './world.ts'
@@ -247,6 +249,9 @@ export async function runDaemon(
       onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, latencyMs),
     },
   )
+  const { webhook } = config
+  const webhookWorld = { ...world, log: log.child({ room: 'webhooks' }) }
+  const sender = webhook && new Sender({ ...webhook, socks, tracker: ownAddress }, webhookWorld)
   await runAll(signal, {
     thread: (s) => Promise.race([node.broken, untilAborted(s)]),
     sync: (s) => runSync(chainWorld, s),
@@ -259,6 +264,20 @@ export async function runDaemon(
     monitor: (s) => monitor.run(s),
     trackers: (s) => trackers.run(s),
     ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
+    ...(webhook &&
+      sender && {
+        webhooks: (s: AbortSignal) =>
+          runWebhooks(
+            {
+              ...webhookWorld,
+              ...{ market, liveness, trackers, status },
+              rules: webhook,
+              send: (event) => sender.send(event),
+            },
+            s,
+          ),
+        sender: (s: AbortSignal) => sender.run(s),
+      }),
     start: (s) => watchStart(config, status, world, s),
     ...(tor.kind === 'control' && {
       onion: (s: AbortSignal) =>

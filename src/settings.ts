@@ -65,6 +65,13 @@ const hostPorts = z.union([z.array(z.string()), z.string()]).transform((value, c
   return z.NEVER
 })
 
+const httpUrl = text.transform((value, context): URL => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url && (url.protocol === 'https:' || url.protocol === 'http:') && url.username === '') return url
+  context.addIssue('expected http:// or https:// and an address without a user name')
+  return z.NEVER
+})
+
 interface Setting {
   schema: z.ZodType
   /** What the flag looks like after its name; absent for a switch. */
@@ -200,6 +207,30 @@ export const SETTINGS = {
     about: 'makers probed at the same time, each over a circuit of its own',
     default: 16,
   },
+  'webhook-url': {
+    schema: httpUrl,
+    argument: '<url>',
+    about: 'where to tell that a bond ends soon, a maker is down or back, a reorg was deep, a tracker disagrees',
+    defaultText: 'none',
+  },
+  'webhook-secret': {
+    schema: secret,
+    argument: '<secret>',
+    about: 'signs what is sent to --webhook-url; better given in the environment or the file',
+    defaultText: 'none',
+  },
+  'webhook-expiring-blocks': {
+    schema: whole(1, 25_920),
+    argument: '<n>',
+    about: 'tell of a bond when it has so many blocks left',
+    default: 1_008,
+  },
+  'webhook-reorg-depth': {
+    schema: whole(1, 1_000),
+    argument: '<n>',
+    about: 'tell of reorgs of at least so many blocks',
+    default: 3,
+  },
   'retention-blocks': {
     schema: whole(1, 25_920),
     argument: '<n>',
@@ -295,5 +326,5 @@ export function envName(name: SettingName): string {
 
 /** Settings whose values must not show. */
 export function isSecret(name: SettingName): boolean {
-  return name === 'auth' || name === 'tor-auth-password'
+  return name === 'auth' || name === 'tor-auth-password' || name === 'webhook-secret'
 }

@@ -44,6 +44,8 @@ export interface Following {
   progress: Progress | undefined
   reorgs: number
   reorgDepthMax: number
+  /** The last one since the start. */
+  lastReorg: { depth: number; forkHeight: Height } | undefined
   /** How blocks are read just now. */
   source: string | undefined
   mempool: { size: number; isComplete: boolean }
@@ -60,6 +62,7 @@ export function newFollowing(): Following {
     progress: undefined,
     reorgs: 0,
     reorgDepthMax: 0,
+    lastReorg: undefined,
     source: undefined,
     mempool: { size: 0, isComplete: false },
   }

@@ -323,9 +323,9 @@ export class NodeReader implements NodeApi {
     return { tipHeight, output }
   }
 
-  /** Ends the subscriptions; without this the thread can't be ended cleanly. */
-  close(): void {
-    this.#zmq.close()
+  /** Ends the subscriptions for good; the thread can't be ended cleanly before this has resolved. */
+  close(): Promise<void> {
+    return this.#zmq.close()
   }
 
   /** The node's ZMQ publishers; none where it was built without, or doesn't tell us. */

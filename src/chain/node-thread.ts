@@ -11,7 +11,7 @@ const reader = new NodeReader(workerData as NodeReaderOptions)
 
 port.on('message', async (request: ThreadRequest | 'close') => {
   if (request === 'close') {
-    reader.close()
+    await reader.close()
     port.postMessage('closed' satisfies ThreadReply)
     return
   }

@@ -13,7 +13,7 @@ import type { BlockHash, Spender } from './types.ts'
 
 export const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
-  closeMs: 1_000,
+  closeMs: 3_000,
   /** A mempool of 100,000 takes about 60 MB while it is listed; garbage of large replies is not left to pile up. */
   heap: { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 },
 }

@@ -150,8 +150,7 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
           `bitcoind has pruned blocks ${step.from} to ${step.to}, which this index has not seen: give bitcoind a larger prune= (or a full node with --rpc), or start with an empty --datadir`,
         )
       case 'idle': {
-        if (reorgDepth > 0) noteReorg(deps, reorgDepth)
-        reorgDepth = 0
+        // A chain that has become shorter is half a reorg: the other half comes with the blocks that replace it.
         meter = undefined
         await api.waitForTip(view.best.hash, LIMITS.tipWaitMs)
         break
@@ -223,6 +222,7 @@ function noteTip({ following, clock, index }: SyncDeps): void {
 function noteReorg({ following, log, index }: SyncDeps, depth: number): void {
   following.reorgs++
   following.reorgDepthMax = Math.max(following.reorgDepthMax, depth)
+  following.lastReorg = { depth, forkHeight: index.tip()?.height ?? 0 }
   log.warn({ depth, forkHeight: index.tip()?.height }, 'reorg: blocks taken back')
 }
 

@@ -44,7 +44,8 @@ type Topic = (typeof TOPICS)[number]
 
 export class ZmqFeed {
   readonly #listener: ZmqListener
-  #subscribers: Subscriber[] = []
+  #subscribers: { subscriber: Subscriber; received: Promise<void> }[] = []
+  #isClosed = false
   readonly #counts = new Map<Topic, number>()
 
   constructor(listener: ZmqListener) {
@@ -53,7 +54,8 @@ export class ZmqFeed {
 
   /** Listens to what is offered; ends what was listened to before. `nodeHost` stands for "every interface". */
   listen(offered: readonly ZmqNotification[], nodeHost: string): Offer {
-    this.close()
+    void this.#end()
+    if (this.#isClosed) return { blocks: false, mempoolEvents: false }
     const at = new Map<Topic, string>()
     for (const { type, address } of offered) {
       const topic = TOPICS.find((name) => type === `pub${name}`)
@@ -73,22 +75,29 @@ export class ZmqFeed {
     return offer
   }
 
-  /** Ends the subscriptions; without this the thread can't be ended cleanly. */
-  close(): void {
-    for (const subscriber of this.#subscribers.splice(0)) subscriber.close()
+  /** Ends the subscriptions for good. The thread may be ended once this has resolved: not with a socket still open. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#end()
+  }
+
+  async #end(): Promise<void> {
+    const ended = this.#subscribers.splice(0)
     this.#counts.clear()
+    for (const { subscriber } of ended) subscriber.close()
+    await Promise.all(ended.map(({ received }) => received))
   }
 
   #subscribe(address: string, topics: readonly Topic[]): void {
     const subscriber = new Subscriber({ receiveHighWaterMark: LIMITS.backlog })
     subscriber.connect(address)
     subscriber.subscribe(...topics)
-    this.#subscribers.push(subscriber)
     const receive = async () => {
       for await (const frames of subscriber) this.#take(frames)
     }
     // Closed or broken: the looks that the loops take anyway go on without it.
-    receive().catch(() => this.#listener.onGap())
+    const received = receive().catch(() => this.#listener.onGap())
+    this.#subscribers.push({ subscriber, received })
   }
 
   #take([name, body, counter]: Buffer[]): void {

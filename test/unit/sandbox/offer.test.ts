@@ -15,6 +15,7 @@ import {
 } from '../../../scripts/sandbox/offer.ts'
 import type { CertificateEra, ProofFacts, ProofVerdict } from '../../../src/bonds/proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
+import type { AnnouncementFormat } from '../../../src/bonds/types.ts'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
 import { asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
 import { DIALECT } from '../../../src/peers/dialects.ts'
@@ -127,13 +128,17 @@ function probe(message: ReturnType<typeof offerMessage>, dialect: DialectName): 
 }
 
 /** What the chain says about the true bond, and nothing about any other outpoint. */
-function judge(offer: Offer, address: string, tipHeight = 900_010, min = 12_960): ProofVerdict {
+function judge(
+  offer: Offer,
+  address: string,
+  { tipHeight = 900_010, min = 12_960, format = 'D' as AnnouncementFormat } = {},
+): ProofVerdict {
   const { amountSats, lockHeight, confHeight, key } = bond
   const scriptPubKey = p2wshScriptPubKey(buildRedeemScript({ publicKey: key.publicKey, lockHeight }))
   const isOurs = formatOutpoint(offer.proof.outpoint) === formatOutpoint(bond.outpoint)
   const facts: ProofFacts = {
     output: isOurs ? { amountSats: asSats(amountSats), scriptPubKey, confHeight, isUnspent: true } : undefined,
-    announcement: { format: 'D', address, lockHeight },
+    announcement: { format, address, lockHeight },
     tipHeight,
     lockBlocks: { min, max: 25_920 },
   }
@@ -153,7 +158,9 @@ const RELEASES: [Release, DialectName, CertificateEra][] = [
 
 for (const [release, dialect, era] of RELEASES) {
   test(`an honest offer of ${release} is read in its dialect and passes every check of its era`, () => {
-    assert.deepEqual(judge(probe(offerMessage(bond, { release }), dialect), `${ONION}:21`), { ok: true, era })
+    const format = era === 'expiry' ? 'B' : 'D'
+    const offer = probe(offerMessage(bond, { release }), dialect)
+    assert.deepEqual(judge(offer, `${ONION}:21`, { format }), { ok: true, era })
   })
 }
 
@@ -164,7 +171,7 @@ for (const [release, dialect] of RELEASES.filter(([release]) => ['0.1.3', 'today
     test(`a maker of ${release} that lies about its ${name} is caught by ${lie.breaks}`, () => {
       const offer = probe(offerMessage(bond, { release, lie: { name, otherKey } }), dialect)
       const min = name === 'passed-lock' ? 1 : 12_960
-      const verdict = judge(offer, `${ONION}:21`, 900_010, min)
+      const verdict = judge(offer, `${ONION}:21`, { min, format: release === 'today' ? 'D' : 'B' })
       assert(!verdict.ok)
       assert.equal(verdict.failed, lie.breaks, verdict.text)
     })

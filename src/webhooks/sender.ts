@@ -1,0 +1,168 @@
+/**
+ * Delivers events to one URL, in their order: signed, retried with backoff, dropped when they have become old or the
+ * queue is full. Source of the format: docs/webhooks.md.
+ */
+import { createHmac, randomUUID } from 'node:crypto'
+import { type ClientRequest, request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { SocksProxyAgent } from 'socks-proxy-agent'
+import { Bell } from '../bell.ts'
+import { describeError, TransientError } from '../errors.ts'
+import type { Secret } from '../secret.ts'
+import { formatHostPort, type HostPort } from '../tor/address.ts'
+import { Backoff, sleep, type World } from '../world.ts'
+import type { WebhookEvent } from './events.ts'
+
+export const LIMITS = {
+  /** Events that wait, about 1 kB each; beyond it the oldest is dropped. A reorg that moves every maker fits. */
+  queue: 1_000,
+  /** Nobody wants to hear tomorrow that a maker was down today. */
+  ageMs: 86_400_000,
+  /** From the connection to the status line; an onion takes its time. */
+  timeoutMs: 60_000,
+  backoff: { firstMs: 1_000, maxMs: 300_000 },
+}
+
+export interface SenderOptions {
+  url: URL
+  secret: Secret
+  /** Tor's SOCKS port, for onion hosts; undefined without Tor. */
+  socks: HostPort | undefined
+  /** Who sends: our own address. */
+  tracker: () => string
+}
+
+interface Queued {
+  id: string
+  atMs: number
+  event: WebhookEvent
+}
+
+export class Sender {
+  readonly #options: SenderOptions
+  readonly #world: World
+  readonly #queue: Queued[] = []
+  readonly #bell = new Bell()
+  #dropped = 0
+
+  constructor(options: SenderOptions, world: World) {
+    this.#options = options
+    this.#world = world
+  }
+
+  get waiting(): number {
+    return this.#queue.length
+  }
+
+  /** Events that were dropped since the start: too many waited, too old, or refused. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  send(event: WebhookEvent): void {
+    this.#queue.push({ id: randomUUID(), atMs: this.#world.clock.nowMs(), event })
+    if (this.#queue.length > LIMITS.queue) this.#drop(this.#queue.shift()!, 'too many events wait')
+    this.#bell.ring()
+  }
+
+  #drop({ id, event }: Queued, detail: string): void {
+    this.#dropped++
+    this.#world.log.warn({ id, event: event.event, detail }, 'webhook event dropped')
+  }
+
+  /** Runs until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, log, random } = this.#world
+    const backoff = new Backoff(LIMITS.backoff, random)
+    signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
+    for (;;) {
+      signal.throwIfAborted()
+      const next = this.#queue[0]
+      if (!next) {
+        await this.#bell.wait(LIMITS.timeoutMs)
+        continue
+      }
+      if (clock.nowMs() - next.atMs > LIMITS.ageMs) {
+        this.#queue.shift()
+        this.#drop(next, 'it could not be delivered for a day')
+        continue
+      }
+      try {
+        await this.#deliver(next, signal)
+        if (backoff.failures > 0) log.info('webhook delivered again')
+        backoff.reset()
+        this.#take(next)
+      } catch (error) {
+        if (signal.aborted) throw signal.reason
+        if (error instanceof Refused) {
+          this.#take(next)
+          this.#drop(next, error.message)
+          continue
+        }
+        if (!(error instanceof TransientError)) throw error
+        if (backoff.failures === 0) log.warn({ detail: error.message }, 'webhook not delivered: trying again')
+        await sleep(backoff.nextMs(), signal)
+      }
+    }
+  }
+
+  /** Unless it was pushed out of a full queue meanwhile. */
+  #take(queued: Queued): void {
+    if (this.#queue[0] === queued) this.#queue.shift()
+  }
+
+  /** Throws Refused or TransientError. */
+  async #deliver({ id, atMs, event }: Queued, signal: AbortSignal): Promise<void> {
+    const { url, secret, tracker } = this.#options
+    const at = Math.floor(atMs / 1000)
+    const body = JSON.stringify({ id, at, tracker: tracker(), ...event })
+    const sentS = Math.floor(this.#world.clock.nowMs() / 1000)
+    const headers = {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      'user-agent': 'fidelity-tracker',
+      'fidelity-tracker-event': event.event,
+      'fidelity-tracker-signature': `t=${sentS},v1=${signatureOf(secret, sentS, body)}`,
+    }
+    const status = await this.#post(url, headers, body, signal)
+    if (status >= 200 && status < 300) return
+    const isRefusal = status >= 300 && status < 500 && status !== 408 && status !== 429
+    const message = `${url.host} answered ${status}`
+    throw isRefusal ? new Refused(message) : new TransientError(message)
+  }
+
+  #post(url: URL, headers: Record<string, string | number>, body: string, signal: AbortSignal): Promise<number> {
+    const { socks } = this.#options
+    const isOnion = url.hostname.endsWith('.onion')
+    const agent =
+      isOnion && socks
+        ? new SocksProxyAgent(`socks5h://webhook:isolated@${formatHostPort(socks)}`, { timeout: LIMITS.timeoutMs })
+        : undefined
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) =>
+        reject(new TransientError(`${url.host} was not reached: ${describeError(error)}`, { cause: error }))
+      const request: ClientRequest = send(
+        url,
+        { method: 'POST', headers, signal, timeout: LIMITS.timeoutMs, ...(agent ? { agent } : { agent: false }) },
+        (response) => {
+          resolve(response.statusCode ?? 0)
+          response.destroy() // what it has to say beyond the status is nobody's concern
+        },
+      )
+      request.on('timeout', () => request.destroy(new Error(`no answer within ${LIMITS.timeoutMs / 1000} s`)))
+      request.on('error', fail)
+      request.end(body)
+    })
+  }
+}
+
+/** The receiver understood and does not want it: sent again it would be refused again. */
+class Refused extends Error {
+  override readonly name = 'Refused'
+}
+
+/** Hex HMAC-SHA256 over `<t>.<body>`, t in Unix seconds. */
+export function signatureOf(secret: Secret, sentS: number, body: string): string {
+  return createHmac('sha256', secret.reveal()).update(`${sentS}.${body}`).digest('hex')
+}

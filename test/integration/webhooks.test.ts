@@ -1,0 +1,148 @@
+/** Webhooks as a receiver meets them: what is told, signed; tried again, in order; over Tor where the target is an onion. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import pino from 'pino'
+import { bondKey } from '../../scripts/sandbox/bond-key.ts'
+import { serveMaker } from '../../scripts/sandbox/maker-server.ts'
+import { freePorts, Regtest } from '../../scripts/sandbox/regtest.ts'
+import { TorNetwork } from '../../scripts/sandbox/tor-network.ts'
+import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { Secret } from '../../src/secret.ts'
+import { TorControl } from '../../src/tor/control.ts'
+import type { WebhookEvent } from '../../src/webhooks/events.ts'
+import { LIMITS, Sender } from '../../src/webhooks/sender.ts'
+import { systemClock } from '../../src/world.ts'
+import { Receiver, SECRET } from '../support/webhook-receiver.ts'
+
+const world = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
+const event = (depth: number): WebhookEvent => ({
+  event: 'reorg',
+  data: { depth, fork_height: 1, height: 2, block_hash: 'ab'.repeat(32) as never },
+})
+
+/** A sender at work; ends with the block. */
+function sending(url: string, socks?: { host: string; port: number }): Sender & AsyncDisposable {
+  const options = { url: new URL(url), secret: new Secret(SECRET), socks, tracker: () => 'us.onion:8080' }
+  const sender = new Sender(options, world)
+  const stopping = new AbortController()
+  const running = sender.run(stopping.signal).catch(() => {})
+  return Object.assign(sender, {
+    async [Symbol.asyncDispose]() {
+      stopping.abort(new Error('stop'))
+      await running
+    },
+  })
+}
+
+test('tried again after failures, in order; refused ones are dropped; a full queue drops the oldest', async () => {
+  const [port] = await freePorts(1)
+  await using sender = sending(`http://127.0.0.1:${port}/`)
+  for (let depth = 0; depth < LIMITS.queue + 3; depth++) sender.send(event(depth))
+  assert.deepEqual([sender.waiting, sender.dropped], [LIMITS.queue, 3])
+  await using receiver = await Receiver.start(port) // nobody was there before
+  receiver.answers = [500, 'hang up', 429, 400]
+  await waitUntil('all are through', () => sender.waiting === 0)
+  const depths = receiver.told.map(({ data }) => data.depth)
+  // 0 to 2 were pushed out, 3 was refused.
+  assert.deepEqual(
+    depths,
+    Array.from({ length: LIMITS.queue - 1 }, (_, i) => i + 4),
+  )
+  assert.equal(sender.dropped, 4)
+  assert.equal(new Set(receiver.told.map(({ id }) => id)).size, depths.length)
+  assert.equal(receiver.told[0]!.tracker, 'us.onion:8080')
+})
+
+test('the daemon tells of bonds that end, makers that go and come, deep reorgs, trackers that disagree', async (t) => {
+  await using node = await Regtest.start()
+  await using receiver = await Receiver.start()
+  const [port] = await freePorts(1)
+  const address = `127.0.0.1:${port}`
+  const lasting = await node.fundBond({ key: bondKey('m'), format: 'B', address })
+  const ending = await node.fundBond({ key: bondKey('e'), format: 'B', address: '127.0.0.1:9', lockBlocks: 14 })
+  await node.mine(1)
+  const confHeight = await node.height()
+  const offered = { ...lasting, confHeight, certAddress: address }
+  const serve = () => serveMaker({ listenPort: port!, bond: offered, otherKey: bondKey('m', 1), pongAddress: address })
+  const maker = await serve()
+  let isServing = true
+  const leave = async () => {
+    if (isServing) await maker[Symbol.asyncDispose]()
+    isServing = false
+  }
+  t.after(leave)
+  await using tracker = await Tracker.start(node, {
+    args: [
+      ...['--no-tor', '--allow-test-addresses', '--probe-interval', '1', '--probe-timeout', '2'],
+      ...['--webhook-url', receiver.url, '--webhook-expiring-blocks', '10'],
+    ],
+    env: { FIDELITY_TRACKER_WEBHOOK_SECRET: SECRET },
+  })
+  await tracker.caughtUp(node)
+  const reachOf = async () =>
+    (await tracker.ask({ type: 'Bonds' }, 'Bonds')).bonds.find((row) => row.address === address)
+  await waitUntil('the maker is up', async () => (await reachOf())?.reach === 'up')
+
+  await tracker.said('webhooks: what happens from here on is told')
+  await node.mine(5)
+  const expiring = await waitUntil('its end is told', () =>
+    receiver.told.find(({ event }) => event === 'bond_expiring'),
+  )
+  assert.equal(expiring.data.outpoint, `${ending.txid}:0`)
+  assert.ok((expiring.data.blocks_left as number) <= 10)
+
+  await node.replaceTip({ drop: 2, mine: 3 })
+  await tracker.caughtUp(node)
+  await node.replaceTip({ drop: 3, mine: 4 })
+  const reorg = await waitUntil('the reorg is told', () => receiver.told.find(({ event }) => event === 'reorg'))
+  assert.equal(reorg.data.depth, 3, 'and the one of two blocks was not')
+  assert.equal(reorg.data.block_hash, await node.tipHash())
+
+  receiver.answers = [503, 503]
+  await leave()
+  await waitUntil('the loss of the maker is told', () =>
+    receiver.told.some(({ event, data }) => event === 'maker_down' && data.address === address),
+  )
+  await using _again = await serve()
+  await waitUntil('its return is told', () =>
+    receiver.told.some(({ event, data }) => event === 'maker_up' && data.address === address),
+  )
+  assert.equal(receiver.events().filter((name) => name === 'bond_expiring').length, 1)
+  assert.ok(!JSON.stringify(tracker.log).includes(SECRET))
+  const shown = await runVerb(['print-config', '--webhook-url', receiver.url], {
+    FIDELITY_TRACKER_WEBHOOK_SECRET: SECRET,
+  })
+  assert.match(shown.stdout, /webhook-url = "http:\/\/127\.0\.0\.1/)
+  assert.ok(!shown.stdout.includes(SECRET))
+})
+
+test('settings that can not work are refused with what to do', async () => {
+  for (const [args, wanted] of [
+    [['--webhook-url', 'https://example.com/'], /--webhook-url needs --webhook-secret/],
+    [['--webhook-secret', 'x'], /without --webhook-url/],
+    [['--webhook-url', 'ftp://example.com/', '--webhook-secret', 'x'], /webhook-url.*expected http/],
+    [['--webhook-url', 'http://user:pass@example.com/', '--webhook-secret', 'x'], /without a user name/],
+    [
+      ['--webhook-url', `http://${'a'.repeat(56)}.onion/`, '--webhook-secret', 'x', '--no-tor', '--network', 'regtest'],
+      /onion address, which needs Tor/,
+    ],
+  ] as const) {
+    const { code, stderr } = await runVerb(['print-config', ...args])
+    assert.deepEqual([code, wanted.test(stderr)], [2, true], stderr)
+  }
+})
+
+test('an onion target is reached through Tor', async () => {
+  await using tor = await TorNetwork.start({ clients: 2 })
+  await using receiver = await Receiver.start()
+  const host = tor.clients[1]!
+  using control = new TorControl({ control: host.control, password: new Secret(host.password) })
+  await control.connect()
+  const { lines } = await control.must(`ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=80,127.0.0.1:${receiver.port}`)
+  const id = lines.find((line) => line.startsWith('ServiceID='))!.slice('ServiceID='.length)
+  await using sender = sending(`http://${id}.onion/hook`, tor.clients[0]!.socks)
+  sender.send(event(7))
+  await waitUntil('it has arrived', () => receiver.told.length === 1, { timeoutMs: 120_000 })
+  assert.deepEqual([receiver.told[0]!.data.depth, sender.waiting], [7, 0])
+})
