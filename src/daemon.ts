@@ -246,7 +246,7 @@ export async function runDaemon(
         host: 'onionHost' in status.onion ? status.onion.onionHost : loopbackOf(wire.host),
         port: virtualPort,
       }),
-      onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, latencyMs),
+      onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, outcome === 'answered' ? latencyMs : undefined),
     },
   )
   const { webhook } = config

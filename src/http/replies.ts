@@ -257,7 +257,7 @@ export const historyReply = named(
           p95_ms: z.number().min(0).nullable(),
         }),
       )
-      .describe('empty while makers are not probed'),
+      .describe('empty where nobody was probed'),
   }),
 )
 
