@@ -172,7 +172,16 @@ export function onionFinding(report: Report | undefined): Finding {
       'sudo systemctl start fidelity-tracker, or fidelity-tracker start',
     )
   const { state, detail, address } = report.onion
-  if (state === 'published') return well('onion', `published: ${address}`)
+  if (state === 'published') {
+    const { canary } = report
+    if (canary?.state === 'red') {
+      const fix = 'sudo journalctl -u tor@default -n 50; a service that was just published takes a minute to be found'
+      return broken('onion', `published, but not reached through Tor (canary): ${canary.detail}`, fix)
+    }
+    if (canary?.state === 'untried')
+      return worth('onion', `${address}: ${canary.detail}`, 'wait a minute, and look again')
+    return well('onion', `published: ${address}${canary ? ', reached through Tor by our own canary' : ''}`)
+  }
   if (state === 'publishing') return worth('onion', `${address}: ${detail}`, 'wait: an upload takes up to a minute')
   if (state === 'disabled') {
     return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
