@@ -29,9 +29,12 @@ export const LIMITS = {
   learntMax: 100,
   /** Pings that wait to be dialled back; the rest is forgotten, and comes again with the next Ping. */
   hintsMax: 32,
-  /** Addresses that were dialled back lately and are not again for `hintAgainMs`, whoever names them. */
+  /**
+   * Addresses that were dialled back lately, and are not again whoever names them: those that were not reached for one
+   * interval (an onion that was just published takes a while to be found), those that lied for an hour.
+   */
   triedMax: 1_000,
-  hintAgainMs: 3_600_000,
+  liarMs: 3_600_000,
   /** After `failures` in vain the pause doubles, up to this. */
   pauseMsMax: 21_600_000,
   /** A learnt one that was silent this long is forgotten. */
@@ -76,7 +79,7 @@ export class Trackers {
   readonly #dueMs = new Map<string, number>()
   readonly #underWay = new Map<string, Promise<void>>()
   readonly #hints = new Set<string>()
-  /** When an address was last dialled back, on the monotonic clock; the oldest first. */
+  /** Until when an address is not dialled back, on the monotonic clock; the oldest entry first. */
   readonly #tried = new Map<string, number>()
   readonly #otherBlock = new Map<string, number>()
   #failure: { error: unknown } | undefined
@@ -114,9 +117,7 @@ export class Trackers {
     const name = formatHostPort(parsed)
     const own = this.#deps.self()
     if (this.#records.has(name) || (own && formatHostPort(own) === name)) return
-    const nowMs = this.#deps.clock.monotonicMs()
-    const triedMs = this.#tried.get(name)
-    if (triedMs !== undefined && nowMs - triedMs < LIMITS.hintAgainMs) return
+    if ((this.#tried.get(name) ?? 0) > this.#deps.clock.monotonicMs()) return
     if (this.#hints.size >= LIMITS.hintsMax) return
     this.#hints.add(name)
     this.#bell.ring()
@@ -151,14 +152,15 @@ export class Trackers {
     for (const address of this.#hints) {
       if (this.#underWay.size >= LIMITS.atOnce) break
       this.#hints.delete(address)
-      this.#noteTried(address, nowMs)
+      this.#rest(address, this.#options.intervalMs)
       this.#start(address, signal)
     }
   }
 
-  #noteTried(address: string, nowMs: number): void {
+  /** Not to be dialled back for `ms`. */
+  #rest(address: string, ms: number): void {
     this.#tried.delete(address)
-    this.#tried.set(address, nowMs)
+    this.#tried.set(address, this.#deps.clock.monotonicMs() + ms)
     const [oldest] = this.#tried
     if (this.#tried.size > LIMITS.triedMax && oldest) this.#tried.delete(oldest[0])
   }
@@ -186,11 +188,17 @@ export class Trackers {
     } catch (error) {
       if (!(error instanceof TransientError)) throw error
       if (known) this.#noteFailure(known, describeError(error))
-      else log.debug({ tracker: address, detail: describeError(error) }, 'a Ping came from nowhere')
+      else {
+        if (!(error instanceof Unreached)) this.#rest(address, LIMITS.liarMs)
+        log.debug({ tracker: address, detail: describeError(error) }, 'a Ping came from nowhere')
+      }
       return
     }
     const before = known ?? { address, source: 'learnt' as const, addedS: this.#nowS(), failures: 0 }
-    if (!known && (heard.kind === 'v1' || !this.#makeRoom())) return // a Ping of ours comes from a tracker like ours
+    if (!known && (heard.kind === 'v1' || !this.#makeRoom())) {
+      this.#rest(address, LIMITS.liarMs) // a Ping like ours comes from a tracker like ours
+      return
+    }
     const { failure: _, ...rest } = before
     const record: TrackerRecord = { ...rest, failures: 0, askedS: this.#nowS(), seenS: this.#nowS() }
     if (heard.kind === 'pong') {
@@ -263,7 +271,10 @@ export class Trackers {
     const proxy = target.host === '127.0.0.1' ? 'direct' : socks
     if (proxy === undefined) throw new TransientError('an onion address needs Tor (--no-tor is given)')
     const isolation = `tracker-${randomBytes(12).toString('hex')}`
-    const connect = () => dial(target, { proxy, isolation, timeoutMs, signal })
+    const connect = () =>
+      dial(target, { proxy, isolation, timeoutMs, signal }).catch((error) => {
+        throw error instanceof TransientError ? new Unreached(error.message, { cause: error }) : error
+      })
     const socket = await connect()
     try {
       return await this.#converse(target, socket, signal)
@@ -313,6 +324,9 @@ export class Trackers {
     return Math.floor(this.#deps.clock.nowMs() / 1000)
   }
 }
+
+/** There was no connection at all. */
+class Unreached extends TransientError {}
 
 type Heard =
   /** It speaks version 1 alone: alive, and nothing to compare. */
