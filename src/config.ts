@@ -216,6 +216,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
       outpointsMax: values['outpoints-per-request']!,
       subscriptionsPerConnection: values['subscriptions-per-connection']!,
       subscriptionsMax: values['subscriptions-max']!,
+      registrationsPerConnection: values['registrations-per-connection']!,
       watchesMax: values['watches-max']!,
     },
     wire: {

@@ -255,6 +255,12 @@ export const SETTINGS = {
     about: 'outpoints one connection may be subscribed to',
     default: 10_000,
   },
+  'registrations-per-connection': {
+    schema: whole(1, 10_000_000),
+    argument: '<n>',
+    about: 'outpoints one connection may register',
+    default: 10_000,
+  },
   'subscriptions-max': {
     schema: whole(1, 10_000_000),
     argument: '<n>',

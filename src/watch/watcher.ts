@@ -44,6 +44,8 @@ export interface WatchLimits {
   subscriptionsPerConnection: number
   /** Subscriptions of all connections: about 1 kB of memory each. */
   subscriptionsMax: number
+  /** Outpoints one connection may register: nobody takes all places at one go. */
+  registrationsPerConnection: number
   /** Registered outpoints, everybody's: each costs disk, and its spend up to 400 kB. */
   watchesMax: number
 }
@@ -140,27 +142,35 @@ export class Watcher implements IndexListener {
    * Watches `outpoints` for `ttlBlocks` from now on, restarts included. Resolves once the past is known too and the
    * watch is on the disk: the client may commit its money.
    */
-  register(outpoints: readonly Outpoint[], ttlBlocks: number): Promise<{ count: number; untilHeight: Height }> {
+  register(
+    outpoints: readonly Outpoint[],
+    ttlBlocks: number,
+    subscription: Subscription,
+  ): Promise<{ count: number; untilHeight: Height }> {
     if (ttlBlocks < 1 || ttlBlocks > LIMITS.registerBlocksMax) {
       throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${LIMITS.registerBlocksMax}`)
     }
     return this.#answer(outpoints, (entries) => ({
       count: entries.length,
-      untilHeight: this.#register(entries, ttlBlocks),
+      untilHeight: this.#register(entries, ttlBlocks, subscription),
     }))
   }
 
   /** v1 `Watch`: every known spend of `outpoint`, the one that counts first; registers it for two weeks. */
-  watch(outpoint: Outpoint): Promise<RecordedSpend[]> {
+  watch(outpoint: Outpoint, subscription: Subscription): Promise<RecordedSpend[]> {
     return this.#answer([outpoint], (entries) => {
-      this.#register(entries, LIMITS.v1Blocks)
+      this.#register(entries, LIMITS.v1Blocks, subscription)
       return this.#spendsOf(entries[0]!)
     })
   }
 
-  #register(entries: readonly Entry[], ttlBlocks: number): Height {
+  #register(entries: readonly Entry[], ttlBlocks: number, subscription: Subscription): Height {
     const { indexer, db, limits } = this.#deps
     const fresh = entries.filter(({ outpoint }) => !indexer.isRegistered(outpoint)).length
+    if (subscription.registered + fresh > limits.registrationsPerConnection) {
+      const message = `a connection may register ${limits.registrationsPerConnection} outpoints: open another for more`
+      throw new PeerFault('limit', message)
+    }
     if (fresh > 0 && countWatches(db) + fresh > limits.watchesMax) {
       const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstWatchEnd(db)}`
       throw new PeerFault('limit', message)
@@ -170,6 +180,7 @@ export class Watcher implements IndexListener {
       entries.map(({ outpoint }) => outpoint),
       untilHeight,
     )
+    subscription.registered += fresh
     return untilHeight
   }
 
@@ -408,9 +419,11 @@ export class Watcher implements IndexListener {
   }
 }
 
-/** One connection's subscriptions. */
+/** One connection: what it is subscribed to, and how much it has registered. */
 export class Subscription implements Subscriber {
   readonly entries = new Set<Entry>()
+  /** Outpoints that it was the first to register. */
+  registered = 0
   /** Its connection has ended: nothing is to be added. */
   isOver = false
   readonly tell: (entry: Entry) => void

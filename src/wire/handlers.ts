@@ -95,9 +95,9 @@ export function newHandle(deps: HandlerDeps): Handle {
   const handlers: Handlers = {
     // v1 takers know no errors: without a reply they come again in ten seconds, which is right while we are behind.
     Get: () => (notSynced() === undefined ? { send: makers().encodedAddresses } : 'close'),
-    Watch: async ({ outpoint }) => {
+    Watch: async ({ outpoint }, peer) => {
       mustBeSynced()
-      const transactions = (await watcher.watch(outpoint))
+      const transactions = (await watcher.watch(outpoint, subscriptionOf(peer)))
         .filter(({ state }) => state.kind !== 'evicted') // v1 can't tell them from live ones
         .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
@@ -163,9 +163,14 @@ export function newHandle(deps: HandlerDeps): Handle {
       peer.isSubscribed = subscription.entries.size > 0
       return spends({ ...watcher.header(), spends: [] })
     },
-    Register: async ({ outpoints, ttlBlocks }) => {
+    Register: async ({ outpoints, ttlBlocks }, peer) => {
       mustBeSynced()
-      return { send: encodeReply({ type: 'Registered', ...(await watcher.register(outpoints, ttlBlocks)) }) }
+      return {
+        send: encodeReply({
+          type: 'Registered',
+          ...(await watcher.register(outpoints, ttlBlocks, subscriptionOf(peer))),
+        }),
+      }
     },
   }
   return (request, peer) =>

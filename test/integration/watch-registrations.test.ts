@@ -200,6 +200,15 @@ test('limits: too many in one request, on one connection, altogether; what is re
     'v1 Watch registers too',
   )
 
+  await using greedy = await Tracker.start(node, { args: [...TEST_FLAGS, '--registrations-per-connection', '3'] })
+  await greedy.caughtUp(node)
+  using hoarder = await Wallet.open(greedy)
+  const hoard = (outpoints: Outpoint[]) => ({ type: 'Register' as const, outpoints, ttlBlocks: 5 })
+  await hoarder.ask(hoard(coins.slice(0, 3)), 'Registered')
+  await hoarder.ask(hoard(coins.slice(0, 2)), 'Registered')
+  assert.match((await hoarder.ask(hoard(coins.slice(3, 4)), 'Error')).message, /may register 3 outpoints: open another/)
+  await register(greedy, coins.slice(3, 4), 5)
+
   using one = await Wallet.open(tracker)
   await one.subscribe(coins.slice(0, 4))
   const refused = await one.ask({ type: 'Subscribe', outpoints: coins.slice(4, 6) }, 'Error')

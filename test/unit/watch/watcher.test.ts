@@ -111,6 +111,7 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
       outpointsMax: 5_000,
       subscriptionsPerConnection: 5_000,
       subscriptionsMax: 5_000,
+      registrationsPerConnection: 5_000,
       watchesMax: 5_000,
       ...limits,
     },
@@ -234,10 +235,16 @@ test('while bitcoind can not be asked: busy, and nothing is registered', async (
   setup.onLook = () => {
     throw new TransientError('gone')
   }
-  await assert.rejects(setup.watcher.register([outpoint(1)], 100), fault('busy', /bitcoind can not be asked/))
+  await assert.rejects(
+    setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})),
+    fault('busy', /bitcoind can not be asked/),
+  )
   assert.equal(setup.indexer.isRegistered(outpoint(1)), false)
   setup.onLook = () => {}
-  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100), { count: 1, untilHeight: 110 })
+  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})), {
+    count: 1,
+    untilHeight: 110,
+  })
 })
 
 test('a node with an index of spends tells what lies below our own: in a scanned block, and deeper', async () => {
