@@ -2,11 +2,11 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { listMakers } from '../bonds/list.ts'
 import { stateOf } from '../bonds/verify.ts'
-import { formatOutpoint } from '../chain/types.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
+import { rowOf } from './views.ts'
 
 export const EXPORT_FORMATS = ['json', 'csv'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
@@ -60,7 +60,7 @@ export function exportBonds(db: Db, network: string, format: ExportFormat): stri
   const values = new Map(list?.live.map(({ bond, value }) => [bond, value]))
   const confirmed = bonds.map(
     (bond): ExportRow => ({
-      ...announcedColumns(bond),
+      ...rowOf(bond),
       state: stateOf(bond, tip!),
       refusal: bond.refusal ?? null,
       value: values.get(bond) ?? 0,
@@ -89,19 +89,9 @@ export function exportBonds(db: Db, network: string, format: ExportFormat): stri
   return `${JSON.stringify({ ...head, bonds: rows }, null, 2)}\n`
 }
 
-function announcedColumns(bond: ReturnType<typeof readPendingBonds>[number]) {
-  return {
-    outpoint: formatOutpoint(bond.outpoint),
-    address: bond.address,
-    format: bond.format,
-    amount: bond.amountSats,
-    lock_height: bond.lockHeight ?? null,
-  }
-}
-
 function pendingRow(bond: ReturnType<typeof readPendingBonds>[number]): ExportRow {
   return {
-    ...announcedColumns(bond),
+    ...rowOf(bond),
     state: 'pending',
     refusal: null,
     value: 0,

@@ -150,7 +150,8 @@ export function readBondRows(db: Db): BondRow[] {
   )
 }
 
-function rowOf(bond: ReturnType<typeof readPendingBonds>[number]) {
+/** What every announcement has, in words of the JSON that verbs print. */
+export function rowOf(bond: ReturnType<typeof readPendingBonds>[number]) {
   return {
     outpoint: formatOutpoint(bond.outpoint),
     address: bond.address,

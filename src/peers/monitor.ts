@@ -5,7 +5,8 @@
 
 import { Bell } from '../bell.ts'
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
-import { isAbort, TransientError } from '../errors.ts'
+import { Crew } from '../crew.ts'
+import { TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
 import { type HostPort, parseHostPort } from '../tor/address.ts'
 import type { World } from '../world.ts'
@@ -58,11 +59,10 @@ export class Monitor {
   /** When each maker of the market is due, Unix milliseconds. */
   readonly #dueMs = new Map<string, number>()
   /** From a probe's start until its result is stored, by address; failures that wait for the canary are no connections. */
-  readonly #underWay = new Map<string, Promise<void>>()
+  readonly #crew = new Crew(() => this.#bell.ring())
   readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
   /** Connections just now. */
   #open = 0
-  #failure: { error: unknown } | undefined
 
   constructor(options: MonitorOptions, deps: MonitorDeps) {
     this.#options = options
@@ -84,7 +84,7 @@ export class Monitor {
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (this.#failure) throw this.#failure.error
+        this.#crew.throwIfBroken()
         const waitMs = hasMarket() ? this.#startDue(stopping) : LIMITS.lookMs
         if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
           liveness.prune()
@@ -94,7 +94,7 @@ export class Monitor {
       }
     } finally {
       failing.abort(new DOMException('probing has ended', 'AbortError'))
-      await Promise.allSettled(this.#underWay.values())
+      await this.#crew.home()
     }
   }
 
@@ -107,7 +107,7 @@ export class Monitor {
     const due: [MarketMaker, number][] = []
     let nextMs = nowMs + LIMITS.lookMs
     for (const maker of makers.values()) {
-      if (this.#underWay.has(maker.address)) continue
+      if (this.#crew.has(maker.address)) continue
       const dueMs = this.#dueOf(maker.address, nowMs)
       if (dueMs <= nowMs) due.push([maker, dueMs])
       else nextMs = Math.min(nextMs, dueMs)
@@ -115,7 +115,7 @@ export class Monitor {
     due.sort(([, a], [, b]) => a - b)
     for (const [maker] of due) {
       if (this.#open >= this.#options.atOnce) break // a probe that ends rings
-      this.#start(maker, signal)
+      this.#crew.start(maker.address, this.#probe(maker, signal), signal)
     }
     return Math.max(1, nextMs - nowMs)
   }
@@ -129,19 +129,6 @@ export class Monitor {
       this.#dueMs.set(address, dueMs)
     }
     return dueMs
-  }
-
-  #start(maker: MarketMaker, signal: AbortSignal): void {
-    const { address } = maker
-    const work = this.#probe(maker, signal)
-      .catch((error: unknown) => {
-        if (!isAbort(error, signal)) this.#failure ??= { error }
-      })
-      .finally(() => {
-        this.#underWay.delete(address)
-        this.#bell.ring()
-      })
-    this.#underWay.set(address, work)
   }
 
   async #probe(maker: MarketMaker, signal: AbortSignal): Promise<void> {

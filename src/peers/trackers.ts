@@ -11,7 +11,8 @@ import type { Socket } from 'node:net'
 import { Bell } from '../bell.ts'
 import type { MakerList } from '../bonds/list.ts'
 import type { Network } from '../chain/types.ts'
-import { describeError, isAbort, TransientError } from '../errors.ts'
+import { Crew } from '../crew.ts'
+import { describeError, TransientError } from '../errors.ts'
 import type { Db } from '../store/open.ts'
 import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
@@ -77,12 +78,11 @@ export class Trackers {
   readonly #bell = new Bell()
   /** When each is due, on the monotonic clock. */
   readonly #dueMs = new Map<string, number>()
-  readonly #underWay = new Map<string, Promise<void>>()
+  readonly #crew = new Crew(() => this.#bell.ring())
   readonly #hints = new Set<string>()
   /** Until when an address is not dialled back, on the monotonic clock; the oldest entry first. */
   readonly #tried = new Map<string, number>()
   readonly #otherBlock = new Map<string, number>()
-  #failure: { error: unknown } | undefined
   #revision = 0
 
   constructor(options: TrackersOptions, deps: TrackersDeps) {
@@ -134,13 +134,13 @@ export class Trackers {
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (this.#failure) throw this.#failure.error
+        this.#crew.throwIfBroken()
         this.#startDue(signal)
         await this.#bell.wait(LIMITS.lookMs)
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      await Promise.allSettled(this.#underWay.values())
+      await this.#crew.home()
     }
   }
 
@@ -150,7 +150,7 @@ export class Trackers {
       if ((this.#dueMs.get(address) ?? 0) <= nowMs) this.#start(address, signal)
     }
     for (const address of this.#hints) {
-      if (this.#underWay.size >= LIMITS.atOnce) break
+      if (this.#crew.size >= LIMITS.atOnce) break
       this.#hints.delete(address)
       this.#rest(address, this.#options.intervalMs)
       this.#start(address, signal)
@@ -166,16 +166,8 @@ export class Trackers {
   }
 
   #start(address: string, signal: AbortSignal): void {
-    if (this.#underWay.size >= LIMITS.atOnce || this.#underWay.has(address)) return
-    const work = this.#visit(address, signal)
-      .catch((error: unknown) => {
-        if (!isAbort(error, signal)) this.#failure ??= { error }
-      })
-      .finally(() => {
-        this.#underWay.delete(address)
-        this.#bell.ring()
-      })
-    this.#underWay.set(address, work)
+    if (this.#crew.size >= LIMITS.atOnce || this.#crew.has(address)) return
+    this.#crew.start(address, this.#visit(address, signal), signal)
   }
 
   /** Asks one tracker, and keeps what it said. */
