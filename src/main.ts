@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-/** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
-import type { Wishes } from './daemon.ts'
 import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
+/** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
+import type { Wishes } from './report.ts'
 import { after } from './world.ts'
 
 /** A clean stop takes milliseconds; this is for a stop that hangs. */

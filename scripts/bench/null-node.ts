@@ -51,7 +51,7 @@ const answers: Record<string, (params: unknown[]) => unknown> = {
   getzmqnotifications: () => [],
   getbestblockhash: () => hashes[best],
   waitfornewblock: () => ({ hash: hashes[best], height: best }),
-  getrawmempool: () => txids,
+  getrawmempool: ([, withSequence]) => (withSequence ? { txids, mempool_sequence: 1 } : txids),
   getrawtransaction: () => RAW_TX,
   getblockhash: ([height]) => hashes[height as number],
 }

@@ -1,10 +1,11 @@
 /** commander: each verb is parse → one call → print. Returns the exit code; failures are thrown by fate (errors.ts). */
 import { Command, CommanderError, Option } from 'commander'
 import { formatConfig } from '../config.ts'
-import { runDaemon, type Wishes } from '../daemon.ts'
+import { runDaemon } from '../daemon.ts'
 import { ConfigError, isAbort } from '../errors.ts'
 import { openLog } from '../log.ts'
 import { readSupervisor } from '../notify.ts'
+import type { Wishes } from '../report.ts'
 import { ENV_PREFIX } from '../settings.ts'
 import { readTip } from '../store/tip.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'

@@ -3,23 +3,24 @@ import type { BondLiveness, BondPlace, Liveness } from '../peers/liveness.ts'
 import type { Trackers } from '../peers/trackers.ts'
 import type { OfferTerms } from '../peers/types.ts'
 import type { Db } from '../store/open.ts'
-import { HOUR_MS, hourOf, readLatencies } from '../store/probes.ts'
+import { readProbeSteps } from '../store/probes.ts'
 import type { TrackerRecord } from '../store/trackers.ts'
 import type { Clock } from '../world.ts'
 
 const LIMITS = {
-  /** Counts by the hour, as the page draws them. */
-  historyMs: 7 * 24 * HOUR_MS,
-  /** Latencies come from single probes: a day of five hundred makers is 72,000 rows, some tens of milliseconds. */
-  latencyMs: 24 * HOUR_MS,
+  /** A day by ten minutes: about as often as a maker is probed. */
+  historyMs: 86_400_000,
+  stepMs: 600_000,
+  /** Probes read for it: a day of 350 makers, some tens of milliseconds; of a larger market the last hours. */
+  probesMax: 50_000,
 }
 
-/** Probes of all makers within the hour that ends at `timeS`. */
+/** Probes of all makers within the ten minutes that end at `timeS`. */
 export interface ProbePoint {
   timeS: number
   answered: number
   failed: number
-  /** Of the answered ones; absent without any, and for hours long gone. */
+  /** Of the answered ones; absent without any. */
   medianMs?: number
   p95Ms?: number
 }
@@ -30,7 +31,7 @@ export interface Probing {
   offerOf(address: string): OfferTerms | undefined
   /** Whether an offer or a Post has proven that its maker owns this bond. */
   isProven(bond: BondPlace): boolean
-  /** Oldest first, an hour each. */
+  /** Oldest first. */
   probeHistory(): ProbePoint[]
   trackers(): readonly TrackerRecord[]
   /** Changes whenever one of the answers above may have changed. */
@@ -43,12 +44,11 @@ export function probingOf(db: Db, liveness: Liveness, trackers: Trackers, clock:
     offerOf: (address) => liveness.offerOf(address),
     isProven: (bond) => liveness.isProven(bond),
     probeHistory() {
-      const nowMs = clock.nowMs()
-      const latencies = readLatencies(db, HOUR_MS * hourOf(nowMs - LIMITS.latencyMs))
-      return liveness.hours(nowMs - LIMITS.historyMs).map(({ hour, answered, failed }) => {
-        const ofHour = latencies.get(hour)
-        const point = { timeS: (HOUR_MS / 1000) * (hour + 1), answered, failed }
-        return ofHour ? { ...point, medianMs: quantile(ofHour, 0.5), p95Ms: quantile(ofHour, 0.95) } : point
+      const steps = readProbeSteps(db, clock.nowMs() - LIMITS.historyMs, LIMITS.stepMs, LIMITS.probesMax)
+      return steps.map(({ fromMs, failed, latenciesMs }) => {
+        const point = { timeS: (fromMs + LIMITS.stepMs) / 1000, answered: latenciesMs.length, failed }
+        if (latenciesMs.length === 0) return point
+        return { ...point, medianMs: quantile(latenciesMs, 0.5), p95Ms: quantile(latenciesMs, 0.95) }
       })
     },
     trackers: () => trackers.list(),

@@ -105,6 +105,10 @@ export const statusReply = named(
       detail: z.string(),
       address: address.nullable(),
       tor_version: z.string().nullable(),
+      canary: z
+        .strictObject({ state: z.enum(['untried', 'green', 'red']), detail: z.string() })
+        .nullable()
+        .describe('whether our own onion service is reached through Tor; null without Tor'),
     }),
     mempool: z.strictObject({ transactions: count, complete: z.boolean() }),
     reorgs: count,

@@ -394,6 +394,7 @@ function statusBody(deps: AnswerDeps): z.infer<typeof replies.statusReply> {
       detail: onion.detail,
       address: 'onionHost' in onion ? deps.ownAddress() : null,
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
+      canary: status.canary ? { state: status.canary.kind, detail: status.canary.detail } : null,
     },
     mempool: { transactions: mempool.size, complete: mempool.isComplete },
     reorgs: following.reorgs,

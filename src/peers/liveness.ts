@@ -20,16 +20,7 @@ import {
   upsertProof,
 } from '../store/makers.ts'
 import type { Db } from '../store/open.ts'
-import {
-  hourOf,
-  insertProbe,
-  LIMITS as PROBE_LIMITS,
-  type ProbeHour,
-  type ProbeRow,
-  pruneProbes,
-  readProbeHours,
-  readUptime,
-} from '../store/probes.ts'
+import { hourOf, insertProbe, LIMITS as PROBE_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
 import type { Clock } from '../world.ts'
 import { afterProbe, type Finding, isDown, type ReachRules, reachOf } from './reach.ts'
 import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
@@ -93,11 +84,6 @@ export class Liveness {
   /** The maker's last offer. */
   offerOf(address: string): OfferTerms | undefined {
     return this.#offers.get(address)
-  }
-
-  /** Probes of all makers by the hour since `sinceMs`, oldest first; hours without any are left out. */
-  hours(sinceMs: number): ProbeHour[] {
-    return readProbeHours(this.#db, sinceMs)
   }
 
   record(address: string): MakerRecord | undefined {

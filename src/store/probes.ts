@@ -67,48 +67,38 @@ export function readUptime(db: Db, address: string, sinceMs: number): Uptime {
   return { answered, observed: answered + (row?.failed ?? 0) }
 }
 
-/** Probes of all makers within one hour (Unix time ÷ 3,600 s). */
-export interface ProbeHour {
-  hour: number
-  answered: number
+/** Probes of all makers within a while that begins at `fromMs`. */
+export interface ProbeStep {
+  fromMs: number
   failed: number
-  unjudged: number
+  /** Of the answered ones, ascending, milliseconds. */
+  latenciesMs: number[]
 }
 
-/** Oldest first. A row is read for every maker and hour: 84,000 for a week of 500 makers, some 20 ms. */
-export function readProbeHours(db: Db, sinceMs: number): ProbeHour[] {
-  return db.all(
-    sql
-      .selectFrom('probe_hours')
-      .select('hour')
-      .select(({ fn }) => [
-        fn.sum<number>('answered').as('answered'),
-        fn.sum<number>('failed').as('failed'),
-        fn.sum<number>('unjudged').as('unjudged'),
-      ])
-      .where('hour', '>=', hourOf(sinceMs))
-      .groupBy('hour')
-      .orderBy('hour'),
-  )
-}
-
-/** Latencies of answered probes since `sinceMs`, by hour, ascending. */
-export function readLatencies(db: Db, sinceMs: number): Map<number, number[]> {
+/** Since `sinceMs` by steps of `stepMs` (from 1970 on), oldest first, without unjudged ones; at most `limit` probes, the newest. */
+export function readProbeSteps(db: Db, sinceMs: number, stepMs: number, limit: number): ProbeStep[] {
   const rows = db.all(
     sql
       .selectFrom('probes')
-      .select(['at_ms', 'latency_ms'])
+      .select(['at_ms', 'outcome', 'latency_ms'])
       .where('at_ms', '>=', sinceMs)
-      .where('outcome', '=', 'answered')
-      .orderBy('latency_ms'),
+      .where('outcome', '!=', 'unjudged')
+      .orderBy('at_ms', 'desc')
+      .limit(limit),
   )
-  const byHour = new Map<number, number[]>()
-  for (const { at_ms, latency_ms } of rows) {
-    const ofHour = byHour.get(hourOf(at_ms))
-    if (ofHour) ofHour.push(latency_ms)
-    else byHour.set(hourOf(at_ms), [latency_ms])
+  const steps = new Map<number, ProbeStep>()
+  for (const { at_ms, outcome, latency_ms } of rows) {
+    const fromMs = stepMs * Math.floor(at_ms / stepMs)
+    let step = steps.get(fromMs)
+    if (!step) {
+      step = { fromMs, failed: 0, latenciesMs: [] }
+      steps.set(fromMs, step)
+    }
+    if (outcome === 'answered') step.latenciesMs.push(latency_ms)
+    else step.failed++
   }
-  return byHour
+  for (const { latenciesMs } of steps.values()) latenciesMs.sort((a, b) => a - b)
+  return [...steps.values()].reverse()
 }
 
 /** The maker's last single probes, newest first. */

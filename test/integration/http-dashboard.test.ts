@@ -351,7 +351,13 @@ test('whatever is in the way is said first, in words', async () => {
       'Not yet reachable through Tor',
       {
         ready: false,
-        onion: { state: 'unreachable', detail: '127.0.0.1:9051: connection refused', address: null, tor_version: null },
+        onion: {
+          state: 'unreachable',
+          detail: '127.0.0.1:9051: connection refused',
+          address: null,
+          tor_version: null,
+          canary: null,
+        },
       },
     ],
     [
@@ -363,6 +369,7 @@ test('whatever is in the way is said first, in words', async () => {
           detail: 'descriptor uploaded',
           address: `${onionHost('own')}:8080`,
           tor_version: '0.4.8.16',
+          canary: null,
         },
       },
     ],

@@ -13,7 +13,7 @@ import type { Offer, ProbeResult } from '../../src/peers/types.ts'
 import { insertBond } from '../../src/store/bonds.ts'
 import { readOffers } from '../../src/store/makers.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
-import { LIMITS, pruneProbes, readProbes, readUptime } from '../../src/store/probes.ts'
+import { LIMITS, pruneProbes, readProbeSteps, readProbes, readUptime } from '../../src/store/probes.ts'
 import { insertBlock } from '../../src/store/tip.ts'
 import { HandClock } from '../support/wire.ts'
 
@@ -115,12 +115,13 @@ test('what all makers gave, hour by hour', (t) => {
   assert.equal(ours.liveness.changes, changes + 3)
   ours.clock.atMs += 2 * HOUR
   probed(ours, 'answered')
-  const hour = 500_000
-  assert.deepEqual(ours.liveness.hours(0), [
-    { hour, answered: 1, failed: 1, unjudged: 1 },
-    { hour: hour + 2, answered: 1, failed: 0, unjudged: 0 },
+  const fromMs = 500_000 * HOUR
+  assert.deepEqual(readProbeSteps(ours.db, 0, HOUR, 10), [
+    { fromMs, failed: 1, latenciesMs: [12] },
+    { fromMs: fromMs + 2 * HOUR, failed: 0, latenciesMs: [12] },
   ])
-  assert.equal(ours.liveness.hours(ours.clock.nowMs()).length, 1)
+  assert.equal(readProbeSteps(ours.db, ours.clock.nowMs() - HOUR, HOUR, 10).length, 1)
+  assert.equal(readProbeSteps(ours.db, 0, HOUR, 1).length, 1, 'the newest count')
 })
 
 test('a single probe tells what failed, and how long it took', (t) => {

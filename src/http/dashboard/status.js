@@ -140,6 +140,8 @@ function showOnion({ onion, address }) {
   const isOff = onion.state === 'disabled'
   setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
   if (isOff) card('onion', 'idle', 'Local only')
+  else if (onion.state === 'published' && onion.canary?.state === 'red') card('onion', 'bad', 'Not reached')
+  else if (onion.state === 'published' && onion.canary?.state === 'green') card('onion', 'good', 'Reachable')
   else if (onion.state === 'published') card('onion', 'good', 'Published')
   else card('onion', 'warn', onion.state === 'publishing' ? 'Publishing' : 'Not published')
   const shown = isOff ? address : onion.address
@@ -147,7 +149,12 @@ function showOnion({ onion, address }) {
   const button = byId('copy-address')
   setHidden(button, !shown)
   button.onclick = () => copy(shown, button)
-  setText(byId('onion-note'), isOff ? 'Takers reach it on this machine only' : capital(onion.detail))
+  setText(byId('onion-note'), isOff ? 'Takers reach it on this machine only' : capital(noteOf(onion)))
+}
+
+/** What our own visit through Tor has found says more than that a descriptor was uploaded. */
+function noteOf({ state, detail, canary }) {
+  return state === 'published' && canary ? canary.detail : detail
 }
 
 function capital(text) {
