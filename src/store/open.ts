@@ -58,6 +58,11 @@ export class Db implements Disposable {
     return this.#sqlite.name
   }
 
+  /** The number of the last migration applied. */
+  get schema(): number {
+    return this.guard(() => this.#sqlite.pragma('user_version', { simple: true }) as number)
+  }
+
   all<Q extends Compilable>(query: Q): InferResult<Q> {
     const { sql: text, parameters } = query.compile()
     return this.guard(() => this.prepare(text).all(...parameters)) as InferResult<Q>

@@ -260,6 +260,11 @@ test('check-db of a database of another version: start it first, or upgrade', as
     const { code, stderr } = await runVerb(['check-db', '--network', 'regtest', '--datadir', dir.path])
     assert.equal(code, 2)
     assert.match(stderr, advice)
+    for (const name of ['status', 'bonds', 'makers', 'trackers']) {
+      const read = await runVerb([name, '--network', 'regtest', '--datadir', dir.path])
+      assert.equal(read.code, 2, name)
+      assert.match(read.stderr, new RegExp(`has schema ${other}, this program knows ${schema}: start the daemon`))
+    }
   }
   db.close()
 })
