@@ -10,7 +10,7 @@ import { type Report, unseenHeights } from '../status.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import { readReport } from '../store/daemon.ts'
 import { isLocked } from '../store/lock.ts'
-import { readMigrations } from '../store/migrate.ts'
+import { assertSchema } from '../store/migrate.ts'
 import { type Db, databasePath, openStoreReadonly } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
 import { VERSION } from '../version.ts'
@@ -21,13 +21,13 @@ export function openExisting(config: Config): Db {
     throw new ConfigError(`there is no database in --datadir ${config.dataDir}: has the daemon been started with it?`)
   }
   const db = openStoreReadonly(config.dataDir)
-  const known = readMigrations().length
-  if (db.schema === known) return db
-  const found = `the database in --datadir ${config.dataDir} has schema ${db.schema}, this program knows ${known}`
-  db[Symbol.dispose]()
-  throw new ConfigError(
-    `${found}: start the daemon, which brings an older one up to date, or use the program that wrote a newer one`,
-  )
+  try {
+    assertSchema(db.path, db.schema)
+  } catch (error) {
+    db[Symbol.dispose]()
+    throw error
+  }
+  return db
 }
 
 /** What the status verb prints: the store's own facts, and the daemon's last report. */

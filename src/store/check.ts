@@ -9,7 +9,7 @@ import { BUCKETS } from '../chain/outpoint-keys.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
 import { txidOf } from './columns.ts'
-import { readMigrations } from './migrate.ts'
+import { assertSchema, readMigrations } from './migrate.ts'
 import { LIMITS as STORE_LIMITS } from './open.ts'
 
 export const LIMITS = {
@@ -101,13 +101,7 @@ export function checkDatabase(path: string): string[] {
       .map((row) => row.integrity_check)
       .filter((verdict) => verdict !== 'ok')
     if (pages.length > 0) return pages // what rows say of a damaged file means nothing
-    const schema = db.pragma('user_version', { simple: true }) as number
-    const knownSchema = readMigrations().length
-    if (schema !== knownSchema) {
-      throw new ConfigError(
-        `${path} has schema ${schema}, this program knows ${knownSchema}: ${schema < knownSchema ? 'start the daemon once, which brings it up to date' : 'upgrade fidelity-tracker'}`,
-      )
-    }
+    assertSchema(path, db.pragma('user_version', { simple: true }) as number)
     // One snapshot for all: a daemon may be writing.
     db.exec('BEGIN')
     return [...orphans(db), ...brokenRules(db), ...brokenAddresses(db), ...brokenSpends(db)]

@@ -26,6 +26,14 @@ export function readMigrations(folder: string = MIGRATIONS): Migration[] {
   return migrations
 }
 
+/** For whoever only reads: throws ConfigError with what to do when `schema` is not this program's. */
+export function assertSchema(path: string, schema: number): void {
+  const known = readMigrations().length
+  if (schema === known) return
+  const advice = schema < known ? 'start the daemon once, which brings it up to date' : 'upgrade fidelity-tracker'
+  throw new ConfigError(`${path} has schema ${schema}, this program knows ${known}: ${advice}`)
+}
+
 /** Brings `db` to the newest schema; returns the numbers applied. Throws ConfigError for a newer database. */
 export function migrate(db: Database.Database, migrations: Migration[] = readMigrations()): number[] {
   const present = db.pragma('user_version', { simple: true }) as number
