@@ -216,6 +216,7 @@ export class Watcher implements IndexListener {
     if (outpoints.length > outpointsMax) {
       throw new PeerFault('limit', `${outpoints.length} outpoints in one request, ${outpointsMax} are allowed`)
     }
+    await this.#settled() // before anything is held: a start or a reorg makes everybody wait at once
     const { height } = this.#tip()
     const entries = outpoints.map((outpoint) => this.#book.hold(outpoint, height))
     try {
