@@ -97,8 +97,8 @@ async function prepare(node: Regtest, count: number): Promise<{ outpoint: Outpoi
   while (coins.length < count) {
     const outputs: Record<string, string>[] = []
     while (outputs.length < 500) outputs.push({ [await node.newAddress()]: '0.001' })
-    const { txid } = await node.rpc<{ txid: string }>('send', outputs, null, 'unset', 2, { change_position: 500 })
-    for (const vout of outputs.keys()) coins.push({ txid: asTxid(txid), vout })
+    const { txid } = await node.pay(outputs, { satsPerVbyte: 2 })
+    for (const vout of outputs.keys()) coins.push({ txid, vout })
   }
   await node.mine(1)
   const spends: { outpoint: Outpoint; txid: Txid; hex: string }[] = []

@@ -209,6 +209,25 @@ export class Regtest implements AsyncDisposable {
     return block.hash
   }
 
+  /**
+   * The wallet pays `outputs`, in this order, change last. What the mempool refuses throws: the wallet's own sending
+   * would keep it and say nothing.
+   */
+  async pay(
+    outputs: readonly Record<string, string>[],
+    { satsPerVbyte = 1, broadcast = true } = {},
+  ): Promise<{ txid: Txid; hex: string }> {
+    const { hex } = await this.rpc<{ hex: string }>('send', outputs, null, 'unset', satsPerVbyte, {
+      // Left to the wallet it is random, and one in a thousand is 21, which Knots takes for a token and does not relay.
+      locktime: await this.height(),
+      change_position: outputs.length,
+      replaceable: true,
+      add_to_wallet: false,
+    })
+    if (broadcast) await this.rpc('sendrawtransaction', hex)
+    return { txid: asTxid(Transaction.fromHex(hex).getId()), hex }
+  }
+
   /** A real funding transaction: bond, announcement, extras, change, in this order. */
   async fundBond(plan: BondPlan): Promise<FundedBond> {
     const height = await this.height()
@@ -222,15 +241,8 @@ export class Regtest implements AsyncDisposable {
       { data: Buffer.from(text, 'latin1').toString('hex') },
     ]
     for (let i = 0; i < extraOutputs; i++) outputs.push({ [await this.newAddress()]: btc(20_000) })
-    const sent = await this.rpc<{ txid: string; hex: string }>('send', outputs, null, 'unset', 1, {
-      locktime: height,
-      change_position: outputs.length,
-      replaceable: true,
-      add_to_wallet: false,
-    })
-    if (plan.broadcast !== false) await this.rpc('sendrawtransaction', sent.hex)
-    const txid = asTxid(Transaction.fromHex(sent.hex).getId())
-    return { txid, outpoint: { txid, vout: 0 }, hex: sent.hex, address, lockHeight, key, amountSats }
+    const { txid, hex } = await this.pay(outputs, { broadcast: plan.broadcast })
+    return { txid, outpoint: { txid, vout: 0 }, hex, address, lockHeight, key, amountSats }
   }
 
   /** Spends a bond whose lock has passed back to the wallet; returns the txid. */

@@ -37,7 +37,7 @@ test('proofs from blocks of many sizes hold by bitcoind and with headers alone, 
   await using tracker = await Tracker.start(node)
   for (const others of [0, 1, 2, 5, 12]) {
     const address = await node.newAddress()
-    for (let i = 0; i < others; i++) await node.rpc('sendtoaddress', address, 0.01)
+    for (let i = 0; i < others; i++) await node.pay([{ [address]: '0.01' }])
     const bond = await fund(node, `bond${others}`)
     const [blockHash] = await node.mine(1)
     await tracker.caughtUp(node)
@@ -80,7 +80,7 @@ test('proofs from blocks of many sizes hold by bitcoind and with headers alone, 
 
 test('whatever the check with headers alone takes as proven, bitcoind takes too', async () => {
   await using node = await Regtest.start({ blocks: 130 })
-  for (let i = 0; i < 11; i++) await node.rpc('sendtoaddress', await node.newAddress(), 0.01)
+  for (let i = 0; i < 11; i++) await node.pay([{ [await node.newAddress()]: '0.01' }])
   const [blockHash] = await node.mine(1)
   const { tx } = await node.rpc<{ tx: string[] }>('getblock', blockHash)
   assert.equal(tx.length, 12)

@@ -14,7 +14,8 @@ async function pendingTxids(tracker: Tracker): Promise<string[]> {
 }
 
 test('a pending bond is replaced by fee (RBF), and vanishes when the node drops its mempool', async () => {
-  await using node = await Regtest.start()
+  // High enough that `bumpfee`, which dates back by up to 99 blocks, can't draw the lock time 21 (see `Regtest.pay`).
+  await using node = await Regtest.start({ blocks: 130 })
   await using tracker = await Tracker.start(node)
   await tracker.caughtUp(node)
   const first = await node.fundBond({ key: bondKey('x'), format: 'D', address: `${onionHost('x')}:21` })

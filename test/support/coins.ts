@@ -1,7 +1,7 @@
 /** A wallet's coins one by one: made, spent, replaced, without the wallet choosing anything. */
 import type { Regtest } from '../../scripts/sandbox/regtest.ts'
 import { txidOf } from '../../src/chain/decode.ts'
-import { asTxid, type Outpoint, type Txid } from '../../src/chain/types.ts'
+import type { Outpoint, Txid } from '../../src/chain/types.ts'
 
 export interface Coin extends Outpoint {
   sats: number
@@ -22,10 +22,8 @@ export async function makeCoins(node: Regtest, count: number, sats = 100_000): P
     for (let i = coins.length; i < count && outputs.length < 500; i++) {
       outputs.push({ [await node.newAddress()]: btc(sats) })
     }
-    const { txid } = await node.rpc<{ txid: string }>('send', outputs, null, 'unset', 2, {
-      change_position: outputs.length,
-    })
-    for (const vout of outputs.keys()) coins.push({ txid: asTxid(txid), vout, sats })
+    const { txid } = await node.pay(outputs, { satsPerVbyte: 2 })
+    for (const vout of outputs.keys()) coins.push({ txid, vout, sats })
   }
   await node.mine(1)
   return coins
