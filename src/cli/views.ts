@@ -11,7 +11,7 @@ import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import { readReport } from '../store/daemon.ts'
 import { isLocked } from '../store/lock.ts'
 import { assertSchema } from '../store/migrate.ts'
-import { type Db, databasePath, openStoreReadonly } from '../store/open.ts'
+import { assertNetwork, type Db, databasePath, openStoreReadonly } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
 import { VERSION } from '../version.ts'
 import { table, utc } from './text.ts'
@@ -23,6 +23,7 @@ export function openExisting(config: Config): Db {
   const db = openStoreReadonly(config.dataDir)
   try {
     assertSchema(db.path, db.schema)
+    assertNetwork(db, config.network)
   } catch (error) {
     db[Symbol.dispose]()
     throw error

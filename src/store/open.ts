@@ -206,13 +206,18 @@ function claimIdentity(db: Db, network: Network): Identity {
       .values({ id: 1, network, signet_challenge: null, key_salt: randomBytes(16) })
       .onConflict((conflict) => conflict.doNothing()),
   )
-  const row = db.first(sql.selectFrom('identity').selectAll())!
-  if (row.network !== network) {
+  assertNetwork(db, network)
+  return { network, keySalt: db.first(sql.selectFrom('identity').select('key_salt'))!.key_salt }
+}
+
+/** Throws ConfigError when the database is another network's. One without an identity yet is nobody's. */
+export function assertNetwork(db: Db, network: Network): void {
+  const row = db.first(sql.selectFrom('identity').select('network'))
+  if (row && row.network !== network) {
     throw new ConfigError(
-      `the database ${db.path} belongs to network ${row.network}, but --network is ${network}: name another --datadir`,
+      `the database ${db.path} belongs to network ${row.network}, but --network is ${network}: give --network ${row.network}, or another --datadir`,
     )
   }
-  return { network, keySalt: row.key_salt }
 }
 
 /** Remembers which signet this is, and refuses another one (all signets share their genesis block). */

@@ -297,3 +297,12 @@ test('verbs on a data directory without a database say so', async () => {
     assert.match(stderr, /there is no database in --datadir/)
   }
 })
+
+test('no reading verb shows the data of another network as its own', async () => {
+  for (const name of ['status', 'bonds', 'makers', 'trackers', 'export']) {
+    const { code, stdout, stderr } = await runVerb([name, '--network', 'signet', '--datadir', tracker.dataDir])
+    assert.equal(code, 2, name)
+    assert.equal(stdout, '', name)
+    assert.match(stderr, /belongs to network regtest, but --network is signet: give --network regtest, or/, name)
+  }
+})
