@@ -9,12 +9,11 @@ import type { Report } from '../status.ts'
 import { readReport } from '../store/daemon.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
-import { formatHostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { BitcoindQuestion } from './bitcoind-thread.ts'
 import { dataDirFindings } from './data-dir.ts'
 import { type Finding, well, worth } from './finding.ts'
-import { fileLimitFinding, nodeFinding, portFinding } from './host.ts'
+import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
@@ -47,9 +46,7 @@ async function portFindings({ listen, http }: Config, isRunning: boolean): Promi
     ...(http ? [{ check: 'http-port', flag: '--http', at: http.listen }] : []),
   ]
   return Promise.all(
-    ports.map(({ check, flag, at }) =>
-      isRunning ? well(check, `${formatHostPort(at)} is the running daemon's`) : portFinding(check, flag, at),
-    ),
+    ports.map(({ check, flag, at }) => (isRunning ? takenPortFinding(check, flag, at) : portFinding(check, flag, at))),
   )
 }
 

@@ -1,7 +1,7 @@
 /** This machine, as far as the daemon needs it: Node, open files, the port, the clock. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { Network } from '../chain/types.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
@@ -13,6 +13,8 @@ export const LIMITS = {
   tipAgeSMax: 6 * 3600,
   /** Consensus: a block's time may be this far ahead of the clock of who checks it. */
   aheadSMax: 2 * 3600,
+  /** The port is this machine's: it answers at once, or nobody is there. */
+  connectMs: 2_000,
 }
 
 const NODE_RECOMMENDED = 24
@@ -70,6 +72,24 @@ export async function portFinding(check: string, flag: string, listen: HostPort)
     return broken(check, `${where} can't be listened on (${code})`, `give ${flag} an address of this machine`)
   } finally {
     server.close()
+  }
+}
+
+/** While the daemon runs: somebody has to accept connections there, or the daemon has other settings than we. */
+export async function takenPortFinding(check: string, flag: string, listen: HostPort): Promise<Finding> {
+  const where = formatHostPort(listen)
+  const socket = connect(listen.port, listen.host)
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(LIMITS.connectMs) })
+    return well(check, `${where} accepts connections, as the daemon is running`)
+  } catch {
+    return worth(
+      check,
+      `nothing accepts connections at ${where} (${flag}): the running daemon has other settings`,
+      'give doctor the same --config, environment or flags as the daemon',
+    )
+  } finally {
+    socket.destroy()
   }
 }
 

@@ -39,7 +39,14 @@ test('all well: exit code 0, a line per check; beside a running daemon too', asy
   await tracker.caughtUp(node)
   const running = await doctor(flags(dir.path))
   assert.equal(running.code, 0, JSON.stringify(running.findings))
-  assertFinding(running.of('port'), 'ok', /is the running daemon's/)
+  assertFinding(running.of('port'), 'ok', /accepts connections, as the daemon is running/)
+  const elsewhere = await doctor([...flags(dir.path), '--address', `127.0.0.1:${(await freePorts(1))[0]}`])
+  const advice = assertFinding(
+    elsewhere.of('port'),
+    'warning',
+    /nothing accepts .*the running daemon has other settings/,
+  )
+  assert.match(advice, /the same --config, environment or flags as the daemon/)
   await tracker.stop()
   const { stdout, code } = await runVerb(['doctor', '--http', 'off', ...flags(dir.path)])
   assert.equal(code, 0)
