@@ -68,8 +68,9 @@ test('the RPC methods that SECURITY.md allows are enough for daemon and doctor',
   await tracker.caughtUp(node)
   const outpoint = { txid: '11'.repeat(32) as never, vout: 0 }
   await tracker.ask({ type: 'Watch', outpoint }, 'WatchResponse')
-  const flags = ['--network', 'regtest', '--no-tor', '--rpc', `127.0.0.1:${node.rpcPort}`, '--datadir', tracker.dataDir]
-  const { code, findings } = await doctor(flags, { env })
+  const flags = ['--network', 'regtest', '--no-tor', '--rpc', `127.0.0.1:${node.rpcPort}`]
+  const ours = ['--datadir', tracker.dataDir, '--address', `127.0.0.1:${tracker.port}`]
+  const { code, findings } = await doctor([...flags, ...ours], { env })
   assert.equal(code, 0, JSON.stringify(findings))
 })
 
