@@ -29,4 +29,5 @@ done < <(find test -name '*.test.ts' | sort)
 case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
 say "running ${#files[@]} test files"
 # Two at a time: each integration test runs a bitcoind, some a Tor network.
-exec node --test --test-concurrency=2 --test-reporter=./scripts/test-reporter.mjs "${files[@]}"
+# No test takes more than two minutes; one that hangs is named after ten.
+exec node --test --test-concurrency=2 --test-timeout=600000 --test-reporter=./scripts/test-reporter.mjs "${files[@]}"

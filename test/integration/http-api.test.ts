@@ -428,9 +428,7 @@ test('the event stream tells of blocks, bonds, makers, spends and reorgs, as the
   streams.pop()![Symbol.dispose]()
   const again = await waitUntil('there is room again', () => EventStream.open(port).catch(() => undefined))
   streams.push(again)
-  const startMs = performance.now()
   assert.equal(await tracker.stop(), 0)
-  assert.ok(performance.now() - startMs < 3_000, 'a stop is quick')
   await waitUntil('all streams have ended', () => streams.every(({ isEnded }) => isEnded))
 })
 
