@@ -17,15 +17,7 @@ import { formatHostPort, type HostPort, parseHostPort } from '../../src/tor/addr
 import { TorControl } from '../../src/tor/control.ts'
 import { dial } from '../../src/tor/socks.ts'
 import { readFrame, socksConnect } from '../support/raw-socks.ts'
-
-const vectors = new Map<string, string>(
-  (
-    JSON.parse(readFileSync(new URL('../vectors/wire-v1.json', import.meta.url), 'utf8')) as {
-      name: string
-      frame: string
-    }[]
-  ).map(({ name, frame }) => [name, frame]),
-)
+import { wireVector } from '../support/vectors.ts'
 
 let tor: TorNetwork
 let node: Regtest
@@ -99,16 +91,16 @@ test('the reference client’s conversation, byte for byte, over SOCKS and the o
   await using tracker = await Tracker.start(node, { args: torFlags() })
   const address = await published(tracker)
   await tracker.caughtUp(node)
-  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_0'))
+  assert.equal(await converse(address, wireVector('get').frame), wireVector('address_0').frame)
   await node.fundBond({ key: bondKey('1'), format: 'B', address: '127.0.0.1:6102', amountSats: 90_000 })
   await node.mine(1)
   await tracker.caughtUp(node)
-  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_1'))
+  assert.equal(await converse(address, wireVector('get').frame), wireVector('address_1').frame)
   await node.fundBond({ key: bondKey('2'), format: 'B', address: '127.0.0.1:16102', amountSats: 80_000 })
   await node.mine(1)
   await tracker.caughtUp(node)
-  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_2'))
-  assert.equal(await converse(address, vectors.get('watch_vout0')!), vectors.get('watch_response_0'))
+  assert.equal(await converse(address, wireVector('get').frame), wireVector('address_2').frame)
+  assert.equal(await converse(address, wireVector('watch_vout0').frame), wireVector('watch_response_0').frame)
 
   const asked = await runVerb([
     'query',
@@ -138,7 +130,7 @@ test('the reference client’s conversation, byte for byte, over SOCKS and the o
   await tracker.said('onion service down', before)
   tor.restart(0)
   assert.deepEqual(await published(tracker, before), address, 'the same address')
-  assert.equal(await converse(address, vectors.get('get')!), vectors.get('address_2'))
+  assert.equal(await converse(address, wireVector('get').frame), wireVector('address_2').frame)
 
   assert.equal(await tracker.stop('SIGTERM'), 0)
   const stopped = tracker.log.length
@@ -190,15 +182,15 @@ test('a service that torrc manages: its hostname is read, once it is there', asy
   writeFileSync(file, made)
   const line = await tracker.said('onion service managed by torrc')
   await tracker.caughtUp(node)
-  const frame = await converse(parseHostPort(String(line.onionAddress))!, vectors.get('get')!)
-  assert.equal(frame, vectors.get('address_2'))
+  const frame = await converse(parseHostPort(String(line.onionAddress))!, wireVector('get').frame)
+  assert.equal(frame, wireVector('address_2').frame)
   rmSync(dir, { recursive: true })
 })
 
 test('dials isolated from each other never share a circuit; a deadline and a stop leave no connection', async () => {
   await using tracker = await Tracker.start(node, { args: torFlags() })
   const address = await published(tracker)
-  await converse(address, vectors.get('get')!)
+  await converse(address, wireVector('get').frame)
   const taker = tor.clients[1]!
   using control = new TorControl({ control: taker.control, password: undefined })
   await control.connect()

@@ -1,27 +1,23 @@
 /** Certificates against published texts and hashes (test/vectors/proofs.json), and where the two eras part. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { bitcoinText, certificateAddresses, certificateHash, certificateText } from '../../../src/bonds/certificate.ts'
-import { parseOutpoint } from '../../../src/chain/types.ts'
+import { hex, PROOFS, publishedProof } from '../../support/vectors.ts'
 
-const vectors = JSON.parse(readFileSync(new URL('../../vectors/proofs.json', import.meta.url), 'utf8'))
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
-const hex = (text: string) => Buffer.from(text, 'hex')
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 
 for (const era of ['expiry', 'tweak-point'] as const) {
   test(`the published certificate of the era "${era}"`, () => {
-    const { amountSats, lockHeight, certExpiry, tweakablePoint, makerAddress, ...vector } = vectors[era]
-    const outpoint = parseOutpoint(vector.outpoint)!
-    const bond = { outpoint, amountSats, lockHeight, publicKey: hex(vector.publicKey) }
     const terms =
-      era === 'expiry' ? { era, expiry: certExpiry as number } : { era, tweakablePoint: hex(tweakablePoint) }
-    const text = certificateText(bond, terms, makerAddress)
-    assert.equal(text, vector.text)
-    assert.equal(certificateHash(text, era).toString('hex'), vector.certHash)
+      era === 'expiry'
+        ? { era, expiry: PROOFS[era].certExpiry }
+        : { era, tweakablePoint: hex(PROOFS[era].tweakablePoint) }
+    const text = certificateText(publishedProof(era), terms, PROOFS[era].makerAddress)
+    assert.equal(text, PROOFS[era].text)
+    assert.equal(certificateHash(text, era).toString('hex'), PROOFS[era].certHash)
   })
 }
 

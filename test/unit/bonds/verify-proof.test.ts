@@ -1,6 +1,5 @@
 /** Every check of a proof: the published ones pass, and each way to lie is called by its name, at its boundary. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import fc from 'fast-check'
@@ -11,19 +10,15 @@ import { PROOF_CHECKS } from '../../../src/bonds/proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
 import type { Announcement } from '../../../src/bonds/types.ts'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
-import { asSats, parseOutpoint } from '../../../src/chain/types.ts'
+import { asSats } from '../../../src/chain/types.ts'
+import { hex, PROOFS, publishedKeys, publishedProof } from '../../support/vectors.ts'
 
-const vectors = JSON.parse(readFileSync(new URL('../../vectors/proofs.json', import.meta.url), 'utf8'))
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
 const LOCK_BLOCKS = { min: 12_960, max: 25_920 }
 const ORDER = secp256k1.Point.Fn.ORDER
 const SECRET = {
   expiry: Buffer.alloc(32, 1),
   'tweak-point': bondKeyOf(hex('000102030405060708090a0b0c0d0e0f')).secretKey,
-}
-
-function hex(text: string): Buffer {
-  return Buffer.from(text, 'hex')
 }
 
 interface Case {
@@ -49,22 +44,8 @@ function changed<T extends object>(value: T, change: object = {}): T {
 
 /** The published example of an era as a maker offers it and the chain confirms it, with changes. */
 function aCase(era: 'expiry' | 'tweak-point', change: Change = {}): Case {
-  const { certExpiry, bondIndex, tweakablePoint, tweakChainCode, ...vector } = vectors[era]
-  const proof = {
-    outpoint: parseOutpoint(vector.outpoint)!,
-    amountSats: asSats(vector.amountSats),
-    lockHeight: vector.lockHeight,
-    publicKey: hex(vector.publicKey),
-    confHeight: vector.confHeight,
-    certExpiry,
-    bondIndex,
-    certHash: hex(vector.certHash),
-    certSig: hex(vector.certSig),
-  }
+  const vector = PROOFS[era]
   const isToday = era === 'tweak-point'
-  const keys = isToday
-    ? { tweakablePoint: hex(tweakablePoint), tweakChainCode: hex(tweakChainCode) }
-    : { tweakablePoint: hex(vector.publicKey) }
   const address = isToday ? `${ONION}:21` : '127.0.0.1:6102'
   const announcement: Announcement = isToday
     ? { format: 'D', address, lockHeight: vector.lockHeight }
@@ -83,8 +64,8 @@ function aCase(era: 'expiry' | 'tweak-point', change: Change = {}): Case {
     ...change.facts,
   }
   return {
-    proof: changed(proof, change.proof),
-    keys: changed(keys, change.keys),
+    proof: changed(publishedProof(era), change.proof),
+    keys: changed(publishedKeys(era), change.keys),
     facts,
     address: change.address ?? address,
   }
@@ -142,7 +123,7 @@ const FAILING: Record<ProofCheck, [Case, RegExp]> = {
   'bond-key': [today({ proof: { bondIndex: 1 } }), /^expected 0[23].* got 02e113787d35/],
   script: [today({ output: { scriptPubKey: hex('0014') } }), /^expected 0014, got 0020a55f4d51/],
   amount: [today({ output: { amountSats: asSats(9_999) } }), /^expected 9999, got 10000$/],
-  signature: [today({ proof: { certSig: hex(vectors.expiry.certSig) } }), /one that is not$/],
+  signature: [today({ proof: { certSig: hex(PROOFS.expiry.certSig) } }), /one that is not$/],
   vout: [
     certified(today({ proof: { outpoint: { ...today().proof.outpoint, vout: 1 } } }), ONION),
     /^expected 0, got 1$/,
@@ -170,7 +151,7 @@ test('of several faults the first check is named', () => {
 
 test('the lock: both ends of the range, a tip at its height, a time instead of a height', () => {
   const locked = (lockHeight: number, tipHeight = 900_006) => {
-    const publicKey = hex(vectors['tweak-point'].publicKey)
+    const publicKey = hex(PROOFS['tweak-point'].publicKey)
     const scriptPubKey = p2wshScriptPubKey(buildRedeemScript({ publicKey, lockHeight }))
     const change = {
       proof: { lockHeight },
@@ -260,9 +241,9 @@ test('a proof without a chain code is judged by the rules of its era', () => {
   assert.equal(judge(old({ proof: { confHeight: undefined } })).ok, true, 'it was optional then')
   assertFails(today({ proof: { confHeight: undefined } }), 'conf-height', /got none$/)
   assertFails(old({ facts: { tipHeight: 15_001 } }), 'lock-passed', /15001/)
-  assertFails(old({ output: { scriptPubKey: hex(vectors['tweak-point'].scriptPubKey) } }), 'script', /expected/)
+  assertFails(old({ output: { scriptPubKey: hex(PROOFS['tweak-point'].scriptPubKey) } }), 'script', /expected/)
   assertFails(old({ output: { amountSats: asSats(1) } }), 'amount', /^expected 1, got 50000$/)
-  assertFails(old({ proof: { certSig: hex(vectors['tweak-point'].certSig) } }), 'signature', /one that is not$/)
+  assertFails(old({ proof: { certSig: hex(PROOFS['tweak-point'].certSig) } }), 'signature', /one that is not$/)
 })
 
 test("makers of format A are older than the lock's range, those of format B are not", () => {

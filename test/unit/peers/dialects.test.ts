@@ -1,6 +1,5 @@
 /** Every dialect against published bytes (test/vectors/wire-v1.json), and against what no maker would say. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
@@ -9,24 +8,10 @@ import { DIALECT, LIMITS } from '../../../src/peers/dialects.ts'
 import { DIALECTS, type DialectName, type MakerReply, type Offer } from '../../../src/peers/types.ts'
 import { encode, Float } from '../../../src/wire/cbor.ts'
 import { encodeFrame } from '../../../src/wire/frame.ts'
+import { hex, PROOFS, publishedKeys, publishedProof, wireVector } from '../../support/vectors.ts'
 
-interface Vector {
-  name: string
-  prefix: string | null
-  cbor: string
-  frame: string
-}
-const vectors: Vector[] = JSON.parse(readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8'))
-const proofs = JSON.parse(readFileSync(new URL('../../vectors/proofs.json', import.meta.url), 'utf8'))
-const hex = (text: string) => Buffer.from(text, 'hex')
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
 const SELF = { host: ONION, port: 8080 }
-
-function vector(name: string): Vector {
-  const found = vectors.find((candidate) => candidate.name === name)
-  assert(found, `no vector ${name}`)
-  return found
-}
 
 function readOk(dialect: DialectName, ask: number, payload: Buffer): MakerReply {
   const read = DIALECT[dialect].asks[ask]!.read(payload)
@@ -44,12 +29,15 @@ function faultOf(dialect: DialectName, ask: number, payload: Buffer): string {
 
 /** As frames; makers without a prefix get the same items behind a shorter length. */
 const REQUESTS: Record<DialectName, string[]> = {
-  unified: [vector('maker_now_taker_hello').frame, vector('maker_now_get_offer').frame],
-  'legacy-prefixed': [vector('maker_0_1_3_taker_hello').frame, vector('maker_0_1_3_req_give_offer').frame],
-  'taproot-prefixed': [vector('maker_0_1_3_taproot_get_offer').frame],
-  legacy: [`00000039${vector('maker_0_1_3_taker_hello').cbor}`, `0000000f${vector('maker_0_1_3_req_give_offer').cbor}`],
-  taproot: [`0000004f${vector('maker_0_1_3_taproot_get_offer').cbor}`],
-  ping: [vector('ping_onion').frame],
+  unified: [wireVector('maker_now_taker_hello').frame, wireVector('maker_now_get_offer').frame],
+  'legacy-prefixed': [wireVector('maker_0_1_3_taker_hello').frame, wireVector('maker_0_1_3_req_give_offer').frame],
+  'taproot-prefixed': [wireVector('maker_0_1_3_taproot_get_offer').frame],
+  legacy: [
+    `00000039${wireVector('maker_0_1_3_taker_hello').cbor}`,
+    `0000000f${wireVector('maker_0_1_3_req_give_offer').cbor}`,
+  ],
+  taproot: [`0000004f${wireVector('maker_0_1_3_taproot_get_offer').cbor}`],
+  ping: [wireVector('ping_onion').frame],
   'ping-unit': ['00000006026450696e67'],
 }
 
@@ -72,18 +60,8 @@ const today: Offer = {
   lockBlocksMin: 10,
   amountSatsMin: 10_000,
   amountSatsMax: 1_000_000,
-  tweakablePoint: hex(proofs['tweak-point'].tweakablePoint),
-  tweakChainCode: hex(proofs['tweak-point'].tweakChainCode),
-  proof: {
-    outpoint: { txid: proofs['tweak-point'].outpoint.slice(0, 64), vout: 0 },
-    amountSats: asSats(10_000),
-    lockHeight: 915_000,
-    publicKey: hex(proofs['tweak-point'].publicKey),
-    confHeight: 900_001,
-    bondIndex: 0,
-    certHash: hex(proofs['tweak-point'].certHash),
-    certSig: hex(proofs['tweak-point'].certSig),
-  },
+  ...publishedKeys('tweak-point'),
+  proof: publishedProof('tweak-point'),
 }
 const legacy: Offer = {
   baseFeeSats: 100,
@@ -93,17 +71,8 @@ const legacy: Offer = {
   lockBlocksMin: 20,
   amountSatsMin: 10_000,
   amountSatsMax: 1_000_000,
-  tweakablePoint: hex(proofs.expiry.publicKey),
-  proof: {
-    outpoint: { txid: proofs.expiry.outpoint.slice(0, 64), vout: 0 },
-    amountSats: asSats(50_000),
-    lockHeight: 15_000,
-    publicKey: hex(proofs.expiry.publicKey),
-    confHeight: 1_896,
-    certExpiry: 5,
-    certHash: hex(proofs.expiry.certHash),
-    certSig: hex(proofs.expiry.certSig),
-  },
+  ...publishedKeys('expiry'),
+  proof: publishedProof('expiry'),
 }
 const { requiredConfirms: _, ...taproot } = legacy
 
@@ -123,25 +92,25 @@ const REPLIES: [DialectName, number, string, MakerReply][] = [
 
 for (const [dialect, ask, name, reply] of REPLIES) {
   test(`"${dialect}" reads ${name}`, () => {
-    assert.deepEqual(readOk(dialect, ask, hex(vector(name).cbor)), reply)
+    assert.deepEqual(readOk(dialect, ask, hex(wireVector(name).cbor)), reply)
     assert.equal(DIALECT[dialect].asks[ask]!.brings, reply.type)
-    assert.ok(vector(name).cbor.length / 2 < LIMITS.replyBytesMax / 10)
+    assert.ok(wireVector(name).cbor.length / 2 < LIMITS.replyBytesMax / 10)
   })
 }
 
 /** 0.2.1: the unified protocol, the proof of the years before, no chain code. */
 test('"unified" reads the offer of 0.2.1', () => {
-  const bytes = vector('maker_0_1_3_resp_offer').cbor.replace('69526573704f66666572', '654f66666572')
+  const bytes = wireVector('maker_0_1_3_resp_offer').cbor.replace('69526573704f66666572', '654f66666572')
   assert.deepEqual(readOk('unified', 1, hex(bytes)), { type: 'offer', offer: legacy })
 })
 
 test('a published offer, read from its bytes, passes every check of a taker', () => {
-  const reply = readOk('unified', 1, hex(vector('maker_now_offer').cbor))
+  const reply = readOk('unified', 1, hex(wireVector('maker_now_offer').cbor))
   assert(reply.type === 'offer')
   const { proof } = reply.offer
   const output = {
     amountSats: asSats(10_000),
-    scriptPubKey: hex(proofs['tweak-point'].scriptPubKey),
+    scriptPubKey: hex(PROOFS['tweak-point'].scriptPubKey),
     confHeight: 900_001,
     isUnspent: true,
   }
@@ -154,7 +123,7 @@ test('a published offer, read from its bytes, passes every check of a taker', ()
 // ---- what is no reply ------------------------------------------------------------------------------------------------
 
 test('replies of another dialect, or of another step, are not taken for this one', () => {
-  const fault = (dialect: DialectName, ask: number, name: string) => faultOf(dialect, ask, hex(vector(name).cbor))
+  const fault = (dialect: DialectName, ask: number, name: string) => faultOf(dialect, ask, hex(wireVector(name).cbor))
   assert.match(
     fault('unified', 0, 'maker_0_1_3_maker_hello'),
     /expected MakerHello: .*supported_protocols: this field is missing/,
@@ -173,7 +142,7 @@ test('fields of a wrong type are named', () => {
   assert.match(hello('Legacy' as never), /MakerHello\.supported_protocols: expected an array, got a text of 6/)
   assert.match(hello([1] as never), /supported_protocols\[0\]: expected a text, got the number 1/)
   assert.match(faultOf('ping', 0, encode({ Pong: { address: 5 } })), /Pong\.address: expected a text/)
-  const withFee = (fee: string) => hex(vector('maker_now_offer').cbor.replace('fb3f647ae147ae147b', fee))
+  const withFee = (fee: string) => hex(wireVector('maker_now_offer').cbor.replace('fb3f647ae147ae147b', fee))
   assert.match(faultOf('unified', 1, withFee('f97e00')), /amount_relative_fee_pct: expected a finite number/)
   assert.equal(readOk('unified', 1, withFee(encode(new Float(2.5)).toString('hex'))).type, 'offer')
 })
@@ -194,7 +163,7 @@ test('rubbish is a fault, never an exception', () => {
 })
 
 test('an offer cut or bent at any byte is a fault or another offer, never an exception', () => {
-  const whole = hex(vector('maker_now_offer').cbor)
+  const whole = hex(wireVector('maker_now_offer').cbor)
   const { read } = DIALECT.unified.asks[1]!
   for (let i = 0; i < whole.length; i++) {
     assert.equal(read(whole.subarray(0, i)).ok, false, `cut at ${i}`)

@@ -1,6 +1,5 @@
 /** The simulated maker against published certificates and offers: what it says must pass a taker's checks. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import { bondKeyOf } from '../../../scripts/sandbox/bond-key.ts'
@@ -21,6 +20,7 @@ import { asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
 import { DIALECT } from '../../../src/peers/dialects.ts'
 import type { DialectName, Offer } from '../../../src/peers/types.ts'
 import { encode } from '../../../src/wire/cbor.ts'
+import { wireVector } from '../../support/vectors.ts'
 
 const TXID = '00112233445566778899aabbccddeeff0123456789abcdef0011223344556677'
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
@@ -85,12 +85,7 @@ test('amounts as certificates write them', () => {
   assert.equal(amount(2_100_000_000_000_000), '21000000 BTC')
 })
 
-interface Vector {
-  name: string
-  cbor: string
-}
-const vectors: Vector[] = JSON.parse(readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8'))
-const published = (name: string) => vectors.find((vector) => vector.name === name)!.cbor
+const published = (name: string) => wireVector(name).cbor
 
 test('the offers of today and of 0.2.2, byte for byte', () => {
   const offer = (release: Release) => encode(offerMessage(today, { release })).toString('hex')

@@ -1,23 +1,15 @@
 /** Fidelity proofs as bytes: the published ones of each layout, both ways, and the shapes they need. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { asSats, asTxid } from '../../../src/chain/types.ts'
 import { CborMap, type CborValue, decode, type Encodable, encode, Float } from '../../../src/wire/cbor.ts'
 import { fidelityProof } from '../../../src/wire/fidelity-proof.ts'
 import { bytesUpTo, f64, Refused } from '../../../src/wire/shape.ts'
-
-const vectors: { name: string; cbor: string }[] = JSON.parse(
-  readFileSync(new URL('../../vectors/wire-v1.json', import.meta.url), 'utf8'),
-)
-const published = JSON.parse(readFileSync(new URL('../../vectors/proofs.json', import.meta.url), 'utf8'))
-const hex = (text: string) => Buffer.from(text, 'hex')
-const OUTPOINT = { txid: asTxid('00112233445566778899aabbccddeeff0123456789abcdef0011223344556677'), vout: 0 }
+import { hex, publishedProof, wireVector } from '../../support/vectors.ts'
 
 /** The value at a path of keys in a published message. */
 function inside(name: string, ...path: string[]): CborValue {
-  let value = decode(hex(vectors.find((vector) => vector.name === name)!.cbor))
+  let value = decode(hex(wireVector(name).cbor))
   for (const key of path) {
     assert(value instanceof CborMap)
     value = value.entries.find(([k]) => k === key)![1]
@@ -26,31 +18,13 @@ function inside(name: string, ...path: string[]): CborValue {
 }
 
 const POST = ['Post', 'metadata', 'proof']
-const OLD = {
-  outpoint: OUTPOINT,
-  amountSats: asSats(50_000),
-  lockHeight: 15_000,
-  publicKey: hex(published.expiry.publicKey),
-  confHeight: 1_896,
-  certExpiry: 5,
-  certHash: hex(published.expiry.certHash),
-  certSig: hex(published.expiry.certSig),
-}
-const TODAY = {
-  outpoint: OUTPOINT,
-  amountSats: asSats(10_000),
-  lockHeight: 915_000,
-  publicKey: hex(published['tweak-point'].publicKey),
-  confHeight: 900_001,
-  bondIndex: 0,
-  certHash: hex(published['tweak-point'].certHash),
-  certSig: hex(published['tweak-point'].certSig),
-}
+const OLD = publishedProof('expiry')
+const TODAY = publishedProof('tweak-point')
 
 test('the proof of 0.1.3, both ways', () => {
   const value = inside('post_as_coinswap_0_1_3_would_send', ...POST)
   assert.deepEqual(fidelityProof.read(value, 'proof'), OLD)
-  const whole = vectors.find(({ name }) => name === 'post_as_coinswap_0_1_3_would_send')!.cbor
+  const whole = wireVector('post_as_coinswap_0_1_3_would_send').cbor
   const ours = encode({ Post: { metadata: { url: '127.0.0.1:6102', proof: fidelityProof.write(OLD) } } })
   assert.equal(ours.toString('hex'), whole)
 })
@@ -58,7 +32,7 @@ test('the proof of 0.1.3, both ways', () => {
 test('the proofs of 0.2.2 and of today, which has a field more', () => {
   assert.deepEqual(fidelityProof.read(inside('maker_0_2_2_offer', 'Offer', 'fidelity'), 'proof'), TODAY)
   assert.deepEqual(fidelityProof.read(inside('maker_now_offer', 'Offer', 'fidelity'), 'proof'), TODAY)
-  const whole = vectors.find(({ name }) => name === 'maker_0_2_2_offer')!.cbor
+  const whole = wireVector('maker_0_2_2_offer').cbor
   assert.ok(whole.includes(encode(fidelityProof.write(TODAY)).toString('hex')))
 })
 
