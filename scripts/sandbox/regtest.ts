@@ -3,7 +3,8 @@
  * spend them, reorganise. It never outlives the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { createSocket } from 'node:dgram'
+import { type EventEmitter, once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -279,19 +280,33 @@ function regtestAddressOf(scriptPubKey: Uint8Array): string {
 }
 
 /**
- * Ports nobody listens on just now, below the range from which the system gives ports by itself: what is chosen here is
- * not given to somebody else meanwhile.
+ * Ports nobody listens on just now, below the range from which the system gives ports by itself. This process keeps them
+ * until it ends by holding the UDP ports of the same numbers: who else asks here meanwhile is given others, also while
+ * the program that a port is meant for has not started yet, or has stopped.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = []
   while (ports.length < count) {
     const port = 12_000 + Math.floor(Math.random() * 18_000)
+    const claim = createSocket('udp4')
+    claim.bind(port, '127.0.0.1')
+    const isOurs = await isListening(claim)
     const server = createServer()
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
-    })
+    server.listen(port, '127.0.0.1')
+    const isFree = await isListening(server)
     if (isFree) await once(server.close(), 'close')
-    if (isFree && !ports.includes(port)) ports.push(port)
+    if (isOurs && isFree) ports.push(port)
+    if (isOurs && isFree) claim.unref()
+    else claim.close()
   }
   return ports
+}
+
+async function isListening(socket: EventEmitter): Promise<boolean> {
+  try {
+    await once(socket, 'listening')
+    return true
+  } catch {
+    return false
+  }
 }
