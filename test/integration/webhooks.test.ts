@@ -94,10 +94,10 @@ test('the daemon tells of bonds that end, makers that go and come, deep reorgs, 
 
   await node.replaceTip({ drop: 2, mine: 3 })
   await tracker.caughtUp(node)
-  await node.replaceTip({ drop: 3, mine: 4 })
+  const replaced = await node.replaceTip({ drop: 3, mine: 4 })
   const reorg = await waitUntil('the reorg is told', () => receiver.told.find(({ event }) => event === 'reorg'))
   assert.equal(reorg.data.depth, 3, 'and the one of two blocks was not')
-  assert.equal(reorg.data.block_hash, await node.tipHash())
+  assert.ok(replaced.includes(reorg.data.block_hash as string), 'one of the new blocks: they come one by one')
 
   receiver.answers = [503, 503]
   await leave()
@@ -144,5 +144,6 @@ test('an onion target is reached through Tor', async () => {
   await using sender = sending(`http://${id}.onion/hook`, tor.clients[0]!.socks)
   sender.send(event(7))
   await waitUntil('it has arrived', () => receiver.told.length === 1, { timeoutMs: 120_000 })
-  assert.deepEqual([receiver.told[0]!.data.depth, sender.waiting], [7, 0])
+  assert.equal(receiver.told[0]!.data.depth, 7)
+  await waitUntil('the sender knows', () => sender.waiting === 0)
 })
