@@ -59,27 +59,30 @@ export async function runNotify(
       if (!isBroken) log.error({ detail: describeError(error) }, 'the service manager is not told how we are')
       isBroken = true
     }
+    return !isBroken
   }
-  let said = summary()
-  let saidMs = clock.monotonicMs()
-  let pingedMs = saidMs
-  await send('READY=1', `STATUS=${said}`, ...(supervisor.watchdogMs === undefined ? [] : ['WATCHDOG=1']))
+  // The status that the manager has heard; with the first one it heard READY. What it did not hear is said again.
+  let heard: string | undefined
+  let triedMs = Number.NEGATIVE_INFINITY
+  let pingedMs = Number.NEGATIVE_INFINITY
+  const { watchdogMs = Number.POSITIVE_INFINITY } = supervisor
   try {
     for (;;) {
-      await sleep(Math.min(LIMITS.lookMs, (supervisor.watchdogMs ?? Number.POSITIVE_INFINITY) / 4), signal)
       const nowMs = clock.monotonicMs()
       const text = summary()
       const words: string[] = []
-      if (text !== said && nowMs - saidMs >= LIMITS.statusMs) {
+      const isStatusDue = text !== heard && nowMs - triedMs >= LIMITS.statusMs
+      if (isStatusDue) {
+        if (heard === undefined) words.push('READY=1')
         words.push(`STATUS=${text}`)
-        said = text
-        saidMs = nowMs
+        triedMs = nowMs
       }
-      if (supervisor.watchdogMs !== undefined && nowMs - pingedMs >= supervisor.watchdogMs / 2 - LIMITS.lookMs) {
+      if (watchdogMs < Number.POSITIVE_INFINITY && nowMs - pingedMs >= watchdogMs / 2 - LIMITS.lookMs) {
         words.push('WATCHDOG=1')
         pingedMs = nowMs
       }
-      if (words.length > 0) await send(...words)
+      if (words.length > 0 && (await send(...words)) && isStatusDue) heard = text
+      await sleep(Math.min(LIMITS.lookMs, watchdogMs / 4), signal)
     }
   } finally {
     await send('STOPPING=1', 'STATUS=stopping')

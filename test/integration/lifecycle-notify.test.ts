@@ -21,13 +21,13 @@ test('READY, a true STATUS, the watchdog’s ping while it runs, and STOPPING', 
   const env = { NOTIFY_SOCKET: manager.path, WATCHDOG_USEC: '1000000' }
   await using tracker = await Tracker.start(node, { env })
   await waitUntil('READY', () => manager.count('READY=1') === 1)
-  const isReady = `STATUS=ready at 127.0.0.1:${tracker.port}, block 20`
-  await waitUntil('the status says that it is ready', () => manager.count(isReady) === 1)
+  const readyAt = (height: number) => `STATUS=ready at 127.0.0.1:${tracker.port}, block ${height}`
+  await waitUntil('the status says that it is ready', () => manager.said.includes(readyAt(20)))
   const pings = manager.count('WATCHDOG=1')
   await waitUntil('it pings', () => manager.count('WATCHDOG=1') > pings + 2)
 
   await node.mine(1)
-  await waitUntil('the status follows the tip', () => manager.said.includes(isReady.replace('20', '21')))
+  await waitUntil('the status follows the tip', () => manager.said.includes(readyAt(21)))
   await node.stop()
   await waitUntil('the status says what is wrong', () =>
     manager.said.some((said) => /^STATUS=not ready: bitcoind: /.test(said)),
@@ -75,6 +75,20 @@ test('where nobody can be told, it says so once and goes on', async () => {
     assert.equal(await tracker.stop(), 0)
     assert.equal(tracker.log.filter(({ msg }) => msg === line.msg).length, 1)
   }
+})
+
+test('what the manager did not hear is said again', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using manager = await NotifySocket.open()
+  using dir = tempDir()
+  // A systemd-notify that gets through from the second time on.
+  const script = `#!/bin/sh\nmkdir ${dir.path}/failed 2>/dev/null && exit 1\nPATH=/usr/bin:/bin exec systemd-notify "$@"\n`
+  writeFileSync(join(dir.path, 'systemd-notify'), script, { mode: 0o755 })
+  const env = { NOTIFY_SOCKET: manager.path, PATH: `${dir.path}:${process.env.PATH}` }
+  await using tracker = await Tracker.start(node, { env })
+  await tracker.said('the service manager is not told how we are')
+  await waitUntil('READY', () => manager.count('READY=1') === 1)
+  assert.match(manager.said[1]!, /^STATUS=/)
 })
 
 test('a watchdog that is meant for another process is not pinged', async () => {
