@@ -8,7 +8,9 @@
 # relays a client bootstraps but no onion service answers. The Vanilla scheduler, because the default one waits up to
 # 10 ms at every hop; no exits; voting held back until the authority has every descriptor.
 #
-# Environment (all optional):
+# Environment:
+#   TT_BASE              the first of 6 + 2 x TT_CLIENTS ports that follow each other and are free; needed by start
+# and, optional:
 #   TT_CLIENTS=2         clients
 #   TT_PASSWORD=testnet  password behind HashedControlPassword, beside the cookie
 #   TT_EXTRA_CLIENT=     further torrc lines for the clients (\n between them)
@@ -61,15 +63,6 @@ stop_nodes() { # stop_nodes NODE...
 
 # ---- ports -----------------------------------------------------------------
 port_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-pick_base() { # a run of $1 free ports below the ephemeral range
-  local n=$1 b p ok try
-  for try in {1..200}; do
-    b=$((10000 + (RANDOM * 32768 + RANDOM) % (30000 - n - 10000))); ok=1
-    for ((p = b; p < b + n; p++)); do port_free $p || { ok=; break; }; done
-    [ -n "$ok" ] && { printf '%s' "$b"; return 0; }
-  done
-  return 1
-}
 
 # ---- control port (bash only) ------------------------------------------------
 hexcookie() { od -An -v -tx1 "$1" | tr -d ' \n'; }
@@ -279,7 +272,7 @@ start() {
   for n in $(nodes); do alive "$n" >/dev/null && any=1; done
   if [ -s "$DIR/base" ] && [ "$(cat "$DIR/shape" 2>/dev/null)" = "$shape" ]; then
     base=$(cat "$DIR/base"); reuse=1
-    [ -n "${BASE:-}" ] && [ "$BASE" != "$base" ] && reuse=
+    [ "$TT_BASE" != "$base" ] && reuse=
     # some node lives on: only the missing ones are started; none lives: the ports must be free
     [ -z "$any" ] && for ((p = base; p < base + nports; p++)); do port_free $p || reuse=; done
     [ -n "$any" ] && [ "$(consensus_relays)" -lt "$want" ] && stop_nodes $(nodes)
@@ -287,7 +280,7 @@ start() {
   if [ -z "$reuse" ]; then
     stop_nodes $(nodes)
     rm -rf "$DIR"/{auth,relay,client}[0-9]* "$DIR/dirauthorities" "$DIR/shape"
-    base=${BASE:-$(pick_base $nports)} || die "no free ports"
+    base=$TT_BASE
     for ((p = base; p < base + nports; p++)); do port_free $p || die "port $p is in use"; done
   fi
   [ -n "$reuse" ] || { configure "$base"; echo "$base" > "$DIR/base"; echo "$shape" > "$DIR/shape"; }
@@ -338,9 +331,9 @@ status() {
 
 [ $# -ge 2 ] || die "usage: $0 start|stop|status DIR"
 case $1 in start) mkdir -p "$2" 2>/dev/null;; stop) [ -d "$2" ] || exit 0;; status) [ -d "$2" ] || { echo "nothing in $2"; exit 3; };; esac
-DIR=$(cd "$2" 2>/dev/null && pwd) || die "no directory $2"; BASE=
+DIR=$(cd "$2" 2>/dev/null && pwd) || die "no directory $2"
 case $1 in
-  start) start;;
+  start) : "${TT_BASE:?the first of the ports to take}"; start;;
   stop) stop_nodes $(nodes);;
   status) status;;
   *) die "usage: $0 start|stop|status DIR";;

@@ -3,10 +3,8 @@
  * spend them, reorganise. It never outlives the process that started it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createSocket } from 'node:dgram'
-import { type EventEmitter, once } from 'node:events'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { payments, Transaction } from 'bitcoinjs-lib'
@@ -15,6 +13,7 @@ import { buildRedeemScript, p2wshScriptPubKey } from '../../src/bonds/script.ts'
 import type { Announcement } from '../../src/bonds/types.ts'
 import { asTxid, type Outpoint, type Txid } from '../../src/chain/types.ts'
 import { type BondKey, signDer } from './bond-key.ts'
+import { freePorts } from './ports.ts'
 import { waitUntil } from './wait.ts'
 
 const BITCOIND = process.env.SANDBOX_BITCOIND ?? new URL('../../.tools/bitcoind/bin/bitcoind', import.meta.url).pathname
@@ -277,36 +276,4 @@ function regtestAddressOf(scriptPubKey: Uint8Array): string {
     wif: 0,
   }
   return payments.p2wsh({ output: scriptPubKey, network }).address!
-}
-
-/**
- * Ports nobody listens on just now, below the range from which the system gives ports by itself. This process keeps them
- * until it ends by holding the UDP ports of the same numbers: who else asks here meanwhile is given others, also while
- * the program that a port is meant for has not started yet, or has stopped.
- */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports: number[] = []
-  while (ports.length < count) {
-    const port = 12_000 + Math.floor(Math.random() * 18_000)
-    const claim = createSocket('udp4')
-    claim.bind(port, '127.0.0.1')
-    const isOurs = await isListening(claim)
-    const server = createServer()
-    server.listen(port, '127.0.0.1')
-    const isFree = await isListening(server)
-    if (isFree) await once(server.close(), 'close')
-    if (isOurs && isFree) ports.push(port)
-    if (isOurs && isFree) claim.unref()
-    else claim.close()
-  }
-  return ports
-}
-
-async function isListening(socket: EventEmitter): Promise<boolean> {
-  try {
-    await once(socket, 'listening')
-    return true
-  } catch {
-    return false
-  }
 }

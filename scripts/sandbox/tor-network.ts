@@ -5,9 +5,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type HostPort, parseHostPort } from '../../src/tor/address.ts'
+import { freePortRun } from './ports.ts'
 import { waitUntil } from './wait.ts'
 
 const SCRIPT = new URL('../tor-testnet.sh', import.meta.url).pathname
+
+/** How many ports the script takes: two of the authority, one of each of four relays, two of each client. */
+const portsOf = (clients: number) => 2 + 4 + 2 * clients
 
 export interface TorClient {
   socks: HostPort
@@ -29,10 +33,11 @@ export class TorNetwork implements AsyncDisposable {
   /** Starts it and waits until an onion service answers (about ten seconds). */
   static async start({ clients = 2, extraTorrc = '' } = {}): Promise<TorNetwork> {
     const dir = mkdtempSync(join(tmpdir(), 'ft-tor-'))
+    const base = await freePortRun(portsOf(clients))
     process.on('exit', () => stop(dir))
     const child = spawn(SCRIPT, ['start', dir], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TT_CLIENTS: String(clients), TT_EXTRA_CLIENT: extraTorrc },
+      env: { ...process.env, TT_BASE: String(base), TT_CLIENTS: String(clients), TT_EXTRA_CLIENT: extraTorrc },
     })
     let out = ''
     let log = ''

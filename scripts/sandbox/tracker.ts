@@ -11,7 +11,8 @@ import { readReport } from '../../src/store/daemon.ts'
 import { openStoreReadonly } from '../../src/store/open.ts'
 import { ask } from '../../src/wire/client.ts'
 import type { Reply, Request } from '../../src/wire/messages.ts'
-import { freePorts, type Regtest } from './regtest.ts'
+import { freePorts } from './ports.ts'
+import type { Regtest } from './regtest.ts'
 import { waitUntil } from './wait.ts'
 
 export const MAIN = new URL('../../dist/main.js', import.meta.url).pathname

@@ -65,7 +65,9 @@ let broken: Tracker
 const brokenDir = mkdtempSync(join(tmpdir(), 'ft-hostname-'))
 
 before(async () => {
-  ;[tor, node] = await Promise.all([TorNetwork.start({ clients: 2 }), Regtest.start()])
+  // One after the other: of two at once, the one that starts is never ended when the other does not.
+  tor = await TorNetwork.start({ clients: 2 })
+  node = await Regtest.start()
   for (const [name, plan] of Object.entries(PLANS)) {
     const format = FORMAT[plan.release ?? 'today']
     const port = format === 'A' || format === 'B' ? 6102 : 21

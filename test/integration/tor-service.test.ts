@@ -22,7 +22,9 @@ import { wireVector } from '../support/vectors.ts'
 let tor: TorNetwork
 let node: Regtest
 before(async () => {
-  ;[tor, node] = await Promise.all([TorNetwork.start({ clients: 2 }), Regtest.start()])
+  // One after the other: of two at once, the one that starts is never ended when the other does not.
+  tor = await TorNetwork.start({ clients: 2 })
+  node = await Regtest.start()
 })
 after(async () => {
   await tor?.[Symbol.asyncDispose]()
