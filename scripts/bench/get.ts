@@ -20,11 +20,7 @@ export async function benchGet(): Promise<void> {
   await using node = await Regtest.start({ blocks: 120 })
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
-  await fill(
-    node,
-    dataDir,
-    Array.from({ length: MAKERS }, (_, i) => unreachable(i)),
-  )
+  await fill(node, dataDir, unreachable(MAKERS))
   const limits = ['--requests-per-second', '1000000', '--requests-burst', '1000000', '--connections-max', '5000']
   await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor', ...limits] })
   await tracker.caughtUp(node)
@@ -36,13 +32,12 @@ export async function benchGet(): Promise<void> {
   report(`get: ${MAKERS} makers, one request in flight per connection, ${SECONDS} s each`, rows)
 }
 
-/** An onion name for each, none of them valid: nobody is dialled. */
-function unreachable(i: number): string {
-  const label = i
-    .toString(32)
-    .replace(/[0189]/g, 'x')
-    .padStart(56, 'a')
-  return `${label}.onion:21`
+/** `count` onion names, none of them valid: nobody is dialled. */
+export function unreachable(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => {
+    const label = i.toString(32).replace(/[0189]/g, 'x')
+    return `${label.padStart(56, 'a')}.onion:21`
+  })
 }
 
 /** The chain's blocks, and in one of them a live bond for each of `addresses`. */

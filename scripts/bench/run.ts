@@ -1,5 +1,5 @@
 /**
- * npm run bench -- scan | get | stall | mempool | watch | probes [BLOCK FILE...]: speed of the built program, as ratios
+ * npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...]: speed of the built program, as ratios
  * to a baseline measured in the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { benchGet } from './get.ts'
 import { benchMempool } from './mempool.ts'
 import { benchProbes } from './probes.ts'
 import { benchScan, benchStall } from './scan.ts'
+import { benchStart } from './start.ts'
 import { syntheticBlock } from './synthetic-block.ts'
 import { benchWatch } from './watch.ts'
 
@@ -27,6 +28,9 @@ switch (which) {
   case 'stall':
     await benchStall(blocks())
     break
+  case 'start':
+    await benchStart()
+    break
   case 'mempool':
     await benchMempool(blocks())
     break
@@ -37,6 +41,8 @@ switch (which) {
     await benchProbes()
     break
   default:
-    process.stderr.write('usage: npm run bench -- scan | get | stall | mempool | watch | probes [BLOCK FILE...]\n')
+    process.stderr.write(
+      'usage: npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...]\n',
+    )
     process.exitCode = 2
 }
