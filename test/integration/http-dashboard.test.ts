@@ -16,7 +16,7 @@ import { freePorts } from '../../scripts/sandbox/ports.ts'
 import { type FundedBond, Regtest } from '../../scripts/sandbox/regtest.ts'
 import { Tracker } from '../../scripts/sandbox/tracker.ts'
 import { waitUntil } from '../../scripts/sandbox/wait.ts'
-import { openBrowser, openPage } from '../support/browser.ts'
+import { closePage, openBrowser, openPage } from '../support/browser.ts'
 import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
 import { ask } from '../support/http.ts'
 import { onionHost } from '../support/onions.ts'
@@ -91,7 +91,7 @@ test('it shows what the API says, in both themes, wide and narrow, and asks nobo
       assert.equal(await text(page, '#figure-makers'), String(MAKERS))
       assert.equal(await text(page, '#headline'), 'In step with the chain')
       assert.equal(await text(page, '#height'), `Block ${await node.height()}`)
-      assert.equal(await page.locator('#live').getAttribute('data-live'), 'live')
+      await page.waitForSelector('#live[data-live="live"]')
       const first = rows(page).first()
       assert.equal(await first.locator('code').getAttribute('title'), makers[0]!.address)
       assert.ok((await first.innerText()).includes(makers[0]!.value.toLocaleString('en')))
@@ -112,7 +112,7 @@ test('it shows what the API says, in both themes, wide and narrow, and asks nobo
         requested.filter((address) => !address.startsWith(url)),
         [],
       )
-      await page.context().close()
+      await closePage(page)
     }
   }
 })
@@ -142,7 +142,7 @@ test('a new block, a new maker and a reorg show without a reload', async () => {
   assert.equal(await page.locator(`code[title="${fresh.address}"]`).count(), 0)
   assert.equal(loads(), 1)
   assert.deepEqual(problems, [])
-  await page.context().close()
+  await closePage(page)
 })
 
 test('everything can be done by keyboard: skip, sort, search, show more, copy', async () => {
@@ -196,10 +196,10 @@ test('everything can be done by keyboard: skip, sort, search, show more, copy', 
   assert.equal(await focused(), 'Copy', 'the focus goes on with the first new row')
   const address = await page.evaluate<string>('document.activeElement.closest("tr").dataset.address')
   await page.keyboard.press('Enter')
-  await waitUntil('it says that it was copied', async () => (await text(page, '#said')) === 'Copied')
+  await page.waitForSelector('#said:text-is("Copied")', { state: 'attached' })
   assert.equal(await page.evaluate<string>('navigator.clipboard.readText()'), address)
   assert.deepEqual(problems, [])
-  await page.context().close()
+  await closePage(page)
 })
 
 test('what probes find is drawn: reach, uptime, fees, latency, other trackers', async () => {
@@ -223,7 +223,7 @@ test('what probes find is drawn: reach, uptime, fees, latency, other trackers', 
       assert.deepEqual(await accessibilityFaults(page), [])
       await page.screenshot({ path: join(screenshots, `probed-${colorScheme}-${name}-whole.png`), fullPage: true })
       assert.deepEqual(problems, [])
-      await page.context().close()
+      await closePage(page)
     }
   }
 })
@@ -312,7 +312,7 @@ test('an empty market, a scan that is behind, and a tracker that is gone each sa
     assert.equal(await text(page, '#figure-makers'), '–', 'no number is better than a wrong one')
     assert.deepEqual(await accessibilityFaults(page), [])
     await page.screenshot({ path: join(screenshots, `syncing-${colorScheme}.png`), fullPage: true })
-    await page.context().close()
+    await closePage(page)
   }
 })
 
@@ -402,7 +402,7 @@ test('whatever is in the way is said first, in words', async () => {
     assert.deepEqual(await accessibilityFaults(page), [])
     await page.screenshot({ path: join(screenshots, `said-${i}.png`) })
     if (!isBehind) assert.deepEqual(problems, [])
-    await page.context().close()
+    await closePage(page)
   }
 })
 
@@ -421,5 +421,5 @@ test('a tracker that fails to answer is not taken for one that is gone', async (
   await page.screenshot({ path: join(screenshots, 'failed.png') })
   await page.unrouteAll({ behavior: 'wait' })
   await reaches(page, 'shown')
-  await page.context().close()
+  await closePage(page)
 })

@@ -139,8 +139,8 @@ test('a node that refuses us, or is another one: exit code 2', async () => {
 
 test('bitcoind, its cookie or Tor away: waits, and with --start-timeout leaves with exit code 69', async () => {
   const [port] = await freePorts(1)
-  const wait = ['--rpc', `127.0.0.1:${port}`, '--start-timeout', '1']
-  await startFails(69, /bitcoind did not answer within 1 s \(--start-timeout\): .*--rpc.*ECONNREFUSED/, [
+  const wait = ['--rpc', `127.0.0.1:${port}`, '--start-timeout', '5']
+  await startFails(69, /bitcoind did not answer within 5 s \(--start-timeout\): .*--rpc.*ECONNREFUSED/, [
     ...wait,
     '--auth',
     'a:b',
@@ -151,9 +151,9 @@ test('bitcoind, its cookie or Tor away: waits, and with --start-timeout leaves w
     '/nonexistent/.cookie',
   ])
   await using node = await Regtest.start({ blocks: 5 })
-  await using tracker = await Tracker.start(node, { args: ['--control-port', String(port), '--start-timeout', '2'] })
+  await using tracker = await Tracker.start(node, { args: ['--control-port', String(port), '--start-timeout', '10'] })
   assert.equal(await tracker.exited(), 69)
-  assert.match(tracker.stderr, /Tor did not answer within 2 s .*--control-port.*is Tor running\?/)
+  assert.match(tracker.stderr, /Tor did not answer within 10 s .*--control-port.*is Tor running\?/)
 })
 
 test('a node in initial download: no list, no watch, and it says so; once it has caught up, both', async () => {

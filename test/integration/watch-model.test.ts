@@ -149,7 +149,7 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
       },
     ],
     [
-      2, // a spend of two that everybody has seen, pushed out by a spend of one of them: the other is left evicted
+      8, // a spend of two that everybody has seen, pushed out by a spend of one of them: the other is left evicted
       async () => {
         const pair = [...new Set([pick(coins), pick(coins)])]
         const both = await prepare(pair, 1)

@@ -102,7 +102,7 @@ test('a client that has said all it will say still gets its replies, then the en
 })
 
 test('a frame over the limit gets too_large, and the reply is not lost to a reset', async () => {
-  await using server = await startServer()
+  await using server = await startServer(echo, { lingerMsMax: 60_000 })
   for (const announced of [65_537, 0xffffffff]) {
     using client = await Client.open(server.port)
     // Much more than a socket's buffers hold, by a client that writes it all before it reads: without somebody taking

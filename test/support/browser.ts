@@ -17,6 +17,12 @@ export async function openBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: path })
 }
 
+/** Ends a page whose requests the test may answer: it goes on asking by itself until it is gone. */
+export async function closePage(page: Page): Promise<void> {
+  await page.unrouteAll({ behavior: 'ignoreErrors' })
+  await page.context().close()
+}
+
 /** A page in a context of its own: nothing is shared with others. `prepare` runs before it goes to `url`. */
 export async function openPage(
   browser: Browser,

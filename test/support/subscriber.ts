@@ -1,5 +1,6 @@
 /** A wallet on a socket: subscribes, and keeps the last state it was told of each outpoint. */
 import assert from 'node:assert/strict'
+import { isDeepStrictEqual } from 'node:util'
 import type { Tracker } from '../../scripts/sandbox/tracker.ts'
 import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
@@ -71,19 +72,26 @@ export class Wallet implements Disposable {
   /** Waits until it was told this of `outpoint`, and that a newcomer who asks is told the same. */
   async told(tracker: Tracker, outpoint: Outpoint, expected: Told): Promise<SpendFields> {
     let last: SpendFields | undefined
+    let newcomer: SpendFields | undefined
+    const isTold = () => {
+      last = this.last(outpoint)
+      return last !== undefined && isLike(last, expected)
+    }
     try {
       await waitUntil(
-        'the subscriber is told',
-        () => {
-          last = this.last(outpoint)
-          return last && isLike(last, expected)
+        'the subscriber is told, and a newcomer the same',
+        async () => {
+          if (!isTold()) return false
+          newcomer = await present(tracker, outpoint)
+          // Between a push and an answer the state may have moved on, if only in the order of the conflicts.
+          return isTold() && isDeepStrictEqual(last, newcomer)
         },
         { timeoutMs: 15_000, everyMs: 10 },
       )
     } catch (error) {
       assert.deepEqual(last && brief(last), expected, String(error))
+      assert.deepEqual(newcomer, last, String(error))
     }
-    assert.deepEqual(last, await present(tracker, outpoint), 'a newcomer is told the same')
     return last!
   }
 
