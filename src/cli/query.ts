@@ -6,7 +6,7 @@ import type { Config } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
-import { ask } from '../wire/client.ts'
+import { ask, NoReply } from '../wire/client.ts'
 import type { BondFields, Reply, Request } from '../wire/messages.ts'
 import { type Ask, walkBonds } from '../wire/walk.ts'
 import { describeSpend, printable, table, utc } from './text.ts'
@@ -103,10 +103,9 @@ export async function withTracker<T>(
       }
     } catch (error) {
       if (!(error instanceof TransientError)) throw error
-      // A tracker that closed without a reply has said all it will say to this request.
-      const isSilence = error.message.includes('without a reply')
-      if (tries < LIMITS.tries && !isSilence && proxyFor(config, address) !== 'direct') continue
-      const hint = isSilence && asked === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
+      if (tries < LIMITS.tries && proxyFor(config, address) !== 'direct') continue
+      const isClosed = error instanceof NoReply && error.how === 'closed'
+      const hint = isClosed && asked === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
       throw new UnreachableError(error.message + hint, { cause: error })
     }
   }

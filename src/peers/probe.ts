@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { describeError, isAbort, TransientError } from '../errors.ts'
 import type { HostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
-import { exchange } from '../wire/client.ts'
+import { exchange, NoReply } from '../wire/client.ts'
 import type { Clock } from '../world.ts'
 import type { Attempt } from './attempts.ts'
 import { LIMITS as DIALECT_LIMITS, type Dialect } from './dialects.ts'
@@ -107,16 +107,16 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
   } catch (error) {
     if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
     const text = cut(describeError(error))
-    if (!hasAnswered) return { kind: 'failed', failure: failureOf(text), text }
+    if (!hasAnswered) return { kind: 'failed', failure: failureOf(error), text }
     return { ...said, offerFault: text } // a maker that renews its bond answers no GetOffer
   } finally {
     socket.destroy()
   }
 }
 
-function failureOf(text: string): ProbeFailure {
-  if (text.startsWith('no reply within')) return 'silent'
-  return text.startsWith('the reply is too long') ? 'rubbish' : 'closed'
+function failureOf(error: TransientError): ProbeFailure {
+  if (!(error instanceof NoReply)) return 'rubbish'
+  return error.how === 'silent' ? 'silent' : 'closed'
 }
 
 function shortened(protocols: readonly string[]): string[] {

@@ -17,7 +17,7 @@ import type { Db } from '../store/open.ts'
 import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
-import { ask } from '../wire/client.ts'
+import { ask, NoReply } from '../wire/client.ts'
 import type { Reply, Request } from '../wire/messages.ts'
 import { walkBonds } from '../wire/walk.ts'
 import type { World } from '../world.ts'
@@ -31,8 +31,8 @@ export const LIMITS = {
   /** Pings that wait to be dialled back; the rest is forgotten, and comes again with the next Ping. */
   hintsMax: 32,
   /**
-   * Addresses that were dialled back lately, and are not again whoever names them: those that were not reached for one
-   * interval (an onion that was just published takes a while to be found), those that lied for an hour.
+   * Addresses that were dialled back lately, and are not again whoever names them: those that were not reached or said
+   * nothing for one interval (an onion that was just published takes a while to be found), those that lied for an hour.
    */
   triedMax: 1_000,
   liarMs: 3_600_000,
@@ -181,15 +181,16 @@ export class Trackers {
       if (!(error instanceof TransientError)) throw error
       if (known) this.#noteFailure(known, describeError(error))
       else {
-        if (!(error instanceof Unreached)) this.#rest(address, LIMITS.liarMs)
+        if (!(error instanceof Unreached || error instanceof NoReply)) this.#rest(address, LIMITS.liarMs)
         log.debug({ tracker: address, detail: describeError(error) }, 'a Ping came from nowhere')
       }
       return
     }
     const before = known ?? { address, source: 'learnt' as const, addedS: this.#nowS(), failures: 0 }
-    if (!known && (heard.kind === 'v1' || !this.#makeRoom())) {
-      this.#rest(address, LIMITS.liarMs) // a Ping like ours comes from a tracker like ours
-      return
+    if (!known) {
+      // A Ping like ours comes from a tracker like ours; but where a circuit was lost before the Pong it looks like v1.
+      if (heard.kind === 'v1') return
+      if (!this.#makeRoom()) return this.#rest(address, LIMITS.liarMs)
     }
     const { failure: _, ...rest } = before
     const record: TrackerRecord = { ...rest, failures: 0, askedS: this.#nowS(), seenS: this.#nowS() }
@@ -272,7 +273,7 @@ export class Trackers {
       return await this.#converse(target, socket, signal)
     } catch (error) {
       // A tracker of version 1 closes without a word on what it doesn't know.
-      if (!(error instanceof TransientError) || !error.message.includes('without a reply')) throw error
+      if (!(error instanceof NoReply) || error.how !== 'closed') throw error
     } finally {
       socket.destroy()
     }

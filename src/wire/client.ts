@@ -20,14 +20,26 @@ export interface ExchangeOptions {
 }
 
 /**
- * Sends one payload and reads one; may be called again once it has resolved. Rejects with TransientError (closed, too
- * long, no answer in time) or the signal's reason, and then the socket is of no more use.
+ * No (whole) reply came. `closed` before its first byte: the other side doesn't answer such a request, or the circuit to
+ * it was lost, which looks the same; `broken` in its middle; `silent`: not in time.
+ */
+export class NoReply extends TransientError {
+  readonly how: 'closed' | 'broken' | 'silent'
+  constructor(how: NoReply['how'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.how = how
+  }
+}
+
+/**
+ * Sends one payload and reads one; may be called again once it has resolved. Rejects with NoReply, TransientError (the
+ * reply is too long) or the signal's reason, and then the socket is of no more use.
  */
 export function exchange(socket: Socket, payload: Uint8Array, options: ExchangeOptions): Promise<Buffer> {
   const { timeoutMs, signal, prefix, replyBytesMax = LIMITS.replyBytesMax } = options
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason)
-    if (socket.destroyed || socket.readableEnded) return reject(new TransientError('the connection is closed'))
+    if (socket.destroyed || socket.readableEnded) return reject(new NoReply('closed', 'the connection is closed'))
     const reader = new FrameReader(replyBytesMax)
     const settle = (outcome: () => void) => {
       cancel()
@@ -35,8 +47,7 @@ export function exchange(socket: Socket, payload: Uint8Array, options: ExchangeO
       socket.off('data', onData).off('error', onError).off('close', onClose).off('end', onClose).pause()
       outcome()
     }
-    const fail = (message: string, cause?: unknown) =>
-      settle(() => reject(new TransientError(message, cause === undefined ? undefined : { cause })))
+    const fail = (error: TransientError) => settle(() => reject(error))
     const onData = (chunk: Buffer) => {
       try {
         reader.push(chunk)
@@ -44,13 +55,18 @@ export function exchange(socket: Socket, payload: Uint8Array, options: ExchangeO
         if (reply) settle(() => resolve(reply))
       } catch (error) {
         if (!(error instanceof FrameTooLarge)) throw error
-        fail(`the reply is too long: ${error.message}`)
+        fail(new TransientError(`the reply is too long: ${error.message}`))
       }
     }
-    const onError = (error: Error) => fail('the connection broke', error)
-    const onClose = () => fail(`the connection was closed ${reader.isMidFrame ? 'in mid-reply' : 'without a reply'}`)
+    const onError = (cause: Error) => fail(new NoReply('broken', 'the connection broke', { cause }))
+    const onClose = () =>
+      fail(
+        reader.isMidFrame
+          ? new NoReply('broken', 'the connection was closed in mid-reply')
+          : new NoReply('closed', 'the connection was closed without a reply'),
+      )
     const onAbort = () => settle(() => reject(signal?.reason))
-    const cancel = after(timeoutMs, () => fail(`no reply within ${timeoutMs / 1000} s`))
+    const cancel = after(timeoutMs, () => fail(new NoReply('silent', `no reply within ${timeoutMs / 1000} s`)))
     signal?.addEventListener('abort', onAbort, { once: true })
     // Before anything is sent: bytes that a proxy held back are emitted once, to whoever listens then.
     socket.on('data', onData).on('error', onError).on('close', onClose).on('end', onClose)
