@@ -37,14 +37,17 @@ function anyPort(): number {
 async function claim(port: number): Promise<boolean> {
   const holder = createSocket('udp4')
   holder.bind(port, '127.0.0.1')
-  const isOurs = await isListening(holder)
+  if (!(await isListening(holder))) {
+    holder.close()
+    return false
+  }
   const server = createServer()
   server.listen(port, '127.0.0.1')
   const isFree = await isListening(server)
   if (isFree) await once(server.close(), 'close')
-  if (isOurs && isFree) holder.unref()
+  if (isFree) holder.unref()
   else holder.close()
-  return isOurs && isFree
+  return isFree
 }
 
 async function isListening(socket: EventEmitter): Promise<boolean> {

@@ -53,7 +53,7 @@ async function startCanary(t: TestContext) {
   const canary = new Canary(
     {
       proxy: { host: '127.0.0.1', port },
-      timeoutMs: 2_000,
+      timeoutMs: 30_000,
       everyMs: 100_000,
       gapMs: 10,
       retryMs: 20,

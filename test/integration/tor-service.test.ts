@@ -3,7 +3,16 @@
  * client's bytes, and again under the same address after Tor was killed. One network for the whole file.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -181,7 +190,8 @@ test('a service that torrc manages: its hostname is read, once it is there', asy
       return false
     }
   })
-  writeFileSync(file, made)
+  writeFileSync(`${file}.new`, made)
+  renameSync(`${file}.new`, file) // at once: what is half written is no name
   const line = await tracker.said('onion service managed by torrc')
   await tracker.caughtUp(node)
   const frame = await converse(parseHostPort(String(line.onionAddress))!, wireVector('get').frame)
@@ -218,9 +228,11 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
   )
 
   const nobody = { host: address.host, port: 1 }
-  await assert.rejects(
-    dial(nobody, { proxy: taker.socks, isolation: 'x', timeoutMs: 60_000, signal }),
-    /refused the port/,
+  await throughTor('the port is refused', (signal) =>
+    assert.rejects(
+      dial(nobody, { proxy: taker.socks, isolation: 'x', timeoutMs: ATTEMPT_MS, signal }),
+      /refused the port/,
+    ),
   )
   const unknown = { host: `${'a'.repeat(55)}d.onion`, port: 1 }
   await assert.rejects(

@@ -22,7 +22,7 @@ test('over Tor: one is configured, the other learnt from its Ping; both agree, t
   const flags = (client: number, ...more: string[]) => {
     const { control, socks } = tor.clients[client]!
     const ports = ['--control-port', formatHostPort(control), '--socks-port', formatHostPort(socks)]
-    return { args: [...ports, '--tracker-interval', '2', ...more] }
+    return { args: [...ports, '--tracker-interval', '2', '--probe-timeout', '15', ...more] }
   }
   const published = async (tracker: Tracker) => {
     const line = await waitUntil('it is published', () => tracker.logged('onion service published'), {

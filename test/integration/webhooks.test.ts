@@ -43,7 +43,7 @@ test('tried again after failures, in order; refused ones are dropped; a full que
   assert.deepEqual([sender.waiting, sender.dropped], [LIMITS.queue, 3])
   await using receiver = await Receiver.start(port) // nobody was there before
   receiver.answers = [500, 'hang up', 429, 400]
-  await waitUntil('all are through', () => sender.waiting === 0)
+  await waitUntil('all are through', () => sender.waiting === 0, { timeoutMs: 120_000 })
   const depths = receiver.told.map(({ data }) => data.depth)
   // 0 to 2 were pushed out, 3 was refused.
   assert.deepEqual(
@@ -61,6 +61,7 @@ test('the daemon tells of bonds that end, makers that go and come, deep reorgs, 
   const [port] = await freePorts(1)
   const address = `127.0.0.1:${port}`
   const lasting = await node.fundBond({ key: bondKey('m'), format: 'B', address })
+  // The longest lock whose end is not told twice: the reorgs below go back to where 10 blocks are left, not before.
   const ending = await node.fundBond({ key: bondKey('e'), format: 'B', address: '127.0.0.1:9', lockBlocks: 14 })
   await node.mine(1)
   const confHeight = await node.height()
@@ -144,7 +145,7 @@ test('an onion target is reached through Tor', async () => {
   const id = lines.find((line) => line.startsWith('ServiceID='))!.slice('ServiceID='.length)
   await using sender = sending(`http://${id}.onion/hook`, tor.clients[0]!.socks)
   sender.send(event(7))
-  await waitUntil('it has arrived', () => receiver.told.length === 1, { timeoutMs: 120_000 })
+  await waitUntil('it has arrived', () => receiver.told.length === 1, { timeoutMs: 300_000 })
   assert.equal(receiver.told[0]!.data.depth, 7)
   await waitUntil('the sender knows', () => sender.waiting === 0)
 })
