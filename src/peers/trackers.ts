@@ -7,7 +7,6 @@
  * address it was dialled at. A Pong's address is a claim, never a key.
  */
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
 import { Bell } from '../bell.ts'
 import type { MakerList } from '../bonds/list.ts'
 import type { Network } from '../chain/types.ts'
@@ -18,8 +17,8 @@ import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upser
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { ask, NoReply } from '../wire/client.ts'
-import type { Reply, Request } from '../wire/messages.ts'
-import { walkBonds } from '../wire/walk.ts'
+import type { Reply } from '../wire/messages.ts'
+import { type Ask, walkBonds } from '../wire/walk.ts'
 import type { World } from '../world.ts'
 import { differenceOf, listedBond } from './tracker-difference.ts'
 
@@ -268,18 +267,18 @@ export class Trackers {
       dial(target, { proxy, isolation, timeoutMs, signal }).catch((error) => {
         throw error instanceof TransientError ? new Unreached(error.message, { cause: error }) : error
       })
+    const limits = { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax }
     const socket = await connect()
     try {
-      return await this.#converse(target, socket, signal)
-    } catch (error) {
-      // A tracker of version 1 closes without a word on what it doesn't know.
-      if (!(error instanceof NoReply) || error.how !== 'closed') throw error
+      const question: Ask = (request) => ask(socket, request, limits)
+      const pong = await this.#ping(target, question)
+      if (pong) return await this.#compare(pong, question)
     } finally {
       socket.destroy()
     }
     const again = await connect()
     try {
-      const reply = await ask(again, { type: 'Get' }, { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax })
+      const reply = await ask(again, { type: 'Get' }, limits)
       if (reply.type !== 'Address') throw new TransientError(`it answered Get with ${reply.type}`)
       return { kind: 'v1' }
     } finally {
@@ -287,23 +286,30 @@ export class Trackers {
     }
   }
 
-  async #converse(target: HostPort, socket: Socket, signal: AbortSignal): Promise<Heard> {
-    const { timeoutMs, network } = this.#options
-    const question = (request: Request): Promise<Reply> =>
-      ask(socket, request, { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax })
+  /** Undefined when it closes without a word, as a tracker of version 1 does on what it doesn't know. */
+  async #ping(target: HostPort, question: Ask): Promise<Said | undefined> {
     const self = this.#deps.self()
-    const ping = { type: 'Ping' as const, address: self?.host ?? '', port: self?.port ?? 0 }
-    const pong = await question(ping)
+    let pong: Reply
+    try {
+      pong = await question({ type: 'Ping', address: self?.host ?? '', port: self?.port ?? 0 })
+    } catch (error) {
+      if (error instanceof NoReply && error.how === 'closed') return undefined
+      throw error
+    }
     if (pong.type !== 'Pong') throw new TransientError(`it answered Ping with ${pong.type}`)
     const { address, version, height, blockHash, digest } = pong
     if (address !== formatHostPort(target)) throw new TransientError('it says that it is at another address')
     if (version === undefined || height === undefined || blockHash === undefined || digest === undefined) {
       throw new TransientError('it answers like a maker of old')
     }
-    if (pong.network !== network) throw new TransientError('it is of another network')
-    const said = { version: printable(version), height, blockHash, digest: Buffer.from(digest) }
+    if (pong.network !== this.#options.network) throw new TransientError('it is of another network')
+    return { version: printable(version), height, blockHash, digest: Buffer.from(digest) }
+  }
+
+  async #compare(said: Said, question: Ask): Promise<Heard> {
+    const { height } = said
     const own = this.#deps.ownList()
-    if (!own || own.tip.hash !== blockHash) return { kind: 'pong', said }
+    if (!own || own.tip.hash !== said.blockHash) return { kind: 'pong', said }
     const agrees = own.digest.equals(said.digest)
     if (agrees) return { kind: 'pong', said, compared: { agrees, height, onlyOurs: [], onlyTheirs: [] } }
     const page = await walkBonds(question)
@@ -321,12 +327,14 @@ export class Trackers {
 /** There was no connection at all. */
 class Unreached extends TransientError {}
 
+type Said = Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
+
 type Heard =
   /** It speaks version 1 alone: alive, and nothing to compare. */
   | { kind: 'v1' }
   | {
       kind: 'pong'
-      said: Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
+      said: Said
       /** Absent when it is at another block. */
       compared?: Comparison
     }

@@ -105,7 +105,7 @@ test('two trackers find each other, agree digest for digest, and go on agreeing 
 
 /** A server that calls itself a tracker at its own port, and says what it is told to say. */
 async function pretender(
-  answer: (request: string, self: string) => Promise<Reply> | Reply | 'close',
+  answer: (request: string, self: string) => Promise<Reply | 'close'> | Reply | 'close',
 ): Promise<TestServer> {
   let self = ''
   const server = await startServer(async (request): Promise<Outcome> => {
@@ -158,6 +158,45 @@ test('a tracker that omits a bond and invents another disagrees, and both are na
   assert.deepEqual([v1.agrees, v1.version], [null, null], 'a tracker of version 1 is seen, and not compared')
   const silent = await known(judge, others[2]!, ({ failure }) => failure !== null)
   assert.deepEqual([silent.last_seen, silent.agrees], [null, null])
+})
+
+test('a Pong lost on its way is asked for again: nobody is called a liar for it', async () => {
+  await using node = await Regtest.start({ blocks: 20 })
+  await using tracker = await Tracker.start(node, { args: FLAGS })
+  await tracker.caughtUp(node)
+  const { height, blockHash, digest } = await tracker.ask({ type: 'Status' }, 'Status')
+  const heard: string[] = []
+  await using other = await pretender((request, address) => {
+    heard.push(request)
+    if (request === 'Get') return { type: 'Address', addresses: [] }
+    if (heard.length === 1) return 'close'
+    return { type: 'Pong', address, version: '1.0.0', network: 'regtest', height, blockHash, digest }
+  })
+  // It pings as trackers do, every now and then.
+  const isLearnt = async () => {
+    await tracker.ask({ type: 'Ping', address: '127.0.0.1', port: other.port }, 'Pong')
+    return (await rowsOf(tracker)).some(({ address }) => address === `127.0.0.1:${other.port}`)
+  }
+  await waitUntil('it is learnt', isLearnt, { everyMs: 500 })
+  assert.deepEqual(heard.slice(0, 3), ['Ping', 'Get', 'Ping'])
+})
+
+test('a tracker that goes away in the middle of its list has failed; it is not one of version 1', async () => {
+  await using node = await Regtest.start({ blocks: 20 })
+  await using truth = await Tracker.start(node, { args: FLAGS })
+  await truth.caughtUp(node)
+  const { height, blockHash } = await truth.ask({ type: 'Status' }, 'Status')
+  const said = { version: '1.0.0', network: 'regtest', height, blockHash, digest: Buffer.alloc(32, 7) }
+  await using other = await pretender((request, address) => {
+    if (request === 'Get') return { type: 'Address', addresses: [] }
+    return request === 'Ping' ? { type: 'Pong', address, ...said } : 'close'
+  })
+  const address = `127.0.0.1:${other.port}`
+  await using judge = await Tracker.start(node, { args: [...FLAGS, '--trackers', address] })
+  await judge.caughtUp(node)
+  const row = await known(judge, address, ({ failure }) => failure !== null)
+  assert.match(row.failure!, /closed without a reply/)
+  assert.equal(row.agrees, null)
 })
 
 test('Pings and Pongs that lie change nothing', async () => {
