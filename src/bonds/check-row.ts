@@ -82,7 +82,7 @@ export function checkRow(row: ClaimedRow, facts: OutputFacts, tip: Tip, rules: R
 /** The announcement, or what the block has instead. */
 function announcedIn({ tx }: OutputFacts, rules: RowRules): AnnouncedOutput | string {
   if (!tx) return 'not in that block'
-  return findAnnouncement(Transaction.fromBuffer(tx), rules) ?? 'announces no bond'
+  return findAnnouncement(Transaction.fromBuffer(tx), rules) ?? 'no announcement of a bond'
 }
 
 /** Without its block: what the row says of the announcement, with what the UTXO set has of the output. */
