@@ -106,10 +106,14 @@ setup_build() {
   (cd "$ROOT" && npm run --silent build) >&2 || fail 'the build failed (above)'
 }
 
-# bitcoind, unpacked from Debian's archive. Exports where it is.
+# bitcoind: the one that FIDELITY_BITCOIND names, else unpacked from Debian's archive. Exports where it is.
 setup_bitcoind() {
-  export SANDBOX_BITCOIND=${SANDBOX_BITCOIND:-$TOOLS/bitcoind/bin/bitcoind}
-  if [ -x "$SANDBOX_BITCOIND" ]; then return 0; fi
+  if [ -n "${FIDELITY_BITCOIND:-}" ]; then
+    [ -x "$FIDELITY_BITCOIND" ] || fail "FIDELITY_BITCOIND=$FIDELITY_BITCOIND is no program: name a bitcoind, or leave it unset"
+    return 0
+  fi
+  export FIDELITY_BITCOIND=$TOOLS/bitcoind/bin/bitcoind
+  if [ -x "$FIDELITY_BITCOIND" ]; then return 0; fi
   say 'bringing bitcoind from Debian'"'"'s archive (37 MB, not installed, only unpacked)'
   "$ROOT/scripts/get-bitcoind.sh" "$TOOLS/bitcoind" || fail 'no bitcoind (above)'
 }

@@ -10,4 +10,4 @@ case ${1:-} in
 esac
 setup_all
 cd "$ROOT"
-exec node scripts/sandbox/demo.ts "$@"
+exec node scripts/demo.ts "$@"

@@ -9,8 +9,8 @@ import { openStore } from '../../src/store/open.ts'
 import { insertBlock } from '../../src/store/tip.ts'
 import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import { encodeRequest } from '../../src/wire/messages.ts'
-import { Regtest } from '../sandbox/regtest.ts'
-import { Tracker } from '../sandbox/tracker.ts'
+import { Regtest } from '../../test/sandbox/regtest.ts'
+import { Tracker } from '../../test/sandbox/tracker.ts'
 import { quantile, report } from './report.ts'
 
 const MAKERS = 1_000

@@ -1,6 +1,6 @@
 /** mempool: 100,000 transactions appear at once: how long until they are known, what they cost, and who has to wait. */
 import { readFileSync } from 'node:fs'
-import { waitUntil } from '../sandbox/wait.ts'
+import { waitUntil } from '../../test/sandbox/wait.ts'
 import { report } from './report.ts'
 import { startNullNode, startTracker, summary, waits } from './scan.ts'
 

@@ -12,9 +12,9 @@ import { createInterface } from 'node:readline'
 import { WINDOW_BLOCKS } from '../../src/chain/plan.ts'
 import { asBlockHash, type BlockHash } from '../../src/chain/types.ts'
 import { ask } from '../../src/wire/client.ts'
-import type { Regtest } from '../sandbox/regtest.ts'
-import { Tracker } from '../sandbox/tracker.ts'
-import { waitUntil } from '../sandbox/wait.ts'
+import type { Regtest } from '../../test/sandbox/regtest.ts'
+import { Tracker } from '../../test/sandbox/tracker.ts'
+import { waitUntil } from '../../test/sandbox/wait.ts'
 import { quantile, report } from './report.ts'
 
 const BLOCKS = 3_000

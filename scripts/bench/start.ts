@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Regtest } from '../sandbox/regtest.ts'
-import { runVerb, Tracker } from '../sandbox/tracker.ts'
-import { waitUntil } from '../sandbox/wait.ts'
+import { Regtest } from '../../test/sandbox/regtest.ts'
+import { runVerb, Tracker } from '../../test/sandbox/tracker.ts'
+import { waitUntil } from '../../test/sandbox/wait.ts'
 import { fill, unreachable } from './get.ts'
 import { quantile, report } from './report.ts'
 

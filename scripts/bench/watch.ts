@@ -10,9 +10,9 @@ import { Subscriber } from 'zeromq'
 import { asTxid, type Outpoint, type Txid } from '../../src/chain/types.ts'
 import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import { encodeRequest, parseReply, type Reply } from '../../src/wire/messages.ts'
-import { Regtest } from '../sandbox/regtest.ts'
-import { Tracker } from '../sandbox/tracker.ts'
-import { waitUntil } from '../sandbox/wait.ts'
+import { Regtest } from '../../test/sandbox/regtest.ts'
+import { Tracker } from '../../test/sandbox/tracker.ts'
+import { waitUntil } from '../../test/sandbox/wait.ts'
 import { quantile, report } from './report.ts'
 
 const SUBSCRIPTIONS = 10_000

@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { freshRows } from '../support/fresh-index.ts'
 import { onionHost } from '../support/onions.ts'
 

@@ -4,15 +4,15 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { type FundedBond, Regtest } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
 import { asTxid, formatOutpoint, NO_BLOCK, type Outpoint } from '../../src/chain/types.ts'
 import { ask } from '../../src/wire/client.ts'
 import type { BondFields, Reply, Request } from '../../src/wire/messages.ts'
 import { walkBonds } from '../../src/wire/walk.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { type FundedBond, Regtest } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { onionHost } from '../support/onions.ts'
 
 type Page = Extract<Reply, { type: 'Bonds' }>

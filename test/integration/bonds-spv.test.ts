@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { Regtest, RpcError } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { readMerkleBlock, verifyBondProof } from '../../src/bonds/spv.ts'
 import { asTxid, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { Regtest, RpcError } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { onionHost } from '../support/onions.ts'
 
 const RULES = { network: 'regtest', allowTestAddresses: false } as const

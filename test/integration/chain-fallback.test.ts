@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
 import { NodeReader } from '../../src/chain/node-reader.ts'
 import { asBlockHash } from '../../src/chain/types.ts'
 import { TransientError } from '../../src/errors.ts'
+import { Regtest } from '../sandbox/regtest.ts'
 
 /** Passes requests on to `node`, but answers for REST blocks what `spoil` makes of them. */
 async function spoiledRest(node: Regtest, spoil: (block: Buffer) => { status: number; body: Buffer }) {

@@ -1,10 +1,10 @@
 /** The daemon is killed, bitcoind goes away, comes back with another cookie, changes how it serves blocks. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { freshRows } from '../support/fresh-index.ts'
 import { onionHost } from '../support/onions.ts'
 

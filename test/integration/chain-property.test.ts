@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { type FundedBond, Regtest } from '../../scripts/sandbox/regtest.ts'
-import { chainRows, Tracker } from '../../scripts/sandbox/tracker.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { type FundedBond, Regtest } from '../sandbox/regtest.ts'
+import { chainRows, Tracker } from '../sandbox/tracker.ts'
 import { onionHost } from '../support/onions.ts'
 
 type Move =

@@ -1,8 +1,8 @@
 /** The metrics that the monitoring kit and the manual name are those that a running daemon gives. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { Tracker } from '../../scripts/sandbox/tracker.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
 import { METRICS, PROCESS_METRICS } from '../support/metric-names.ts'
 
 test('every metric of the contract is on the metrics page, with its labels and no others', async () => {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 
 /** pino's number for it. */
 const DEBUG = 20

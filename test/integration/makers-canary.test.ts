@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { Canary, type CanaryState } from '../../src/peers/canary.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeReply } from '../../src/wire/messages.ts'
 import { systemClock } from '../../src/world.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 
 const STATUS = encodeFrame(
   encodeReply({

@@ -4,17 +4,17 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { LIES, type LieName } from '../../scripts/sandbox/lies.ts'
-import { type MakerPlan, type MakerServer, serveMaker } from '../../scripts/sandbox/maker-server.ts'
-import { offerMessage, type Release } from '../../scripts/sandbox/offer.ts'
-import { freePorts } from '../../scripts/sandbox/ports.ts'
-import { type FundedBond, Regtest } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import type { MakerRow } from '../../src/cli/makers.ts'
 import { DIALECT } from '../../src/peers/dialects.ts'
 import { encode } from '../../src/wire/cbor.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { LIES, type LieName } from '../sandbox/lies.ts'
+import { type MakerPlan, type MakerServer, serveMaker } from '../sandbox/maker-server.ts'
+import { offerMessage, type Release } from '../sandbox/offer.ts'
+import { freePorts } from '../sandbox/ports.ts'
+import { type FundedBond, Regtest } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 
 const FAST = ['--no-tor', '--allow-test-addresses', '--probe-interval', '1', '--probe-timeout', '6']
 

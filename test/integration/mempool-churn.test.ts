@@ -1,10 +1,10 @@
 /** The mempool: pending bonds and spends come and go with their transactions (replacement, eviction, restart). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { onionHost } from '../support/onions.ts'
 
 async function pendingTxids(tracker: Tracker): Promise<string[]> {

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { type MakerPlan, type MakerServer, serveMaker } from '../../scripts/sandbox/maker-server.ts'
-import type { Release } from '../../scripts/sandbox/offer.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid } from '../../src/chain/types.ts'
 import { DIALECT, LIMITS } from '../../src/peers/dialects.ts'
 import { DIALECTS, type DialectName } from '../../src/peers/types.ts'
 import { exchange } from '../../src/wire/client.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { type MakerPlan, type MakerServer, serveMaker } from '../sandbox/maker-server.ts'
+import type { Release } from '../sandbox/offer.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 
 const SELF = { host: `${'a'.repeat(56)}.onion`, port: 8080 }
 const bond = {

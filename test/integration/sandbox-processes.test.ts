@@ -5,15 +5,15 @@ import { once } from 'node:events'
 import { readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import type { MakerSettings } from '../../scripts/sandbox/maker.ts'
-import { offerMessage } from '../../scripts/sandbox/offer.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid } from '../../src/chain/types.ts'
 import { encode } from '../../src/wire/cbor.ts'
 import { exchange } from '../../src/wire/client.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import type { MakerSettings } from '../sandbox/maker.ts'
+import { offerMessage } from '../sandbox/offer.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 
-const script = (name: string) => new URL(`../../scripts/sandbox/${name}`, import.meta.url).pathname
+const script = (name: string) => new URL(`../sandbox/${name}`, import.meta.url).pathname
 const HELLO = encode({ TakerHello: null })
 const GET_OFFER = encode({ GetOffer: null })
 

@@ -1,12 +1,12 @@
 /** Two trackers that know each other by their onions alone: asked, compared, verified and watched through Tor. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bondKey } from '../../scripts/sandbox/bond-key.ts'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { TorNetwork } from '../../scripts/sandbox/tor-network.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { formatHostPort } from '../../src/tor/address.ts'
+import { bondKey } from '../sandbox/bond-key.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { TorNetwork } from '../sandbox/tor-network.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { onionHost } from '../support/onions.ts'
 
 interface Row {

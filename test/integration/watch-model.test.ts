@@ -6,11 +6,11 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Regtest, RpcError } from '../../scripts/sandbox/regtest.ts'
-import { Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
 import type { SpendFields } from '../../src/wire/messages.ts'
+import { Regtest, RpcError } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { type Coin, makeCoins, type Signed, sign } from '../support/coins.ts'
 import { Wallet } from '../support/subscriber.ts'
 

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { runVerb, Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid, type Outpoint } from '../../src/chain/types.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { runVerb, Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { makeCoins, send, sign, spend } from '../support/coins.ts'
 import { brief, present, Wallet } from '../support/subscriber.ts'
 

@@ -1,9 +1,9 @@
 /** Watch without the publisher's help: messages lost, publishers dead, none at all. Late perhaps, wrong never. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { makeCoins, sign, spend } from '../support/coins.ts'
 import { LossyNode } from '../support/lossy-node.ts'
 import { Wallet } from '../support/subscriber.ts'

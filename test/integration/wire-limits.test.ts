@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid } from '../../src/chain/types.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { address, Client, echo, HandClock, startServer } from '../support/wire.ts'
 
 const GET: Request = { type: 'Get' }

@@ -1,8 +1,8 @@
 /** Pushes on a connection: between replies and never inside one, bounded for who doesn't read, and worth a slot. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import type { Peer } from '../../src/wire/server.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { address, Client, echo, HandClock, startServer } from '../support/wire.ts'
 
 /** A handler that hands out its peers: `Ping` subscribes, the rest is echoed. */

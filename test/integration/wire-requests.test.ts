@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { asTxid } from '../../src/chain/types.ts'
 import { ConfigError, PeerFault, TransientError } from '../../src/errors.ts'
 import { ask, exchange } from '../../src/wire/client.ts'
@@ -10,6 +9,7 @@ import { encodeFrame, frameHead } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { type Outcome, serveWire } from '../../src/wire/server.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { Client, echo, startServer } from '../support/wire.ts'
 
 const watch = (vout: number): Request => ({ type: 'Watch', outpoint: { txid: asTxid('ab'.repeat(32)), vout } })

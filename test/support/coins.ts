@@ -1,7 +1,8 @@
 /** A wallet's coins one by one: made, spent, replaced, without the wallet choosing anything. */
-import type { Regtest } from '../../scripts/sandbox/regtest.ts'
+
 import { txidOf } from '../../src/chain/decode.ts'
 import type { Outpoint, Txid } from '../../src/chain/types.ts'
+import type { Regtest } from '../sandbox/regtest.ts'
 
 export interface Coin extends Outpoint {
   sats: number

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { MAIN } from '../../scripts/sandbox/tracker.ts'
 import type { Finding } from '../../src/doctor/finding.ts'
+import type { Regtest } from '../sandbox/regtest.ts'
+import { MAIN } from '../sandbox/tracker.ts'
 
 /** Root without the privilege to go past permissions: an ordinary user, whoever runs the tests. */
 export const UNPRIVILEGED = ['setpriv', '--bounding-set=-dac_override,-dac_read_search,-fowner']

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import type { Regtest } from '../../scripts/sandbox/regtest.ts'
-import { chainRows, Tracker } from '../../scripts/sandbox/tracker.ts'
 import { openStore } from '../../src/store/open.ts'
+import type { Regtest } from '../sandbox/regtest.ts'
+import { chainRows, Tracker } from '../sandbox/tracker.ts'
 
 /** Rows of a fresh index of `node`'s chain, with the key salt of `like`, so that its keys can be compared. */
 export async function freshRows(node: Regtest, like: Tracker, args?: string[]): Promise<Record<string, unknown[]>> {

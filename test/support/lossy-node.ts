@@ -5,8 +5,8 @@
 import { once } from 'node:events'
 import { createServer, request as httpRequest } from 'node:http'
 import { Publisher, Subscriber } from 'zeromq'
-import { freePorts } from '../../scripts/sandbox/ports.ts'
-import type { Regtest } from '../../scripts/sandbox/regtest.ts'
+import { freePorts } from '../sandbox/ports.ts'
+import type { Regtest } from '../sandbox/regtest.ts'
 
 interface Notification {
   type: string

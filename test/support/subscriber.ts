@@ -1,10 +1,10 @@
 /** A wallet on a socket: subscribes, and keeps the last state it was told of each outpoint. */
 import assert from 'node:assert/strict'
 import { isDeepStrictEqual } from 'node:util'
-import type { Tracker } from '../../scripts/sandbox/tracker.ts'
-import { waitUntil } from '../../scripts/sandbox/wait.ts'
 import { formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
 import type { Reply, Request, SpendFields } from '../../src/wire/messages.ts'
+import type { Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { Client } from './wire.ts'
 
 export class Wallet implements Disposable {

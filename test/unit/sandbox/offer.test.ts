@@ -2,16 +2,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
-import { bondKeyOf } from '../../../scripts/sandbox/bond-key.ts'
-import { LIES, type LieName } from '../../../scripts/sandbox/lies.ts'
-import {
-  certificateHash,
-  certificateText,
-  certificateTextOfEraA,
-  type OfferedBond,
-  offerMessage,
-  type Release,
-} from '../../../scripts/sandbox/offer.ts'
 import type { CertificateEra, ProofFacts, ProofVerdict } from '../../../src/bonds/proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
 import type { AnnouncementFormat } from '../../../src/bonds/types.ts'
@@ -20,6 +10,16 @@ import { asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
 import { DIALECT } from '../../../src/peers/dialects.ts'
 import type { DialectName, Offer } from '../../../src/peers/types.ts'
 import { encode } from '../../../src/wire/cbor.ts'
+import { bondKeyOf } from '../../sandbox/bond-key.ts'
+import { LIES, type LieName } from '../../sandbox/lies.ts'
+import {
+  certificateHash,
+  certificateText,
+  certificateTextOfEraA,
+  type OfferedBond,
+  offerMessage,
+  type Release,
+} from '../../sandbox/offer.ts'
 import { wireVector } from '../../support/vectors.ts'
 
 const TXID = '00112233445566778899aabbccddeeff0123456789abcdef0011223344556677'

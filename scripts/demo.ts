@@ -9,21 +9,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import type { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { formatOutpoint } from '../../src/chain/types.ts'
-import { describeError } from '../../src/errors.ts'
-import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../../src/tor/address.ts'
-import { expandSeed } from '../../src/tor/key.ts'
-import { dial } from '../../src/tor/socks.ts'
-import { decode, encode } from '../../src/wire/cbor.ts'
-import { ask, exchange } from '../../src/wire/client.ts'
-import type { Reply, Request } from '../../src/wire/messages.ts'
-import { bondKey } from './bond-key.ts'
-import type { MakerSettings } from './maker.ts'
-import { freePorts } from './ports.ts'
-import { type BondPlan, type FundedBond, Regtest } from './regtest.ts'
-import { TorNetwork } from './tor-network.ts'
-import { runVerb, Tracker } from './tracker.ts'
-import { waitUntil } from './wait.ts'
+import { formatOutpoint } from '../src/chain/types.ts'
+import { describeError } from '../src/errors.ts'
+import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../src/tor/address.ts'
+import { expandSeed } from '../src/tor/key.ts'
+import { dial } from '../src/tor/socks.ts'
+import { decode, encode } from '../src/wire/cbor.ts'
+import { ask, exchange } from '../src/wire/client.ts'
+import type { Reply, Request } from '../src/wire/messages.ts'
+import { bondKey } from '../test/sandbox/bond-key.ts'
+import type { MakerSettings } from '../test/sandbox/maker.ts'
+import { freePorts } from '../test/sandbox/ports.ts'
+import { type BondPlan, type FundedBond, Regtest } from '../test/sandbox/regtest.ts'
+import { TorNetwork } from '../test/sandbox/tor-network.ts'
+import { runVerb, Tracker } from '../test/sandbox/tracker.ts'
+import { waitUntil } from '../test/sandbox/wait.ts'
 
 const isOnce = process.argv.includes('--once')
 const unknown = process.argv.slice(2).filter((arg) => arg !== '--once')
@@ -136,7 +136,7 @@ async function run(): Promise<void> {
             certAddress: host,
           },
         }
-        const script = new URL('./maker.ts', import.meta.url).pathname
+        const script = new URL('../test/sandbox/maker.ts', import.meta.url).pathname
         const maker = spawn(process.execPath, [script, JSON.stringify(settings)], {
           stdio: ['pipe', 'pipe', 'inherit'],
         })

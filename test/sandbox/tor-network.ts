@@ -8,7 +8,7 @@ import { type HostPort, parseHostPort } from '../../src/tor/address.ts'
 import { freePortRun } from './ports.ts'
 import { waitUntil } from './wait.ts'
 
-const SCRIPT = new URL('../tor-testnet.sh', import.meta.url).pathname
+const SCRIPT = new URL('../../scripts/tor-testnet.sh', import.meta.url).pathname
 
 /** How many ports the script takes: two of the authority, one of each of four relays, two of each client. */
 const portsOf = (clients: number) => 2 + 4 + 2 * clients

@@ -16,7 +16,8 @@ import { type BondKey, signDer } from './bond-key.ts'
 import { freePorts } from './ports.ts'
 import { waitUntil } from './wait.ts'
 
-const BITCOIND = process.env.SANDBOX_BITCOIND ?? new URL('../../.tools/bitcoind/bin/bitcoind', import.meta.url).pathname
+const BITCOIND =
+  process.env.FIDELITY_BITCOIND ?? new URL('../../.tools/bitcoind/bin/bitcoind', import.meta.url).pathname
 
 /** Locks of the sandbox's ordinary bonds; regtest accepts from 1 block on. */
 export const LOCK_BLOCKS = 15_000
