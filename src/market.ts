@@ -9,7 +9,6 @@ import { stateOf } from './bonds/verify.ts'
 import { formatOutpoint } from './chain/types.ts'
 import { readBonds, readPendingBonds } from './store/bonds.ts'
 import type { Db } from './store/open.ts'
-import { countWrites } from './store/writes.ts'
 
 /** What we need of the indexer. */
 export interface Indexed {
@@ -78,7 +77,7 @@ export class CurrentMarket {
   /** With what is pending. */
   read(): Market | undefined {
     const atTip = this.atTip()
-    const writes = countWrites(this.#db)
+    const writes = this.#db.writes
     if (this.#writes !== writes) {
       this.#market = atTip && withPending(atTip, readPendingBonds(this.#db))
       this.#writes = writes

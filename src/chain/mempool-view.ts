@@ -6,7 +6,7 @@
  * Who has left is told only at the block that the index has connected: a transaction that a block took is not in the
  * mempool either, and must never look as if it had been dropped. Until then the leave is withheld.
  */
-import { Bell } from '../bell.ts'
+import { Bell } from '../concurrency.ts'
 import { ConfigError, TransientError } from '../errors.ts'
 import { type Clock, systemClock } from '../world.ts'
 import { type ScannedTx, scanTransaction, spenderOf, txidOf } from './decode.ts'

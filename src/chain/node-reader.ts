@@ -2,7 +2,7 @@
  * All that is read from bitcoind, as whole steps: one look at the best chain, one block walked, one round of mempool
  * changes. Lives in the node thread, next to its BitcoindRpc; the main thread sees it as `NodeApi`.
  */
-import { Bell } from '../bell.ts'
+import { Bell } from '../concurrency.ts'
 import { ConfigError, describeError, TransientError } from '../errors.ts'
 import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
 import { type Found, type MempoolChanges, MempoolView } from './mempool-view.ts'

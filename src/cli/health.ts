@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs'
 import { describeError } from '../errors.ts'
 import { type Report, summaryOf } from '../status.ts'
-import { readReport } from '../store/daemon.ts'
 import { isLocked } from '../store/lock.ts'
 import { databasePath, openStoreReadonly } from '../store/open.ts'
+import { readReport } from '../store/tip.ts'
 
 export const LIMITS = {
   /** A daemon that runs writes its report every ten seconds at the least; this one hangs. */

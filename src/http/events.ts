@@ -8,13 +8,11 @@ import type { CurrentMarket } from '../market.ts'
 import type { Reach } from '../peers/types.ts'
 import type { Status } from '../status.ts'
 import type { Db } from '../store/open.ts'
-import { readRecentSpends } from '../store/recent-spends.ts'
+import { readRecentSpends } from '../store/spends.ts'
 import { readRecentBlocks } from '../store/tip.ts'
-import { countWrites } from '../store/writes.ts'
 import { every } from '../world.ts'
 import { eventsBetween, type Look, type SeenSpend } from './changes.ts'
-import { HttpFault } from './fault.ts'
-import { HTTP_LIMITS } from './limits.ts'
+import { HTTP_LIMITS, HttpFault } from './guard.ts'
 import type { Probing } from './probing.ts'
 import { EVENTS, type TrackerEvent } from './replies.ts'
 import type { ChainFacts } from './routes.ts'
@@ -70,7 +68,7 @@ export class EventFeed implements Disposable {
     const tip = chain.tip()
     // In the midst of a reorg or a catch-up there is nothing to tell yet; but a first look can be had at any time.
     if (!tip || (this.#last && tip.hash !== status.following.best?.hash)) return
-    const seen = `${countWrites(this.#deps.db)} ${probing.revision}`
+    const seen = `${this.#deps.db.writes} ${probing.revision}`
     if (this.#seen === seen) return
     const now = market.read()
     if (!now) return

@@ -1,9 +1,10 @@
 /**
- * Who may ask. A web page that the operator visits runs in a browser on the same machine: it must neither read us by
- * giving its own name our address (DNS rebinding), nor use up our streams from afar. Pure.
+ * Who may ask, what that may cost us, and how a request is refused. A web page that the operator visits runs in a browser
+ * on the same machine: it must neither read us by giving its own name our address (DNS rebinding), nor use up our streams
+ * from afar. Pure.
  */
 import { type HostPort, isLoopback, parseHostPort } from '../tor/address.ts'
-import { HttpFault } from './fault.ts'
+import type { ErrorCode } from './replies.ts'
 
 export interface AskedHeaders {
   host?: string | undefined
@@ -58,4 +59,66 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
   'x-robots-tag': 'noindex',
+}
+
+/** What those who ask over HTTP may cost us, each with its reason. All are people or programs of the operator. */
+export const HTTP_LIMITS = {
+  /** A few browsers with six connections each, a scraper, a script. */
+  connectionsMax: 128,
+  /** Event streams stay open for days: fewer than connections, so that a list can always be asked for. */
+  streamsMax: 32,
+  /** Headers of a browser with its cookies for localhost; we read only a few of them. */
+  headerBytesMax: 16_384,
+  /** From the first byte of a request to its last: they have no body worth waiting for. */
+  requestMsMax: 10_000,
+  /** How often the two deadlines above and below are looked after. */
+  sweepMs: 2_000,
+  /** An idle connection is worth little on loopback; longer than a scraper's usual 15 s interval pays no one. */
+  keepAliveMs: 5_000,
+  /** A socket on which nothing moves, streams included: they carry a heartbeat well within this. */
+  idleMsMax: 60_000,
+  /** Comments on a quiet stream, so that both ends notice when the other has gone. */
+  heartbeatMs: 15_000,
+  /** Events a stream may leave unread; beyond it the reader is gone or asleep and will come again. */
+  unsentBytesMax: 262_144,
+  /** How often the store is compared with what was told last. A person sees a block at once. */
+  lookMs: 250,
+  /** Events told of one look; after more than this (a long absence) lists are read again anyway. */
+  eventsPerLook: 500,
+  /** Blocks remembered to tell a reorg: deeper ones are told as this deep. */
+  blocksRemembered: 100,
+  /** Spends compared at each look: those in the mempool, and confirmed in the blocks remembered. */
+  spendsRemembered: 5_000,
+  /** Rows of a page, unless asked for; and at the most: 1,000 bonds take about 600 kB of JSON. */
+  pageRows: 100,
+  pageRowsMax: 1_000,
+  /** Points of a history, unless asked for; and at the most: a plot is a few hundred pixels wide. */
+  historyPoints: 200,
+  historyPointsMax: 1_000,
+  /** Longest of our path parameters is an onion address with its port, 68 characters. */
+  pathParamChars: 128,
+} as const satisfies Record<string, number>
+
+const STATUS: Record<ErrorCode, number> = {
+  bad_request: 400,
+  forbidden: 403,
+  not_found: 404,
+  method_not_allowed: 405,
+  misdirected: 421,
+  internal: 500,
+  not_synced: 503,
+  busy: 503,
+}
+
+/** A request that can't be answered as asked: becomes `{"error": {code, message}}` with its status. */
+export class HttpFault extends Error {
+  override readonly name = 'HttpFault'
+  readonly code: ErrorCode
+  constructor(code: ErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+  get status(): number {
+    return STATUS[this.code]
+  }
 }

@@ -2,19 +2,21 @@
  * The operator's door: dashboard, health, metrics, JSON API and event stream. Read only, from the store and the status
  * cells; no request makes bitcoind or Tor work. fastify appears only here.
  */
+
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
 import { ConfigError, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import type { World } from '../world.ts'
 import { EventFeed } from './events.ts'
-import { HttpFault } from './fault.ts'
-import { assertAllowed, SECURITY_HEADERS } from './guard.ts'
-import { HTTP_LIMITS as LIMITS } from './limits.ts'
+import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
 import type { Meters } from './metrics.ts'
 import { openApiDocument } from './openapi.ts'
-import { readPages } from './pages.ts'
 import type { ErrorCode } from './replies.ts'
 import { type AnswerDeps, type AnyRoute, ROUTES } from './routes.ts'
 
@@ -145,4 +147,42 @@ function asFault(error: Error): HttpFault {
 
 function errorBody(code: ErrorCode, message: string): { error: { code: ErrorCode; message: string } } {
   return { error: { code, message } }
+}
+
+/** One of the dashboard's files, read once when the server starts: nothing else of the disk can be asked for. */
+interface Page {
+  path: string
+  contentType: string
+  body: Buffer
+  etag: string
+}
+
+const TYPES = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+} as const
+
+const DASHBOARD = new URL('./dashboard/', import.meta.url)
+const { resolve } = createRequire(import.meta.url)
+
+function readPages(): Page[] {
+  const own = (name: string) => fileURLToPath(new URL(name, DASHBOARD))
+  return [
+    page('/', 'html', own('index.html')),
+    page('/favicon.svg', 'svg', own('favicon.svg')),
+    page('/assets/style.css', 'css', own('style.css')),
+    ...['app', 'dom', 'live', 'makers', 'plots', 'status', 'words'].map((name) =>
+      page(`/assets/${name}.js`, 'js', own(`${name}.js`)),
+    ),
+    page('/assets/uplot.js', 'js', resolve('uplot/dist/uPlot.esm.js')),
+    page('/assets/uplot.css', 'css', resolve('uplot/dist/uPlot.min.css')),
+  ]
+}
+
+function page(path: string, type: keyof typeof TYPES, file: string): Page {
+  const body = readFileSync(file)
+  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
+  return { path, contentType: TYPES[type], body, etag }
 }

@@ -6,7 +6,7 @@
  * went wrong in between: then our Tor worked the whole time.
  */
 import { randomBytes } from 'node:crypto'
-import { Bell } from '../bell.ts'
+import { Bell } from '../concurrency.ts'
 import { describeError, isAbort, TransientError } from '../errors.ts'
 import type { HostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'

@@ -1,6 +1,7 @@
 /**
- * Proofs against the chain: fetches what the chain says of the outpoint a proof names, and lets the rules decide. What is
- * announced comes from our own index, so a stranger's proof can never add what the chain doesn't have.
+ * Proofs against the chain, a maker's own and those that somebody brings by `Post`: fetches what the chain says of the
+ * outpoint a proof names, and lets the rules decide. What is announced comes from our own index, so a stranger's proof can
+ * never add what the chain doesn't have.
  */
 import type { FidelityProof, OfferedKeys, ProofFacts, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
@@ -8,8 +9,13 @@ import { lockBlocksOf } from '../bonds/verify.ts'
 import { verifyProof } from '../bonds/verify-proof.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { Network, Outpoint } from '../chain/types.ts'
+import { Turns } from '../concurrency.ts'
+import { PeerFault, TransientError } from '../errors.ts'
 import { readBondOfTx, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
+import type { Clock } from '../world.ts'
+import type { Liveness } from './liveness.ts'
+import { parseMakerName } from './why.ts'
 
 export interface JudgeDeps {
   db: Db
@@ -54,4 +60,58 @@ function spentOutput(bond: ConfirmedBond | undefined, { vout }: Outpoint): Proof
 
 function pendingOf(db: Db, { txid }: Outpoint): ProofFacts['announcement'] {
   return readPendingBonds(db).find(({ outpoint }) => outpoint.txid === txid)
+}
+
+export const LIMITS = {
+  /** Each asks bitcoind three times, and nobody is in a hurry: a full queue takes about a second. */
+  turns: { atOnce: 2, queued: 64 },
+}
+
+export interface Posted {
+  outpoint: Outpoint
+  address: string
+}
+
+export interface PostDeps extends JudgeDeps {
+  liveness: Liveness
+  clock: Clock
+  allowTestAddresses: boolean
+}
+
+/** Takes what is brought by `Post`, a few at a time. */
+export class Posts {
+  readonly #deps: PostDeps
+  readonly #turns = new Turns(LIMITS.turns)
+
+  constructor(deps: PostDeps) {
+    this.#deps = deps
+  }
+
+  /** Throws PeerFault naming the check that failed, or `busy`. */
+  async take(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {
+    const name = parseMakerName(address, this.#deps)
+    if (!name || !('address' in name)) {
+      throw new PeerFault('bad_request', 'url: expected host.onion:port, the address that the bond announced')
+    }
+    let posted: Posted | undefined
+    const hadTurn = await this.#turns.run(1, async () => {
+      posted = await this.#verify(address, proof, keys)
+    })
+    if (!hadTurn || !posted) throw new PeerFault('busy', 'too many proofs are being verified: try again in a second')
+    return posted
+  }
+
+  async #verify(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {
+    try {
+      const { verdict, bond } = await judgeProof(this.#deps, proof, keys, address)
+      if (!verdict.ok) {
+        throw new PeerFault('bad_request', `the proof failed the check ${verdict.failed}: ${verdict.text}`)
+      }
+      this.#deps.liveness.recordPost(bond!, verdict.era, this.#deps.clock.nowMs())
+      return { outpoint: bond!.outpoint, address }
+    } catch (error) {
+      if (error instanceof TransientError) throw new PeerFault('busy', error.message, { cause: error })
+      throw error
+    }
+  }
 }

@@ -3,9 +3,8 @@
  * first. It decides when; how is probe.ts, what it means reach.ts, and whether our own network can be trusted canary.ts.
  */
 
-import { Bell } from '../bell.ts'
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
-import { Crew } from '../crew.ts'
+import { Bell, TaskGroup } from '../concurrency.ts'
 import { TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
 import { type HostPort, parseHostPort } from '../tor/address.ts'
@@ -15,8 +14,7 @@ import type { Voucher } from './canary.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
-import type { Finding } from './reach.ts'
-import { mayPing, nextProbeMs, type ProbeRules, wantsOffer } from './schedule.ts'
+import { type Finding, mayPing, nextProbeMs, type ProbeRules, wantsOffer } from './reach.ts'
 import type { ProbeOutcome, ProbeResult } from './types.ts'
 
 export const LIMITS = {
@@ -59,7 +57,7 @@ export class Monitor {
   /** When each maker of the market is due, Unix milliseconds. */
   readonly #dueMs = new Map<string, number>()
   /** From a probe's start until its result is stored, by address; failures that wait for the canary are no connections. */
-  readonly #crew = new Crew(() => this.#bell.ring())
+  readonly #tasks = new TaskGroup(() => this.#bell.ring())
   readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
   /** Connections just now. */
   #open = 0
@@ -84,7 +82,7 @@ export class Monitor {
     try {
       for (;;) {
         signal.throwIfAborted()
-        this.#crew.throwIfBroken()
+        this.#tasks.throwIfFailed()
         const waitMs = hasMarket() ? this.#startDue(stopping) : LIMITS.lookMs
         if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
           liveness.prune()
@@ -94,7 +92,7 @@ export class Monitor {
       }
     } finally {
       failing.abort(new DOMException('probing has ended', 'AbortError'))
-      await this.#crew.home()
+      await this.#tasks.ended()
     }
   }
 
@@ -107,7 +105,7 @@ export class Monitor {
     const due: [MarketMaker, number][] = []
     let nextMs = nowMs + LIMITS.lookMs
     for (const maker of makers.values()) {
-      if (this.#crew.has(maker.address)) continue
+      if (this.#tasks.has(maker.address)) continue
       const dueMs = this.#dueOf(maker.address, nowMs)
       if (dueMs <= nowMs) due.push([maker, dueMs])
       else nextMs = Math.min(nextMs, dueMs)
@@ -115,7 +113,7 @@ export class Monitor {
     due.sort(([, a], [, b]) => a - b)
     for (const [maker] of due) {
       if (this.#open >= this.#options.atOnce) break // a probe that ends rings
-      this.#crew.start(maker.address, this.#probe(maker, signal), signal)
+      this.#tasks.start(maker.address, this.#probe(maker, signal), signal)
     }
     return Math.max(1, nextMs - nowMs)
   }

@@ -7,10 +7,10 @@
  * address it was dialled at. A Pong's address is a claim, never a key.
  */
 import { randomBytes } from 'node:crypto'
-import { Bell } from '../bell.ts'
 import type { MakerList } from '../bonds/list.ts'
-import type { Network } from '../chain/types.ts'
-import { Crew } from '../crew.ts'
+import type { ConfirmedBond } from '../bonds/types.ts'
+import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
+import { Bell, TaskGroup } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Db } from '../store/open.ts'
 import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
@@ -20,7 +20,6 @@ import { ask, NoReply } from '../wire/client.ts'
 import type { Reply } from '../wire/messages.ts'
 import { type Ask, walkBonds } from '../wire/walk.ts'
 import type { World } from '../world.ts'
-import { differenceOf, listedBond } from './tracker-difference.ts'
 
 export const LIMITS = {
   /** Asked at the same time: a round over a hundred of them still ends within the interval. */
@@ -44,6 +43,8 @@ export const LIMITS = {
   otherBlockTries: 3,
   /** A page of a thousand bonds takes 370 kB. */
   replyBytesMax: 2_097_152,
+  /** Of the bonds that only one list has: enough to see what is wrong, whatever a liar invents. */
+  outpointsMax: 100,
   /** What it calls its version. */
   versionLength: 40,
   /** How often the loop looks who is due. */
@@ -77,7 +78,7 @@ export class Trackers {
   readonly #bell = new Bell()
   /** When each is due, on the monotonic clock. */
   readonly #dueMs = new Map<string, number>()
-  readonly #crew = new Crew(() => this.#bell.ring())
+  readonly #tasks = new TaskGroup(() => this.#bell.ring())
   readonly #hints = new Set<string>()
   /** Until when an address is not dialled back, on the monotonic clock; the oldest entry first. */
   readonly #tried = new Map<string, number>()
@@ -133,13 +134,13 @@ export class Trackers {
     try {
       for (;;) {
         signal.throwIfAborted()
-        this.#crew.throwIfBroken()
+        this.#tasks.throwIfFailed()
         this.#startDue(signal)
         await this.#bell.wait(LIMITS.lookMs)
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      await this.#crew.home()
+      await this.#tasks.ended()
     }
   }
 
@@ -149,7 +150,7 @@ export class Trackers {
       if ((this.#dueMs.get(address) ?? 0) <= nowMs) this.#start(address, signal)
     }
     for (const address of this.#hints) {
-      if (this.#crew.size >= LIMITS.atOnce) break
+      if (this.#tasks.size >= LIMITS.atOnce) break
       this.#hints.delete(address)
       this.#rest(address, this.#options.intervalMs)
       this.#start(address, signal)
@@ -165,8 +166,8 @@ export class Trackers {
   }
 
   #start(address: string, signal: AbortSignal): void {
-    if (this.#crew.size >= LIMITS.atOnce || this.#crew.has(address)) return
-    this.#crew.start(address, this.#visit(address, signal), signal)
+    if (this.#tasks.size >= LIMITS.atOnce || this.#tasks.has(address)) return
+    this.#tasks.start(address, this.#visit(address, signal), signal)
   }
 
   /** Asks one tracker, and keeps what it said. */
@@ -342,4 +343,39 @@ type Heard =
 /** A stranger's word, fit for a log and a terminal. */
 function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, LIMITS.versionLength)
+}
+
+/** What the digest is made of. */
+export interface ListedBond {
+  outpoint: Outpoint
+  address: string
+  amountSats: number
+  confHeight: Height
+  /** Absent in format A. */
+  lockHeight?: Height | undefined
+}
+
+export function listedBond(bond: ConfirmedBond): ListedBond {
+  const { outpoint, address, amountSats, lockHeight, conf } = bond
+  return { outpoint, address, amountSats, lockHeight, confHeight: conf.height }
+}
+
+/** A bond that both list and tell differently stands on both sides. */
+export function differenceOf(
+  ours: readonly ListedBond[],
+  theirs: readonly ListedBond[],
+): Pick<Comparison, 'onlyOurs' | 'onlyTheirs'> {
+  return { onlyOurs: missingFrom(theirs, ours), onlyTheirs: missingFrom(ours, theirs) }
+}
+
+function missingFrom(there: readonly ListedBond[], here: readonly ListedBond[]): Outpoint[] {
+  const known = new Set(there.map(nameOf))
+  return here
+    .filter((bond) => !known.has(nameOf(bond)))
+    .slice(0, LIMITS.outpointsMax)
+    .map(({ outpoint }) => outpoint)
+}
+
+function nameOf({ outpoint, address, amountSats, lockHeight, confHeight }: ListedBond): string {
+  return [formatOutpoint(outpoint), address, amountSats, lockHeight ?? '-', confHeight].join(' ')
 }

@@ -90,6 +90,11 @@ export class Db implements Disposable {
     return statement
   }
 
+  /** Rows that this connection has changed so far: equal counts mean that it has written nothing in between. */
+  get writes(): number {
+    return this.guard(() => (this.prepare('SELECT total_changes() AS count').get() as { count: number }).count)
+  }
+
   /** Everything in `change` happens, or nothing. `change` is synchronous: it can't be interleaved. */
   transaction<T>(change: () => T): T {
     return this.guard(() => this.#sqlite.transaction(change).immediate())

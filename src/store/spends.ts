@@ -5,7 +5,7 @@
  */
 
 import type { InferResult } from 'kysely'
-import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
+import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Spender, type Txid } from '../chain/types.ts'
 import { blockHashOf, hashColumn, txidOf } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
@@ -158,4 +158,32 @@ function outpointColumns({ txid, vout }: Outpoint) {
 
 function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
   return { txid: txidOf(row.txid), vout: row.vout }
+}
+
+/** A recorded spend that may still change, for whoever tells about changes. */
+export interface RecentSpend {
+  /** `txid:vout`. */
+  outpoint: string
+  txid: string
+  state: 'confirmed' | 'mempool' | 'evicted'
+  height: Height | null
+}
+
+/** Unconfirmed spends and those confirmed at `minHeight` or above; at most `limit`, the confirmed first. */
+export function readRecentSpends(db: Db, minHeight: Height, limit: number): RecentSpend[] {
+  const rows = db.all(
+    sql
+      .selectFrom('spends as s')
+      .innerJoin('spenders as t', 't.txid', 's.spender_txid')
+      .select(['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'])
+      .where(({ or, eb }) => or([eb('t.height', '>=', minHeight), eb('t.height', 'is', null)]))
+      .orderBy('t.height', (order) => order.desc().nullsLast())
+      .limit(limit),
+  )
+  return rows.map((row) => ({
+    outpoint: formatOutpoint({ txid: txidOf(row.txid), vout: row.vout }),
+    txid: txidOf(row.spender_txid),
+    state: row.height !== null ? 'confirmed' : row.in_mempool ? 'mempool' : 'evicted',
+    height: row.height,
+  }))
 }

@@ -1,5 +1,4 @@
-/** The best chain as scanned: block rows, the tip, and the move of one block down. */
-
+/** The best chain as scanned: block rows, the tip, the move of one block down; and what the daemon says of itself. */
 import type { Tip } from '../bonds/types.ts'
 import type { BlockHash, BlockHeaderRef, Height } from '../chain/types.ts'
 import { blockHashOf, hashColumn } from './columns.ts'
@@ -50,4 +49,21 @@ export function insertBlock(db: Db, block: BlockHeaderRef): void {
 /** Only after every row that refers to the block is gone. */
 export function deleteBlock(db: Db, height: Height): void {
   db.run(sql.deleteFrom('blocks').where('height', '=', height))
+}
+
+/** Keeps what the running daemon says of itself, for the verbs of another process. */
+export function writeReport(db: Db, report: unknown): void {
+  const text = JSON.stringify(report)
+  db.run(
+    sql
+      .insertInto('daemon')
+      .values({ id: 1, report: text })
+      .onConflict((conflict) => conflict.column('id').doUpdateSet({ report: text })),
+  )
+}
+
+/** The last report as it was written, unchecked. */
+export function readReport(db: Db): unknown {
+  const row = db.first(sql.selectFrom('daemon').select('report'))
+  return row && JSON.parse(row.report)
 }

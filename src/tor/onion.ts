@@ -4,7 +4,7 @@
  * connection (no Detach), so it ends with us.
  */
 import { readFile } from 'node:fs/promises'
-import { Bell } from '../bell.ts'
+import { Bell } from '../concurrency.ts'
 import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { Backoff, sleep, type World } from '../world.ts'

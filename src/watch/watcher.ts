@@ -3,9 +3,10 @@
  * tells subscribers of every change. Nothing is said before chain and mempool are known together (`isSettled`), and
  * strangers can't make bitcoind work without bound: see Turns, and the Book that remembers what was asked.
  */
-import { Bell } from '../bell.ts'
+
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { BlockHash, Height, Outpoint, Txid } from '../chain/types.ts'
+import { Bell, Turns } from '../concurrency.ts'
 import { isAbort, PeerFault, TransientError } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
 import type { Db } from '../store/open.ts'
@@ -13,7 +14,6 @@ import { type RecordedSpend, readSpends } from '../store/spends.ts'
 import { readIndexedFrom } from '../store/spent-keys.ts'
 import { readBlockHash, readBlockHeight } from '../store/tip.ts'
 import { countWatches, firstWatchEnd } from '../store/watches.ts'
-import { Turns } from '../turns.ts'
 import { breathe, sleep, type World } from '../world.ts'
 import { Book, type Entry, type Subscriber } from './book.ts'
 import { type Spend, signatureOf, spendOf } from './spend.ts'

@@ -5,10 +5,10 @@
  */
 import type { NodeApi } from '../chain/node-reader.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { Turns } from '../concurrency.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import { readBondBlock } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
-import { Turns } from '../turns.ts'
 import { encodeReply } from './messages.ts'
 
 export const LIMITS = {

@@ -4,8 +4,14 @@ import { test } from 'node:test'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import fc from 'fast-check'
 import { certificateHash, certificateText } from '../../../src/bonds/certificate.ts'
-import type { BondOutput, FidelityProof, OfferedKeys, ProofCheck, ProofFacts } from '../../../src/bonds/proof.ts'
-import { PROOF_CHECKS } from '../../../src/bonds/proof.ts'
+import {
+  type BondOutput,
+  type FidelityProof,
+  type OfferedKeys,
+  PROOF_CHECKS,
+  type ProofCheck,
+  type ProofFacts,
+} from '../../../src/bonds/proof.ts'
 import { buildRedeemScript, p2wshScriptPubKey } from '../../../src/bonds/script.ts'
 import type { Announcement } from '../../../src/bonds/types.ts'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'

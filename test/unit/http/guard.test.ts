@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { HttpFault } from '../../../src/http/fault.ts'
-import { assertAllowed } from '../../../src/http/guard.ts'
+import { assertAllowed, HttpFault } from '../../../src/http/guard.ts'
 
 const listen = { host: '127.0.0.1', port: 8081 }
 function code(host: string | undefined, at = listen, hosts: string[] = []): string {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { mayPing, nextProbeMs, probeRules, wantsOffer } from '../../../src/peers/schedule.ts'
+import { mayPing, nextProbeMs, probeRules, wantsOffer } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
 
 const MINUTE = 60_000

@@ -1,0 +1,141 @@
+/**
+ * What goes on side by side: loops that stop together (`runAll`), tasks of one loop (`TaskGroup`), a wake-up that is never
+ * lost (`Bell`), and work that has to wait for its turn (`Turns`).
+ */
+import { isAbort } from './errors.ts'
+import { after } from './world.ts'
+
+/** Returns soon after its signal fires. */
+export type Loop = (signal: AbortSignal) => Promise<void>
+
+/**
+ * Resolves when `signal` has stopped every loop. A loop that returns by itself is fine; one that throws stops the
+ * others, and its error is thrown once they have returned.
+ */
+export async function runAll(signal: AbortSignal, loops: Record<string, Loop>): Promise<void> {
+  const siblings = new AbortController()
+  const all = AbortSignal.any([signal, siblings.signal])
+  let failure: { error: unknown } | undefined
+  await Promise.all(
+    Object.values(loops).map(async (loop) => {
+      try {
+        await loop(all)
+      } catch (error) {
+        if (isAbort(error, all)) return
+        failure ??= { error }
+        siblings.abort(new DOMException('a sibling loop failed', 'AbortError'))
+      }
+    }),
+  )
+  if (failure) throw failure.error
+}
+
+/** Tasks of one loop by name: each once at a time; the first that fails fails the loop. */
+export class TaskGroup {
+  readonly #running = new Map<string, Promise<void>>()
+  readonly #onEnd: () => void
+  #failure: { error: unknown } | undefined
+
+  /** `onEnd` is called whenever a task has ended. */
+  constructor(onEnd: () => void) {
+    this.#onEnd = onEnd
+  }
+
+  get size(): number {
+    return this.#running.size
+  }
+
+  has(name: string): boolean {
+    return this.#running.has(name)
+  }
+
+  /** `task` ends soon after `signal`. */
+  start(name: string, task: Promise<void>, signal: AbortSignal): void {
+    const watched = task
+      .catch((error: unknown) => {
+        if (!isAbort(error, signal)) this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#running.delete(name)
+        this.#onEnd()
+      })
+    this.#running.set(name, watched)
+  }
+
+  /** Throws what the first failed task threw. */
+  throwIfFailed(): void {
+    if (this.#failure) throw this.#failure.error
+  }
+
+  /** Resolves when all tasks have ended, however. */
+  async ended(): Promise<void> {
+    await Promise.allSettled(this.#running.values())
+  }
+}
+
+/** A wake-up that is never lost: ringing with nobody waiting makes the next wait return at once. */
+export class Bell {
+  #waiting: (() => void)[] = []
+  #rang = false
+
+  ring(): void {
+    if (this.#waiting.length === 0) this.#rang = true
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+
+  /** Resolves at the next ring, or after `maxMs`. */
+  wait(maxMs: number): Promise<void> {
+    if (this.#rang) {
+      this.#rang = false
+      return Promise.resolve()
+    }
+    return new Promise((resolve) => {
+      const wake = () => {
+        cancel()
+        resolve()
+      }
+      const cancel = after(maxMs, () => {
+        this.#waiting = this.#waiting.filter((other) => other !== wake)
+        resolve()
+      })
+      this.#waiting.push(wake)
+    })
+  }
+}
+
+export interface TurnLimits {
+  /** Pieces of work under way. */
+  atOnce: number
+  /** Sizes of all work that waits, together. */
+  queued: number
+}
+
+/** Work that reaches bitcoind for strangers: a few at once, a short queue, and beyond it an answer instead of waiting. */
+export class Turns {
+  readonly #limits: TurnLimits
+  readonly #waiting: { size: number; start: () => void }[] = []
+  #working = 0
+
+  constructor(limits: TurnLimits) {
+    this.#limits = limits
+  }
+
+  /** Runs `work` when its turn comes; false at once when too much is waiting. `size`: its share of the queue. */
+  async run(size: number, work: () => Promise<void>): Promise<boolean> {
+    if (this.#working >= this.#limits.atOnce) {
+      const queued = this.#waiting.reduce((sum, other) => sum + other.size, 0)
+      if (queued + size > this.#limits.queued) return false
+      await new Promise<void>((start) => this.#waiting.push({ size, start }))
+    } else {
+      this.#working++
+    }
+    try {
+      await work()
+      return true
+    } finally {
+      const next = this.#waiting.shift() // our place goes to the next one
+      if (next) next.start()
+      else this.#working--
+    }
+  }
+}
