@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 import type { z } from 'zod'
 import { NETWORK_PARAMS } from './chain/networks.ts'
+import type { NodeReaderOptions } from './chain/node-reader.ts'
 import type { RpcAuth } from './chain/rpc.ts'
 import type { Network } from './chain/types.ts'
 import { ConfigError, describeError } from './errors.ts'
@@ -260,9 +261,12 @@ function defaultDataDir(network: Network): string {
   return network === 'main' ? base : join(base, network)
 }
 
-/** For the node thread, which needs the password itself. */
-export function revealAuth(auth: RpcAuthConfig): RpcAuth {
-  return auth.kind === 'cookie' ? auth : { kind: 'password', user: auth.user, password: auth.password.reveal() }
+/** What the node thread needs, the password itself included. `keySalt`: only where outpoints are looked for by key. */
+export function nodeOptions({ rpc, network }: Config, keySalt: Uint8Array = new Uint8Array(16)): NodeReaderOptions {
+  const { host, port, auth } = rpc
+  const revealed: RpcAuth =
+    auth.kind === 'cookie' ? auth : { kind: 'password', user: auth.user, password: auth.password.reveal() }
+  return { rpc: { host, port, auth: revealed }, network, keySalt }
 }
 
 /** The effective settings as TOML, each with its source; secrets as `<secret>`. Reads back as a config file. */

@@ -8,7 +8,7 @@ import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { runAll } from './concurrency.ts'
-import { type Config, revealAuth } from './config.ts'
+import { type Config, nodeOptions } from './config.ts'
 import { UnreachableError } from './errors.ts'
 import { Meters } from './http/metrics.ts'
 import { probingOf } from './http/probing.ts'
@@ -73,12 +73,7 @@ export async function runDaemon(
   }
   status.following.tip = indexer.tip()
 
-  const { host, port, auth } = config.rpc
-  await using node = await openNode({
-    rpc: { host, port, auth: revealAuth(auth) },
-    network: config.network,
-    keySalt: identity.keySalt,
-  })
+  await using node = await openNode(nodeOptions(config, identity.keySalt))
   const api = node.with(signal)
   const watcher = new Watcher({
     ...world,

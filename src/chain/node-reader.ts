@@ -10,6 +10,9 @@ import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
 import {
   BitcoindRpc,
+  type ChainInfo,
+  type IndexInfo,
+  type NetworkInfo,
   RPC_CODES,
   LIMITS as RPC_LIMITS,
   RpcFailure,
@@ -67,10 +70,25 @@ export interface ChainView {
   following: BlockHash[]
 }
 
+/** An answer of bitcoind's, or why there is none; `isForbidden`: it doesn't let us in, or not to this call. */
+export type Asked<T> = { value: T } | { refusal: string; isForbidden: boolean }
+
+/** Only `chain` where that was refused. */
+export interface NodeInspection {
+  chain: Asked<ChainInfo>
+  network?: Asked<NetworkInfo>
+  hasRest?: Asked<boolean>
+  /** Empty where it publishes nothing; undefined where it was built without ZMQ. */
+  zmq?: Asked<ZmqNotification[] | undefined>
+  indexes?: Asked<IndexInfo>
+}
+
 /** What the main thread may ask of the node thread. Every call rejects with one of the classes of errors.ts. */
 export interface NodeApi {
   /** First contact, and again after every loss: is it the right node, and how does it serve blocks? */
   connect(): Promise<NodeInfo>
+  /** What there is to know of the node, for doctor: each question by itself, so that one refusal hides nothing else. */
+  inspect(): Promise<NodeInspection>
   view(height: Height | undefined): Promise<ChainView>
   /** Hashes of `from` and what follows, at most LIMITS.hashesAhead. */
   hashesFrom(from: Height): Promise<BlockHash[]>
@@ -157,6 +175,23 @@ export class NodeReader implements NodeApi {
     const info: NodeInfo = { version, subversion, source: this.#source, zmq }
     if (chain.signet_challenge !== undefined) info.signetChallenge = chain.signet_challenge
     return info
+  }
+
+  async inspect(): Promise<NodeInspection> {
+    const rpc = this.#rpc
+    const chain = await asked(rpc.chainInfo())
+    if ('refusal' in chain) return { chain }
+    const zmq = rpc.zmqNotifications().catch((error: unknown) => {
+      if (error instanceof RpcFailure) return undefined
+      throw error
+    })
+    return {
+      chain,
+      network: await asked(rpc.networkInfo()),
+      hasRest: await asked(rpc.hasRest()),
+      zmq: await asked(zmq),
+      indexes: await asked(rpc.indexInfo()),
+    }
   }
 
   async view(height: Height | undefined): Promise<ChainView> {
@@ -336,5 +371,13 @@ export class NodeReader implements NodeApi {
       if (error instanceof RpcFailure || error instanceof ConfigError) return []
       throw error
     }
+  }
+}
+
+async function asked<T>(answer: Promise<T>): Promise<Asked<T>> {
+  try {
+    return { value: await answer }
+  } catch (error) {
+    return { refusal: describeError(error), isForbidden: error instanceof ConfigError }
   }
 }

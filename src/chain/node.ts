@@ -7,9 +7,8 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { AccessRefused, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
-import type { Found } from './mempool-view.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
-import type { BlockHash, Spender } from './types.ts'
+import type { Spender } from './types.ts'
 
 export const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
@@ -32,6 +31,35 @@ export type ThreadReply =
 interface Pending {
   resolve: (value: unknown) => void
   reject: (error: unknown) => void
+}
+
+type Value<M extends keyof NodeApi> = Awaited<ReturnType<NodeApi[M]>>
+
+const asIs = <T>(value: T): T => value
+/** Buffers cross threads as Uint8Array. */
+const withBuffer = (by: Spender): Spender => ({ ...by, rawTx: asBuffer(by.rawTx) })
+const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** Every call, with what makes its value on this side what it was on the other. */
+const METHODS: { readonly [M in keyof NodeApi]: (value: Value<M>) => Value<M> } = {
+  connect: asIs,
+  inspect: asIs,
+  view: asIs,
+  hashesFrom: asIs,
+  readBlock: asIs,
+  waitForTip: asIs,
+  mempoolChanges: asIs,
+  waitForMempool: asIs,
+  look: ({ at, found }) => ({
+    at,
+    found: found.map((one) => (one.kind === 'mempool' ? { ...one, by: withBuffer(one.by) } : one)),
+  }),
+  spendersInBlock: (spenders) => spenders.map((by) => by && withBuffer(by)),
+  mempoolTransaction: (raw) => raw && asBuffer(raw),
+  blockHeight: asIs,
+  txProof: asIs,
+  judge: asIs,
+  output: asIs,
 }
 
 /** NodeApi whose calls reject at once when `signal` fires. */
@@ -76,7 +104,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
   })
   await once(worker, 'online')
 
-  const call = (signal: AbortSignal, method: keyof NodeApi, args: unknown[]): Promise<never> =>
+  const call = (signal: AbortSignal, method: keyof NodeApi, args: unknown[]): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (end) return reject(end)
       if (signal.aborted) return reject(signal.reason)
@@ -90,7 +118,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
       pending.set(id, {
         resolve: (value) => {
           settle()
-          resolve(value as never)
+          resolve(value)
         },
         reject: (error) => {
           settle()
@@ -102,29 +130,15 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
 
   return {
     broken,
-    with: (signal) => ({
-      connect: () => call(signal, 'connect', []),
-      view: (...args) => call(signal, 'view', args),
-      hashesFrom: (...args) => call(signal, 'hashesFrom', args),
-      readBlock: (...args) => call(signal, 'readBlock', args),
-      waitForTip: (...args) => call(signal, 'waitForTip', args),
-      mempoolChanges: (...args) => call(signal, 'mempoolChanges', args),
-      waitForMempool: (...args) => call(signal, 'waitForMempool', args),
-      look: (...args) =>
-        call(signal, 'look', args).then(({ at, found }: { at: BlockHash; found: Found[] }) => ({
-          at,
-          found: found.map((one) => (one.kind === 'mempool' ? { ...one, by: withBuffer(one.by) } : one)),
-        })),
-      spendersInBlock: (...args) =>
-        call(signal, 'spendersInBlock', args).then((spenders: (Spender | undefined)[]) =>
-          spenders.map((by) => by && withBuffer(by)),
-        ),
-      mempoolTransaction: (...args) => call(signal, 'mempoolTransaction', args).then((raw) => raw && Buffer.from(raw)),
-      blockHeight: (...args) => call(signal, 'blockHeight', args),
-      txProof: (...args) => call(signal, 'txProof', args),
-      judge: (...args) => call(signal, 'judge', args),
-      output: (...args) => call(signal, 'output', args),
-    }),
+    with: (signal) => {
+      const methods = Object.entries(METHODS) as [keyof NodeApi, (value: unknown) => unknown][]
+      return Object.fromEntries(
+        methods.map(([method, receive]) => [
+          method,
+          (...args: unknown[]) => call(signal, method, args).then((value) => receive(value)),
+        ]),
+      ) as unknown as NodeApi
+    },
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')
       worker.postMessage('close')
@@ -134,11 +148,6 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
       await worker.terminate()
     },
   }
-}
-
-/** Buffers cross threads as Uint8Array. */
-function withBuffer(by: Spender): Spender {
-  return { ...by, rawTx: Buffer.from(by.rawTx.buffer, by.rawTx.byteOffset, by.rawTx.byteLength) }
 }
 
 function revive({ name, message, stack }: Extract<ThreadReply, { ok: false }>): Error {

@@ -7,11 +7,11 @@ import { existsSync } from 'node:fs'
 import { checkRow, type Difference } from '../bonds/check-row.ts'
 import { digestOf } from '../bonds/digest.ts'
 import { listMakers, type MakerList } from '../bonds/list.ts'
-import { type Node, openNode } from '../chain/node.ts'
+import { openNode } from '../chain/node.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import { windowStart } from '../chain/plan.ts'
 import { type BlockHash, type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
-import { type Config, revealAuth } from '../config.ts'
+import { type Config, nodeOptions } from '../config.ts'
 import { ConfigError, describeError, StoreError, TransientError, UnreachableError } from '../errors.ts'
 import { unseenHeights } from '../status.ts'
 import { readBonds } from '../store/bonds.ts'
@@ -41,7 +41,7 @@ type Page = Extract<Reply, { type: 'Bonds' }>
 
 /** Throws UnreachableError when tracker or bitcoind can't be asked, or are not at one block in time. */
 export async function verifyTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Findings> {
-  await using node = await openOwnNode(config)
+  await using node = await openNode(nodeOptions(config))
   const api = node.with(signal)
   try {
     await api.connect()
@@ -50,15 +50,6 @@ export async function verifyTracker(config: Config, address: HostPort, signal: A
     if (error instanceof TransientError) throw new UnreachableError(error.message, { cause: error })
     throw error
   }
-}
-
-function openOwnNode({ rpc, network }: Config): Promise<Node> {
-  // The keys of outpoints that the salt is for are of no use here.
-  return openNode({
-    rpc: { host: rpc.host, port: rpc.port, auth: revealAuth(rpc.auth) },
-    network,
-    keySalt: Buffer.alloc(16),
-  })
 }
 
 async function compare(config: Config, address: HostPort, api: NodeApi, signal: AbortSignal): Promise<Findings> {

@@ -1,15 +1,20 @@
-/**
- * bitcoind, asked as the daemon will ask it. Runs in a thread without environment (bitcoind-thread.ts), as all that speaks
- * to bitcoind does: its HTTP client would obey HTTP_PROXY and carry our credentials there.
- */
+/** bitcoind, asked as the daemon will ask it: through the node thread. */
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import { NETWORK_PARAMS } from '../chain/networks.ts'
+import type { Asked, NodeApi } from '../chain/node-reader.ts'
 import { WINDOW_BLOCKS, windowStart } from '../chain/plan.ts'
-import { BitcoindRpc, type ChainInfo, LIMITS as RPC_LIMITS, RpcFailure, type RpcOptions } from '../chain/rpc.ts'
+import {
+  type ChainInfo,
+  type IndexInfo,
+  type NetworkInfo,
+  LIMITS as RPC_LIMITS,
+  type RpcOptions,
+  type ZmqNotification,
+} from '../chain/rpc.ts'
 import type { Network } from '../chain/types.ts'
-import { ConfigError, describeError } from '../errors.ts'
+import { describeError } from '../errors.ts'
 import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
@@ -27,19 +32,20 @@ export const LIMITS = {
 const RESTART = 'then: sudo systemctl restart bitcoind'
 const COOKIES_ELSEWHERE = ['/var/lib/bitcoind', '/var/lib/bitcoin', '/home/bitcoin/.bitcoin', '/root/.bitcoin']
 
-export async function bitcoindFindings(rpcOptions: RpcOptions, network: Network, nowS: number): Promise<Finding[]> {
-  const listening = await reachFinding(rpcOptions)
+export async function bitcoindFindings(
+  node: Pick<NodeApi, 'inspect'>,
+  rpc: RpcOptions,
+  network: Network,
+  nowS: number,
+): Promise<Finding[]> {
+  const listening = await reachFinding(rpc)
   if (listening.level === 'failure') return [listening]
-  const cookie = cookieFinding(rpcOptions, network)
+  const cookie = cookieFinding(rpc, network)
   if (cookie) return [listening, cookie]
-  const rpc = new BitcoindRpc(rpcOptions)
-  let chain: ChainInfo
-  try {
-    chain = await rpc.chainInfo()
-  } catch (error) {
-    return [listening, refusalFinding(rpcOptions, error)]
-  }
-  const auth = rpcOptions.auth.kind === 'cookie' ? `the cookie ${rpcOptions.auth.file}` : 'user and password'
+  const asked = await node.inspect()
+  if ('refusal' in asked.chain) return [listening, refusalFinding(rpc, asked.chain)]
+  const chain = asked.chain.value
+  const auth = rpc.auth.kind === 'cookie' ? `the cookie ${rpc.auth.file}` : 'user and password'
   const findings = [listening, well('bitcoind-auth', `lets us in with ${auth}`)]
   const wanted = NETWORK_PARAMS[network].coreName
   if (chain.chain !== wanted) {
@@ -55,22 +61,20 @@ export async function bitcoindFindings(rpcOptions: RpcOptions, network: Network,
     return findings
   }
   findings.push(well('bitcoind-network', `is on ${network}, at block ${chain.blocks}`))
-  const rest: (() => Finding | Promise<Finding>)[] = [
-    () => versionFinding(rpc),
-    () => downloadFinding(chain),
-    () => restFinding(rpc),
-    () => zmqFinding(rpc, rpcOptions.host),
-    () => pruneFinding(chain),
-    () => spenderIndexFinding(rpc),
-    () => clockFinding(nowS, chain.mediantime ?? 0, chain.time ?? nowS, network),
-  ]
-  for (const look of rest) {
-    try {
-      findings.push(await look())
-    } catch (error) {
-      findings.push(refusalFinding(rpcOptions, error))
-    }
+  const judge = async <T>(answer: Asked<T> | undefined, look: (value: T) => Finding | Promise<Finding>) => {
+    if (!answer) return
+    findings.push('refusal' in answer ? refusalFinding(rpc, answer) : await look(answer.value))
   }
+  await judge(asked.network, versionFinding)
+  findings.push(downloadFinding(chain))
+  await judge(asked.hasRest, restFinding)
+  await judge(asked.zmq, (offered) => zmqFinding(offered, rpc.host))
+  findings.push(pruneFinding(chain))
+  const { network: software } = asked
+  await judge(asked.indexes, (indexes) =>
+    spenderIndexFinding(indexes, software && 'value' in software ? software.value.version : 0),
+  )
+  findings.push(clockFinding(nowS, chain.mediantime ?? 0, chain.time ?? nowS, network))
   return findings
 }
 
@@ -164,8 +168,10 @@ function mayEnter(folder: string): boolean {
   }
 }
 
-function refusalFinding({ auth }: RpcOptions, error: unknown): Finding {
-  const text = describeError(error)
+function refusalFinding(
+  { auth }: RpcOptions,
+  { refusal: text, isForbidden }: { refusal: string; isForbidden: boolean },
+): Finding {
   if (/is starting/.test(text)) {
     return worth('bitcoind-auth', text, 'wait: bitcoin-cli -rpcwait getblockcount returns when it has started')
   }
@@ -180,7 +186,7 @@ function refusalFinding({ auth }: RpcOptions, error: unknown): Finding {
     const file = auth.kind === 'cookie' ? auth.file : ''
     return broken('bitcoind-auth', text, `give --cookie-file of the bitcoind at --rpc; ${file} is of another one`)
   }
-  if (error instanceof ConfigError) {
+  if (isForbidden) {
     return broken(
       'bitcoind-auth',
       text,
@@ -190,8 +196,7 @@ function refusalFinding({ auth }: RpcOptions, error: unknown): Finding {
   return broken('bitcoind', text, "see bitcoind's debug.log; is --rpc really a bitcoind?")
 }
 
-async function versionFinding(rpc: BitcoindRpc): Promise<Finding> {
-  const { version, subversion } = await rpc.networkInfo()
+function versionFinding({ version, subversion }: NetworkInfo): Finding {
   if (version >= RPC_LIMITS.nodeVersionMin) return well('bitcoind-version', subversion)
   return broken(
     'bitcoind-version',
@@ -209,8 +214,8 @@ function downloadFinding(chain: ChainInfo): Finding {
   )
 }
 
-async function restFinding(rpc: BitcoindRpc): Promise<Finding> {
-  if (await rpc.hasRest()) return well('bitcoind-rest', 'serves REST')
+function restFinding(hasRest: boolean): Finding {
+  if (hasRest) return well('bitcoind-rest', 'serves REST')
   return worth(
     'bitcoind-rest',
     'serves no REST: blocks are read by RPC, which makes the first scan slower',
@@ -218,13 +223,9 @@ async function restFinding(rpc: BitcoindRpc): Promise<Finding> {
   )
 }
 
-async function zmqFinding(rpc: BitcoindRpc, host: string): Promise<Finding> {
+async function zmqFinding(offered: ZmqNotification[] | undefined, host: string): Promise<Finding> {
   const fix = `zmqpubhashblock=tcp://127.0.0.1:28332 and zmqpubsequence=tcp://127.0.0.1:28333 in bitcoin.conf, ${RESTART}`
-  let offered: { type: string; address: string }[]
-  try {
-    offered = await rpc.zmqNotifications()
-  } catch (error) {
-    if (!(error instanceof RpcFailure)) throw error
+  if (!offered) {
     return worth(
       'bitcoind-zmq',
       'has no ZMQ: new blocks and transactions are noticed up to a second later',
@@ -263,10 +264,8 @@ function pruneFinding(chain: ChainInfo): Finding {
   )
 }
 
-async function spenderIndexFinding(rpc: BitcoindRpc): Promise<Finding> {
+function spenderIndexFinding({ txospenderindex: index }: IndexInfo, version: number): Finding {
   const check = 'bitcoind-spender-index'
-  const { version } = await rpc.networkInfo()
-  const index = (await rpc.indexInfo()).txospenderindex
   if (index?.synced) return well(check, 'has txospenderindex')
   if (index) {
     return worth(

@@ -1,16 +1,14 @@
 /** All of doctor's checks, in the order in which an operator would look; each says what it found and nothing is changed. */
-import { once } from 'node:events'
 import { statSync } from 'node:fs'
-import { extname } from 'node:path'
-import { Worker } from 'node:worker_threads'
-import { type Config, revealAuth } from '../config.ts'
+import { openNode } from '../chain/node.ts'
+import { type Config, nodeOptions } from '../config.ts'
 import { isSecret } from '../settings.ts'
 import type { Report } from '../status.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
 import { readReport } from '../store/tip.ts'
 import type { Clock } from '../world.ts'
-import type { BitcoindQuestion } from './bitcoind-thread.ts'
+import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
 import { type Finding, well, worth } from './finding.ts'
 import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
@@ -21,11 +19,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
   const isRunning = isLocked(dataDir)
   const report = isRunning ? lastReport(dataDir) : undefined
   const [bitcoind, throughTor] = await Promise.all([
-    askBitcoind({
-      rpc: { host: config.rpc.host, port: config.rpc.port, auth: revealAuth(config.rpc.auth) },
-      network: config.network,
-      nowS: Math.floor(clock.nowMs() / 1000),
-    }),
+    askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
     tor.kind === 'none' ? [well('tor', 'not used (--no-tor)')] : torFindings(tor),
   ])
   return [
@@ -72,13 +66,8 @@ function lastReport(dataDir: string): Report | undefined {
   }
 }
 
-async function askBitcoind(question: BitcoindQuestion): Promise<Finding[]> {
-  const script = new URL(`./bitcoind-thread${extname(import.meta.url)}`, import.meta.url)
-  const worker = new Worker(script, { workerData: question, env: {}, name: 'bitcoind' })
-  try {
-    const [findings] = (await once(worker, 'message')) as [Finding[]]
-    return findings
-  } finally {
-    await worker.terminate()
-  }
+async function askBitcoind(config: Config, nowS: number): Promise<Finding[]> {
+  const options = nodeOptions(config)
+  await using node = await openNode(options)
+  return await bitcoindFindings(node.with(new AbortController().signal), options.rpc, config.network, nowS)
 }
