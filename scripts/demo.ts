@@ -279,10 +279,10 @@ function describeState(row: BondRow): string {
 }
 
 /** A fresh circuit can fail once: as takers do, try again. */
-async function dialTor(target: HostPort, proxy: HostPort, isolation: string): Promise<ReturnType<typeof connect>> {
+async function dialTor(target: HostPort, socks: HostPort, isolation: string): Promise<ReturnType<typeof connect>> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await dial(target, { proxy, isolation: `${isolation}-${attempt}`, timeoutMs: 60_000, signal: stop.signal })
+      return await dial(target, { socks, isolation: `${isolation}-${attempt}`, timeoutMs: 60_000, signal: stop.signal })
     } catch (error) {
       if (attempt === 3 || stop.signal.aborted) throw error
     }

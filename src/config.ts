@@ -261,6 +261,11 @@ function defaultDataDir(network: Network): string {
   return network === 'main' ? base : join(base, network)
 }
 
+/** Tor's SOCKS port; undefined without Tor. */
+export function socksOf({ tor }: Pick<Config, 'tor'>): HostPort | undefined {
+  return tor.kind === 'none' ? undefined : tor.socks
+}
+
 /** What the node thread needs, the password itself included. `keySalt`: only where outpoints are looked for by key. */
 export function nodeOptions({ rpc, network }: Config, keySalt: Uint8Array = new Uint8Array(16)): NodeReaderOptions {
   const { host, port, auth } = rpc

@@ -8,7 +8,7 @@ import { runMempool } from './chain/mempool.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { runAll } from './concurrency.ts'
-import { type Config, nodeOptions } from './config.ts'
+import { type Config, nodeOptions, socksOf } from './config.ts'
 import { UnreachableError } from './errors.ts'
 import { Meters } from './http/metrics.ts'
 import { probingOf } from './http/probing.ts'
@@ -27,7 +27,7 @@ import { currentReport, grantWishes, runReport, type Wishes } from './report.ts'
 import { type Status, summaryOf, unseenHeights } from './status.ts'
 import { lockDataDir } from './store/lock.ts'
 import { openStore } from './store/open.ts'
-import { formatHostPort, parseHostPort } from './tor/address.ts'
+import { formatHostPort, parseHostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
 import { Watcher } from './watch/watcher.ts'
@@ -84,7 +84,7 @@ export async function runDaemon(
     limits: config.watch,
   })
   const { probes, tor } = config
-  const socks = tor.kind === 'none' ? undefined : tor.socks
+  const socks = socksOf(config)
   const rules = probeRules(probes.intervalMs, config.network === 'regtest')
   const peersLog = log.child({ room: 'peers' })
   const market = new CurrentMarket(db, indexer)
@@ -96,7 +96,7 @@ export async function runDaemon(
     new Canary(
       {
         ...canaryTimes(probes.intervalMs),
-        proxy: socks,
+        socks,
         timeoutMs: probes.timeoutMs,
         target: () =>
           status.onion.kind === 'published' ? { host: status.onion.onionHost, port: virtualPort } : undefined,
@@ -222,7 +222,7 @@ export async function runDaemon(
       judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
       hasMarket: () => following.hasReachedTip,
       self: () => ({
-        host: 'onionHost' in status.onion ? status.onion.onionHost : loopbackOf(wire.host),
+        host: 'onionHost' in status.onion ? status.onion.onionHost : reachableAddress(wire).host,
         port: virtualPort,
       }),
       onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, outcome === 'answered' ? latencyMs : undefined),
@@ -266,7 +266,7 @@ export async function runDaemon(
             password: tor.password,
             keyFile: join(config.dataDir, 'onion.key'),
             virtualPort,
-            target: { host: loopbackOf(wire.host), port: wire.port },
+            target: reachableAddress(wire),
           },
           torWorld,
           s,
@@ -277,12 +277,6 @@ export async function runDaemon(
     }),
   })
   log.info('stopped')
-}
-
-/** Where Tor, on this machine, reaches a listener on `host`. */
-function loopbackOf(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1'
-  return host === '::' ? '::1' : host
 }
 
 function untilAborted(signal: AbortSignal): Promise<never> {

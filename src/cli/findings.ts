@@ -1,7 +1,7 @@
 /** What `verify` has found out about a tracker, as values, text and JSON. */
 import type { Difference } from '../bonds/check-row.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
-import { printable } from './text.ts'
+import { printable } from '../format.ts'
 
 export interface Invention {
   outpoint?: Outpoint

@@ -2,14 +2,15 @@
 import type { Socket } from 'node:net'
 import { type SpvVerdict, verifyBondProof } from '../bonds/spv.ts'
 import { formatOutpoint, type Outpoint, parseOutpoint } from '../chain/types.ts'
-import type { Config } from '../config.ts'
+import { type Config, socksOf } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
+import { printable, utc } from '../format.ts'
 import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
-import { dial } from '../tor/socks.ts'
+import { dial, routeTo } from '../tor/socks.ts'
 import { ask, NoReply } from '../wire/client.ts'
 import type { BondFields, Reply, Request } from '../wire/messages.ts'
 import { type Ask, walkBonds } from '../wire/walk.ts'
-import { describeSpend, printable, table, utc } from './text.ts'
+import { describeSpend, table } from './text.ts'
 
 const LIMITS = {
   /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
@@ -59,12 +60,6 @@ function outpointOf(word: string, text = ''): Outpoint {
   return parsed
 }
 
-/** Where the daemon of these settings listens, as seen from this machine. */
-export function localAddress({ listen }: Config): HostPort {
-  const isAny = listen.host === '0.0.0.0' || listen.host === '::'
-  return isAny ? { ...listen, host: '127.0.0.1' } : listen
-}
-
 /** The tracker somebody named. Throws ConfigError. */
 export function trackerAddress(target: string): HostPort {
   const address = parseHostPort(target)
@@ -103,7 +98,7 @@ export async function withTracker<T>(
       }
     } catch (error) {
       if (!(error instanceof TransientError)) throw error
-      if (tries < LIMITS.tries && proxyFor(config, address) !== 'direct') continue
+      if (tries < LIMITS.tries && routeTo(address.host, socksOf(config)) !== 'direct') continue
       const isClosed = error instanceof NoReply && error.how === 'closed'
       const hint = isClosed && asked === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
       throw new UnreachableError(error.message + hint, { cause: error })
@@ -113,20 +108,13 @@ export async function withTracker<T>(
 
 /** A connection of its own, over a circuit of its own. Throws TransientError. */
 export function dialTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Socket> {
-  const isolation = `query-${process.pid}-${process.hrtime.bigint()}`
-  return dial(address, { proxy: proxyFor(config, address), isolation, timeoutMs: LIMITS.dialMs, signal })
-}
-
-/** This machine is reached directly, everything else through Tor. */
-function proxyFor({ tor }: Config, { host }: HostPort): HostPort | 'direct' {
-  const isLocal = host === 'localhost' || host === '::1' || host.startsWith('127.')
-  return isLocal || tor.kind === 'none' ? 'direct' : tor.socks
+  return dial(address, { socks: socksOf(config), timeoutMs: LIMITS.dialMs, signal })
 }
 
 export function describeReply(reply: Reply): string {
   switch (reply.type) {
     case 'Address':
-      return reply.addresses.length > 0 ? reply.addresses.map(printable).join('\n') : 'no makers'
+      return reply.addresses.length > 0 ? reply.addresses.map((address) => printable(address)).join('\n') : 'no makers'
     case 'WatchResponse':
       if (reply.transactions.length === 0) return 'no spend known'
       return reply.transactions.map(({ txid, seenAtMs }) => `${txid}  first seen ${utc(seenAtMs)}`).join('\n')

@@ -1,5 +1,6 @@
-/** Text for people: tables, times, spends. */
+/** Text for people: tables, spends. */
 import { formatOutpoint } from '../chain/types.ts'
+import { utc } from '../format.ts'
 import type { SpendFields } from '../wire/messages.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
@@ -13,19 +14,6 @@ export function table(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n')
-}
-
-/** A stranger's text, so that it can't steer the terminal: printable ASCII, and not endless. */
-export function printable(text: string): string {
-  const shown = text.replace(/[^\x20-\x7e]/g, '?')
-  return shown.length <= 300 ? shown : `${shown.slice(0, 297)}...`
-}
-
-/** `2026-11-21 06:00:00 UTC`. */
-export function utc(unixMs: number): string {
-  return Number.isNaN(unixMs)
-    ? 'at an unknown time'
-    : `${new Date(unixMs).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 }
 
 /** One line: the outpoint, its state, and what makes it so. */

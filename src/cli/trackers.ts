@@ -1,8 +1,9 @@
 /** The trackers verb: who else answers takers, and whether their lists are ours. Read from the store. */
 import { formatOutpoint } from '../chain/types.ts'
+import { utc } from '../format.ts'
 import type { Db } from '../store/open.ts'
 import { readTrackers } from '../store/trackers.ts'
-import { table, utc } from './text.ts'
+import { table } from './text.ts'
 
 /** As JSON. Times in Unix seconds. */
 interface TrackerRow {

@@ -8,6 +8,7 @@ import { readSupervisor } from '../notify.ts'
 import type { Wishes } from '../report.ts'
 import { ENV_PREFIX } from '../settings.ts'
 import { readTip } from '../store/tip.ts'
+import { reachableAddress } from '../tor/address.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
@@ -24,16 +25,7 @@ import {
   sortMakers,
   whyJson,
 } from './makers.ts'
-import {
-  checkProof,
-  describeProofVerdict,
-  describeReply,
-  jsonOf,
-  localAddress,
-  query,
-  questionOf,
-  trackerAddress,
-} from './query.ts'
+import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
 import { describeSpend } from './text.ts'
 import { describeTrackers, readTrackerRows } from './trackers.ts'
 import { verifyTracker } from './verify.ts'
@@ -162,7 +154,7 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
     .action(async (texts: string[], options: { tracker?: string }, command: Command) => {
       const config = configOf(command)
       const outpoints = outpointsOf(texts)
-      const address = options.tracker === undefined ? localAddress(config) : trackerAddress(options.tracker)
+      const address = options.tracker === undefined ? reachableAddress(config.listen) : trackerAddress(options.tracker)
       for await (const event of watchLive(config, address, outpoints, signal)) {
         if (event.kind === 'lost') process.stderr.write(`${event.detail}: trying again\n`)
         else print(isJson(command) ? JSON.stringify(jsonOf(event.spend)) : describeSpend(event.spend))

@@ -13,6 +13,7 @@ import { windowStart } from '../chain/plan.ts'
 import { type BlockHash, type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { type Config, nodeOptions } from '../config.ts'
 import { ConfigError, describeError, StoreError, TransientError, UnreachableError } from '../errors.ts'
+import { printable } from '../format.ts'
 import { unseenHeights } from '../status.ts'
 import { readBonds } from '../store/bonds.ts'
 import { databasePath, openStoreReadonly } from '../store/open.ts'
@@ -23,7 +24,6 @@ import { walkBonds } from '../wire/walk.ts'
 import { sleep } from '../world.ts'
 import type { Findings, Invention, Omission } from './findings.ts'
 import { withTracker } from './query.ts'
-import { printable } from './text.ts'
 
 const LIMITS = {
   /** A block reaches bitcoind, our daemon and the tracker within seconds of each other. */

@@ -6,6 +6,7 @@ import { windowStart } from '../chain/plan.ts'
 import { formatOutpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError } from '../errors.ts'
+import { utc } from '../format.ts'
 import { type Report, unseenHeights } from '../status.ts'
 import { readBonds, readPendingBonds } from '../store/bonds.ts'
 import { isLocked } from '../store/lock.ts'
@@ -13,7 +14,7 @@ import { assertSchema } from '../store/migrate.ts'
 import { assertNetwork, type Db, databasePath, openStoreReadonly } from '../store/open.ts'
 import { readReport, readScannedFrom, readTip } from '../store/tip.ts'
 import { VERSION } from '../version.ts'
-import { table, utc } from './text.ts'
+import { table } from './text.ts'
 
 export function openExisting(config: Config): Db {
   if (!existsSync(databasePath(config.dataDir))) {

@@ -100,7 +100,7 @@ async function whoElseListens(host: string): Promise<string> {
 async function unreachable(address: HostPort): Promise<string | undefined> {
   try {
     const never = new AbortController().signal
-    const socket = await dial(address, { proxy: 'direct', isolation: '', timeoutMs: LIMITS.dialMs, signal: never })
+    const socket = await dial(address, { socks: undefined, timeoutMs: LIMITS.dialMs, signal: never })
     socket.destroy()
     return undefined
   } catch (error) {

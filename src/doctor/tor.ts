@@ -33,7 +33,7 @@ async function socksFinding(socks: HostPort): Promise<Finding> {
   const where = `${formatHostPort(socks)} (--socks-port)`
   try {
     const never = new AbortController().signal
-    const socket = await dial(socks, { proxy: 'direct', isolation: '', timeoutMs: LIMITS.dialMs, signal: never })
+    const socket = await dial(socks, { socks: undefined, timeoutMs: LIMITS.dialMs, signal: never })
     socket.setTimeout(LIMITS.dialMs, () => socket.destroy())
     socket.write(SOCKS_GREETING)
     const answer = await Promise.race([

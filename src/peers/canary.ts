@@ -5,7 +5,6 @@
  * A failed probe counts only if the canary sang before it began, sings again in a run begun after it ended, and nothing
  * went wrong in between: then our Tor worked the whole time.
  */
-import { randomBytes } from 'node:crypto'
 import { Bell } from '../concurrency.ts'
 import { describeError, isAbort, TransientError } from '../errors.ts'
 import type { HostPort } from '../tor/address.ts'
@@ -36,7 +35,7 @@ export interface Voucher {
 export const DIRECT_VOUCHER: Voucher = { begin: () => 0, vouches: async () => true, lost() {} }
 
 export interface CanaryOptions {
-  proxy: HostPort
+  socks: HostPort
   /** For the circuit; half of it for the reply. */
   timeoutMs: number
   /** Between two runs while it sings and nobody asks. */
@@ -144,7 +143,7 @@ export class Canary implements Voucher {
   }
 
   async #runOnce(signal: AbortSignal): Promise<boolean> {
-    const { proxy, timeoutMs, target } = this.#options
+    const { socks, timeoutMs, target } = this.#options
     const address = target()
     if (!address) {
       this.lost('our onion service is not published')
@@ -153,8 +152,7 @@ export class Canary implements Voucher {
     const startMs = this.#clock.monotonicMs()
     const faults = this.#faults
     try {
-      const isolation = `canary-${randomBytes(12).toString('hex')}`
-      const socket = await dial(address, { proxy, isolation, timeoutMs, signal })
+      const socket = await dial(address, { socks, timeoutMs, signal })
       try {
         const reply = await ask(socket, { type: 'Status' }, { timeoutMs: timeoutMs / 2, signal })
         if (reply.type !== 'Status') throw new TransientError(`it answered ${reply.type}`)

@@ -13,9 +13,9 @@ import { Turns } from '../concurrency.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import { readBondOfTx, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
+import { parseMakerName } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { Liveness } from './liveness.ts'
-import { parseMakerName } from './why.ts'
 
 export interface JudgeDeps {
   db: Db

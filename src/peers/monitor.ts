@@ -8,6 +8,7 @@ import { Bell, TaskGroup } from '../concurrency.ts'
 import { TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
 import { type HostPort, parseHostPort } from '../tor/address.ts'
+import { routeTo } from '../tor/socks.ts'
 import type { World } from '../world.ts'
 import { attemptsFor } from './attempts.ts'
 import type { Voucher } from './canary.ts'
@@ -43,11 +44,6 @@ export interface MonitorDeps extends World {
   self: () => HostPort
   /** Called after each probe is stored; what it does must be quick. */
   onProbe?: (outcome: ProbeOutcome, latencyMs: number) => void
-}
-
-/** How a maker is dialled: test addresses on this machine directly; undefined: not at all, an onion needs Tor. */
-export function routeTo(host: string, socks: HostPort | undefined): HostPort | 'direct' | undefined {
-  return host === '127.0.0.1' ? 'direct' : socks
 }
 
 export class Monitor {
@@ -134,9 +130,9 @@ export class Monitor {
     const { clock, liveness, voucher, self, random } = this.#deps
     const { rules, timeoutMs, socks } = this.#options
     const target = parseHostPort(address)
-    const proxy = target && routeTo(target.host, socks)
+    const route = target && routeTo(target.host, socks)
     const atMs = clock.nowMs()
-    if (!target || proxy === undefined) {
+    if (!target || route === undefined) {
       this.#dueMs.set(address, atMs + rules.intervalMs)
       return
     }
@@ -147,11 +143,11 @@ export class Monitor {
       ...(before?.dialect !== undefined && { lastAnswered: before.dialect }),
     })
     const isOfferDue = wantsOffer(before, liveness.isProven(listedBy), atMs, rules)
-    const token = proxy === 'direct' ? undefined : voucher.begin()
+    const token = route === 'direct' ? undefined : voucher.begin()
     this.#open++
     let result: ProbeResult
     try {
-      const options = { proxy, timeoutMs, self: self(), clock, signal }
+      const options = { socks, timeoutMs, self: self(), clock, signal }
       result = await probe({ address: target, attempts, wantsOffer: isOfferDue }, options)
     } finally {
       this.#open--

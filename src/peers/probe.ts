@@ -2,10 +2,10 @@
  * One probe of one maker: a fresh connection for every dialect tried, over a circuit of its own, closed right after the
  * answer. Whatever the maker does is a result; only a stop is thrown. Judges nobody: what a failure means is reach.ts.
  */
-import { randomBytes } from 'node:crypto'
 import { describeError, isAbort, TransientError } from '../errors.ts'
+import { printable } from '../format.ts'
 import type { HostPort } from '../tor/address.ts'
-import { dial } from '../tor/socks.ts'
+import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { exchange, NoReply } from '../wire/client.ts'
 import type { Clock } from '../world.ts'
 import type { Attempt } from './attempts.ts'
@@ -13,8 +13,6 @@ import { LIMITS as DIALECT_LIMITS, type Dialect } from './dialects.ts'
 import type { MakerReply, ProbeFailure, ProbeResult } from './types.ts'
 
 export const LIMITS = {
-  /** What a maker says of itself is kept and shown up to this length. */
-  textMax: 300,
   /** It may list a few protocols; today's list two. */
   protocolsMax: 8,
   protocolLengthMax: 32,
@@ -23,7 +21,8 @@ export const LIMITS = {
 }
 
 export interface ProbeOptions {
-  proxy: HostPort | 'direct'
+  /** Tor's SOCKS port; undefined without Tor. */
+  socks: HostPort | undefined
   /** For circuit and connection. Half of it is for each reply. */
   timeoutMs: number
   /** Our own onion service, which only pings tell. */
@@ -66,19 +65,14 @@ type OfferReply = Extract<MakerReply, { type: 'offer' }>
 
 /** One dialect on one connection. */
 async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOptions): Promise<Said> {
-  const { proxy, timeoutMs, signal, self } = options
-  const isolation = `probe-${randomBytes(12).toString('hex')}`
+  const { socks, timeoutMs, signal, self } = options
   let socket: Awaited<ReturnType<typeof dial>>
   try {
-    socket = await dial(target.address, { proxy, isolation, timeoutMs, signal })
+    socket = await dial(target.address, { socks, timeoutMs, signal })
   } catch (error) {
     if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
-    const text = describeError(error)
-    return {
-      kind: 'failed',
-      failure: /the proxy at .* is not reachable/.test(text) ? 'proxy' : 'unreachable',
-      text: cut(text),
-    }
+    const failure = error instanceof ProxyUnreached ? 'proxy' : 'unreachable'
+    return { kind: 'failed', failure, text: printable(describeError(error)) }
   }
   const said: Extract<Said, { kind: 'answered' }> = { kind: 'answered' }
   let hasAnswered = false
@@ -94,8 +88,8 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
         }),
       )
       if (!read.ok) {
-        if (!hasAnswered) return { kind: 'failed', failure: 'rubbish', text: cut(read.fault) }
-        said.offerFault = cut(read.fault)
+        if (!hasAnswered) return { kind: 'failed', failure: 'rubbish', text: printable(read.fault) }
+        said.offerFault = printable(read.fault)
         break
       }
       hasAnswered = true
@@ -106,7 +100,7 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
     return said
   } catch (error) {
     if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
-    const text = cut(describeError(error))
+    const text = printable(describeError(error))
     if (!hasAnswered) return { kind: 'failed', failure: failureOf(error), text }
     return { ...said, offerFault: text } // a maker that renews its bond answers no GetOffer
   } finally {
@@ -120,14 +114,5 @@ function failureOf(error: TransientError): ProbeFailure {
 }
 
 function shortened(protocols: readonly string[]): string[] {
-  return protocols.slice(0, LIMITS.protocolsMax).map((name) => printable(name).slice(0, LIMITS.protocolLengthMax))
-}
-
-function cut(text: string): string {
-  return printable(text).slice(0, LIMITS.textMax)
-}
-
-/** A stranger's text goes to terminals and logs. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?')
+  return protocols.slice(0, LIMITS.protocolsMax).map((name) => printable(name, LIMITS.protocolLengthMax))
 }

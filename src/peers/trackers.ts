@@ -6,16 +6,16 @@
  * A Ping is only a hint: who sent it is dialled back, and kept when a tracker of our network answers there under the
  * address it was dialled at. A Pong's address is a claim, never a key.
  */
-import { randomBytes } from 'node:crypto'
 import type { MakerList } from '../bonds/list.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
 import { Bell, TaskGroup } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
+import { printable } from '../format.ts'
 import type { Db } from '../store/open.ts'
 import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
-import { dial } from '../tor/socks.ts'
+import { dial, freshIsolation, Unreached } from '../tor/socks.ts'
 import { ask, NoReply } from '../wire/client.ts'
 import type { Reply } from '../wire/messages.ts'
 import { type Ask, walkBonds } from '../wire/walk.ts'
@@ -261,13 +261,8 @@ export class Trackers {
   /** Throws TransientError: silent, of another network, or lying about where it is. */
   async #talk(target: HostPort, signal: AbortSignal): Promise<Heard> {
     const { timeoutMs, socks } = this.#options
-    const proxy = target.host === '127.0.0.1' ? 'direct' : socks
-    if (proxy === undefined) throw new TransientError('an onion address needs Tor (--no-tor is given)')
-    const isolation = `tracker-${randomBytes(12).toString('hex')}`
-    const connect = () =>
-      dial(target, { proxy, isolation, timeoutMs, signal }).catch((error) => {
-        throw error instanceof TransientError ? new Unreached(error.message, { cause: error }) : error
-      })
+    const isolation = freshIsolation() // both connections by one circuit
+    const connect = () => dial(target, { socks, isolation, timeoutMs, signal })
     const limits = { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax }
     const socket = await connect()
     try {
@@ -304,7 +299,7 @@ export class Trackers {
       throw new TransientError('it answers like a maker of old')
     }
     if (pong.network !== this.#options.network) throw new TransientError('it is of another network')
-    return { version: printable(version), height, blockHash, digest: Buffer.from(digest) }
+    return { version: printable(version, LIMITS.versionLength), height, blockHash, digest: Buffer.from(digest) }
   }
 
   async #compare(said: Said, question: Ask): Promise<Heard> {
@@ -325,9 +320,6 @@ export class Trackers {
   }
 }
 
-/** There was no connection at all. */
-class Unreached extends TransientError {}
-
 type Said = Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
 
 type Heard =
@@ -339,11 +331,6 @@ type Heard =
       /** Absent when it is at another block. */
       compared?: Comparison
     }
-
-/** A stranger's word, fit for a log and a terminal. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, LIMITS.versionLength)
-}
 
 /** What the digest is made of. */
 export interface ListedBond {

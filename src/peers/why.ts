@@ -6,9 +6,10 @@ import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/type
 import { bondValue } from '../bonds/value.ts'
 import { AMOUNT_SATS_MIN, blocksLeft, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
 import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
+import { utc } from '../format.ts'
 import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
-import { isOnionHost, isOnionLabel, parseHostPort } from '../tor/address.ts'
+import { type MakerName, parseMakerName } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { MakerRecord, Reach } from './types.ts'
 
@@ -56,21 +57,6 @@ export interface Why {
   /** `Get` names it. */
   listed: boolean
   reasons: Reason[]
-}
-
-/** The maker somebody asks about: all of its host, or one port of it. */
-export type MakerName = { address: string } | { host: string }
-
-/** `host.onion:port`, `host.onion` or its 56 characters; with test addresses `127.0.0.1:port` too. */
-export function parseMakerName(
-  text: string,
-  { allowTestAddresses }: { allowTestAddresses: boolean },
-): MakerName | undefined {
-  if (isOnionHost(text)) return { host: text }
-  if (isOnionLabel(text)) return { host: `${text}.onion` }
-  const parsed = parseHostPort(text)
-  if (!parsed) return undefined
-  return isOnionHost(parsed.host) || (allowTestAddresses && parsed.host === '127.0.0.1') ? { address: text } : undefined
 }
 
 export interface WhyFacts {
@@ -261,9 +247,4 @@ function noBond({ name, unseen }: WhyFacts, tip: Tip): Reason {
     : ''
   const text = `up to block ${tip.height} no transaction announced ${who}.${gap} See that the bond's transaction is confirmed on this network, that its OP_RETURN names this very address and port (none means 21), and that its nLockTime is not 0`
   return { code: 'no-bond', text, height: tip.height }
-}
-
-/** `2026-11-21 06:00 UTC`. */
-function utc(unixMs: number): string {
-  return `${new Date(unixMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }

@@ -77,7 +77,28 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Where programs of this machine, Tor among them, reach what listens at `listen`: a wildcard is no place to dial. */
+export function reachableAddress({ host, port }: HostPort): HostPort {
+  if (host === '0.0.0.0') return { host: '127.0.0.1', port }
+  return { host: host === '::' ? '::1' : host, port }
+}
+
 /** True for a name or address that only programs of the same machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+/** The maker somebody asks about: all of its host, or one port of it. */
+export type MakerName = { address: string } | { host: string }
+
+/** `host.onion:port`, `host.onion` or its 56 characters; with test addresses `127.0.0.1:port` too. */
+export function parseMakerName(
+  text: string,
+  { allowTestAddresses }: { allowTestAddresses: boolean },
+): MakerName | undefined {
+  if (isOnionHost(text)) return { host: text }
+  if (isOnionLabel(text)) return { host: `${text}.onion` }
+  const parsed = parseHostPort(text)
+  if (!parsed) return undefined
+  return isOnionHost(parsed.host) || (allowTestAddresses && parsed.host === '127.0.0.1') ? { address: text } : undefined
 }

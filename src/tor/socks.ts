@@ -1,29 +1,53 @@
-/** Dials out: SOCKS5 with names left to Tor, one circuit per isolation token, a deadline each; or plain TCP. */
+/**
+ * Dials out: SOCKS5 with names left to Tor, a circuit of its own for each dial, a deadline each; or plain TCP. Which of
+ * the two is decided here and nowhere else.
+ */
+import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import type { ClientRequest } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { SocksProxyAgent } from 'socks-proxy-agent'
 import { describeError, TransientError } from '../errors.ts'
-import { formatHostPort, type HostPort } from './address.ts'
+import { formatHostPort, type HostPort, isLoopback } from './address.ts'
 
 export interface DialOptions {
-  proxy: HostPort | 'direct'
-  /** Same token, same circuit; other token, never the same (Tor's IsolateSOCKSAuth, on by default). */
-  isolation: string
+  /** Tor's SOCKS port; undefined without Tor. */
+  socks: HostPort | undefined
   timeoutMs: number
   signal: AbortSignal
+  /** Same token, same circuit; other token, never the same (Tor's IsolateSOCKSAuth, on by default). Fresh unless given. */
+  isolation?: string
+}
+
+/** There was no connection: refused, not found, or not in time. */
+export class Unreached extends TransientError {}
+
+/** Our own Tor could not be used, which says nothing about the target. */
+export class ProxyUnreached extends Unreached {}
+
+/** How a host is dialled: one of this machine directly, everybody else through Tor; undefined: an onion without Tor. */
+export function routeTo(host: string, socks: HostPort | undefined): HostPort | 'direct' | undefined {
+  if (isLoopback(host)) return 'direct'
+  if (socks) return socks
+  return host.endsWith('.onion') ? undefined : 'direct'
+}
+
+export function freshIsolation(): string {
+  return randomBytes(12).toString('hex')
 }
 
 /**
  * Connects to `target`. The socket is paused: bytes that came with the proxy's answer are not lost; it flows as soon as
- * somebody listens for data. Throws TransientError naming the target and what happened; rejects with the signal's reason.
+ * somebody listens for data. Throws Unreached naming the target and what happened; rejects with the signal's reason.
  */
 export async function dial(target: HostPort, options: DialOptions): Promise<Socket> {
-  const { proxy, timeoutMs, signal } = options
+  const { socks, timeoutMs, signal } = options
   const what = formatHostPort(target)
   signal.throwIfAborted()
+  const route = routeTo(target.host, socks)
+  if (route === undefined) throw new ProxyUnreached(`${what}: an onion address needs Tor (--no-tor is given)`)
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
-  const dialled = proxy === 'direct' ? dialDirect(target) : dialSocks(target, proxy, options)
+  const dialled = route === 'direct' ? dialDirect(target) : dialSocks(target, route, options)
   try {
     const socket = await raceAbort(dialled, deadline)
     socket.on('error', () => {}) // 'close' follows; whoever uses the socket adds its own
@@ -34,9 +58,17 @@ export async function dial(target: HostPort, options: DialOptions): Promise<Sock
       () => {},
     )
     if (signal.aborted) throw signal.reason
-    if (deadline.aborted) throw new TransientError(`${what}: no connection within ${timeoutMs / 1000} s`)
-    throw new TransientError(`${what}: ${explain(error, proxy)}`, { cause: error })
+    if (deadline.aborted) throw new Unreached(`${what}: no connection within ${timeoutMs / 1000} s`)
+    throw route === 'direct'
+      ? new Unreached(`${what}: ${describeError(error)}`, { cause: error })
+      : asUnreached(what, route, error)
   }
+}
+
+/** For HTTP clients: an agent that goes through Tor. */
+export function socksAgent(socks: HostPort, timeoutMs: number, isolation = freshIsolation()): SocksProxyAgent {
+  const user = encodeURIComponent(isolation)
+  return new SocksProxyAgent(`socks5h://${user}:isolated@${formatHostPort(socks)}`, { timeout: timeoutMs })
 }
 
 function dialDirect(target: HostPort): Promise<Socket> {
@@ -50,9 +82,8 @@ function dialDirect(target: HostPort): Promise<Socket> {
   })
 }
 
-async function dialSocks(target: HostPort, proxy: HostPort, { isolation, timeoutMs }: DialOptions): Promise<Socket> {
-  const user = encodeURIComponent(isolation)
-  const agent = new SocksProxyAgent(`socks5h://${user}:isolated@${formatHostPort(proxy)}`, { timeout: timeoutMs })
+async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeoutMs }: DialOptions): Promise<Socket> {
+  const agent = socksAgent(socks, timeoutMs, isolation)
   // The agent was made for HTTP: of the request it only wants somebody to destroy.
   const request = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ClientRequest
   const socket = await agent.connect(request, { host: target.host, port: target.port, secureEndpoint: false })
@@ -68,15 +99,16 @@ function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   })
 }
 
-function explain(error: unknown, proxy: HostPort | 'direct'): string {
-  const text = describeError(error)
-  if (proxy === 'direct') return text
+function asUnreached(what: string, socks: HostPort, cause: unknown): Unreached {
+  const text = describeError(cause)
   if (/HostUnreachable|Socks5 proxy rejected connection - Failure|TTLExpired/i.test(text)) {
-    return 'the onion service is not known, or its descriptor is gone'
+    return new Unreached(`${what}: the onion service is not known, or its descriptor is gone`, { cause })
   }
-  if (/ConnectionRefused/i.test(text)) return 'the onion service refused the port'
+  if (/ConnectionRefused/i.test(text)) return new Unreached(`${what}: the onion service refused the port`, { cause })
   if (/ECONNREFUSED|ENOENT|EHOSTUNREACH|ECONNRESET/.test(text)) {
-    return `the proxy at ${formatHostPort(proxy)} is not reachable (--socks-port)`
+    return new ProxyUnreached(`${what}: the proxy at ${formatHostPort(socks)} is not reachable (--socks-port)`, {
+      cause,
+    })
   }
-  return text
+  return new Unreached(`${what}: ${text}`, { cause })
 }

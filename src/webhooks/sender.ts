@@ -5,11 +5,11 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { type ClientRequest, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
-import { SocksProxyAgent } from 'socks-proxy-agent'
 import { Bell } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { formatHostPort, type HostPort } from '../tor/address.ts'
+import type { HostPort } from '../tor/address.ts'
+import { socksAgent } from '../tor/socks.ts'
 import { Backoff, sleep, type World } from '../world.ts'
 import type { WebhookEvent } from './events.ts'
 
@@ -134,10 +134,7 @@ export class Sender {
   #post(url: URL, headers: Record<string, string | number>, body: string, signal: AbortSignal): Promise<number> {
     const { socks } = this.#options
     const isOnion = url.hostname.endsWith('.onion')
-    const agent =
-      isOnion && socks
-        ? new SocksProxyAgent(`socks5h://webhook:isolated@${formatHostPort(socks)}`, { timeout: LIMITS.timeoutMs })
-        : undefined
+    const agent = isOnion && socks ? socksAgent(socks, LIMITS.timeoutMs, 'webhook') : undefined
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) =>

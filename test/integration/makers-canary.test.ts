@@ -52,7 +52,7 @@ async function startCanary(t: TestContext) {
   const states: CanaryState['kind'][] = []
   const canary = new Canary(
     {
-      proxy: { host: '127.0.0.1', port },
+      socks: { host: '127.0.0.1', port },
       timeoutMs: 30_000,
       everyMs: 100_000,
       gapMs: 10,

@@ -216,7 +216,7 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
   const signal = new AbortController().signal
   for (const isolation of ['ann', 'bob', 'ann', 'bob']) {
     const socket = await throughTor(`a dial of ${isolation}`, (signal) =>
-      dial(address, { proxy: taker.socks, isolation, timeoutMs: ATTEMPT_MS, signal }),
+      dial(address, { socks: taker.socks, isolation, timeoutMs: ATTEMPT_MS, signal }),
     )
     socket.destroy()
   }
@@ -230,26 +230,26 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
   const nobody = { host: address.host, port: 1 }
   await throughTor('the port is refused', (signal) =>
     assert.rejects(
-      dial(nobody, { proxy: taker.socks, isolation: 'x', timeoutMs: ATTEMPT_MS, signal }),
+      dial(nobody, { socks: taker.socks, isolation: 'x', timeoutMs: ATTEMPT_MS, signal }),
       /refused the port/,
     ),
   )
   const unknown = { host: `${'a'.repeat(55)}d.onion`, port: 1 }
   await assert.rejects(
-    dial(unknown, { proxy: taker.socks, isolation: 'x', timeoutMs: 60_000, signal }),
+    dial(unknown, { socks: taker.socks, isolation: 'x', timeoutMs: 60_000, signal }),
     /not known, or its descriptor is gone/,
   )
   await assert.rejects(
-    dial(address, { proxy: { host: '127.0.0.1', port: 1 }, isolation: 'x', timeoutMs: 60_000, signal }),
+    dial(address, { socks: { host: '127.0.0.1', port: 1 }, isolation: 'x', timeoutMs: 60_000, signal }),
     /--socks-port/,
   )
   await assert.rejects(
-    dial(address, { proxy: taker.socks, isolation: 'late', timeoutMs: 1, signal }),
+    dial(address, { socks: taker.socks, isolation: 'late', timeoutMs: 1, signal }),
     /no connection within/,
   )
   const stopper = new AbortController()
   const stopping = dial(address, {
-    proxy: taker.socks,
+    socks: taker.socks,
     isolation: 'stopped',
     timeoutMs: 60_000,
     signal: stopper.signal,

@@ -5,7 +5,8 @@ import type { ConfirmedBond } from '../../../src/bonds/types.ts'
 import { asBlockHash, asSats, asTxid } from '../../../src/chain/types.ts'
 import { REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
-import { explain, parseMakerName, REASON_CODES, type WhyFacts } from '../../../src/peers/why.ts'
+import { explain, REASON_CODES, type WhyFacts } from '../../../src/peers/why.ts'
+import { parseMakerName } from '../../../src/tor/address.ts'
 import { onionHost } from '../../support/onions.ts'
 
 const HOST = onionHost('maker')
@@ -132,7 +133,10 @@ test('what probes say: never probed, failing, down since', () => {
   assert.deepEqual(codes({ bonds }, { record: failing }), [true, 'failing'])
   const down = { ...failing, failures: 4, firstFailureMs: NOW_MS - 40 * MINUTE }
   assert.deepEqual(codes({ bonds }, { record: down }), [false, 'down'])
-  assert.match(why({ bonds }, { record: down }).reasons[0]!.text, /4 probes in a row failed since 2027-01-15 07:20 UTC/)
+  assert.match(
+    why({ bonds }, { record: down }).reasons[0]!.text,
+    /4 probes in a row failed since 2027-01-15 07:20:00 UTC/,
+  )
 })
 
 test('what its offers say: a proof that failed, and one that never came', () => {
