@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { newFollowing, whyNotSynced } from './chain/following.ts'
-import { runMempool } from './chain/mempool.ts'
+import { runMempool } from './chain/mempool-sync.ts'
 import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { runAll } from './concurrency.ts'
@@ -30,6 +30,7 @@ import { openStore } from './store/open.ts'
 import { formatHostPort, parseHostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
+import { SpendRecorder } from './watch/recorder.ts'
 import { Watcher } from './watch/watcher.ts'
 import { Sender } from './webhooks/sender.ts'
 import { runWebhooks } from './webhooks/watch.ts'
@@ -56,16 +57,8 @@ export async function runDaemon(
   using _db = db
   if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
 
-  const indexer = new Indexer(
-    db,
-    {
-      network: config.network,
-      allowTestAddresses: config.allowTestAddresses,
-      retentionBlocks: config.retentionBlocks,
-      keySalt: identity.keySalt,
-    },
-    clock,
-  )
+  const recorder = new SpendRecorder(db, identity.keySalt, clock)
+  const indexer = new Indexer(db, recorder, config)
   const status: Status = {
     following: newFollowing(),
     onion:
@@ -80,6 +73,7 @@ export async function runDaemon(
     log: log.child({ room: 'watch' }),
     db,
     indexer,
+    recorder,
     api,
     limits: config.watch,
   })

@@ -8,8 +8,8 @@ import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
 import type { Liveness } from './peers/liveness.ts'
 import { type Report, type Status, unseenHeights, whyNotReady } from './status.ts'
 import type { Db } from './store/open.ts'
+import { countRegistrations } from './store/registrations.ts'
 import { writeReport } from './store/tip.ts'
-import { countWatches } from './store/watches.ts'
 import { formatHostPort } from './tor/address.ts'
 import { VERSION } from './version.ts'
 import type { Watcher } from './watch/watcher.ts'
@@ -116,6 +116,6 @@ export function currentReport(deps: ReportDeps): Omit<Report, 'writtenAtMs'> {
     ...(status.canary && { canary: { state: status.canary.kind, detail: status.canary.detail } }),
     makers: liveness.counts(),
     subscriptions: watcher.subscriptions,
-    registered: countWatches(db),
+    registered: countRegistrations(db),
   }
 }

@@ -5,7 +5,7 @@
 import { Bell } from '../concurrency.ts'
 import { ConfigError, describeError, TransientError } from '../errors.ts'
 import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
-import { type Found, type MempoolChanges, MempoolView } from './mempool-view.ts'
+import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
 import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
 import {
@@ -130,7 +130,7 @@ export class NodeReader implements NodeApi {
   readonly #zmq: ZmqFeed
   #hasZmqBlocks = false
   readonly #tipBell = new Bell()
-  readonly #mempool: MempoolView
+  readonly #mempool: Mempool
   /** The last block read or published: who spends what in it is often asked next. */
   #lastBlock: { hash: BlockHash; raw: Buffer } | undefined
 
@@ -138,7 +138,7 @@ export class NodeReader implements NodeApi {
     this.#options = options
     this.#rpc = new BitcoindRpc(options.rpc)
     this.#keys = new OutpointKeys(options.keySalt)
-    const mempool = new MempoolView(this.#rpc, this.#keys)
+    const mempool = new Mempool(this.#rpc, this.#keys)
     this.#mempool = mempool
     this.#zmq = new ZmqFeed({
       onBlock: () => {

@@ -6,7 +6,7 @@ import { mapKey, type OutpointKeys } from './outpoint-keys.ts'
 import type { Outpoint } from './types.ts'
 
 /** Why an outpoint is tracked; several may hold at once. */
-export const REASON = {
+const REASON = {
   /** The output of a bond that qualified. */
   bond: 1,
   /** Registered: watched until a height. */
@@ -14,7 +14,7 @@ export const REASON = {
   /** Somebody asks about it just now, or is subscribed to it. */
   asked: 4,
 } as const
-export type Reason = keyof typeof REASON
+export type TrackReason = keyof typeof REASON
 
 interface Tracked {
   outpoint: Outpoint
@@ -36,7 +36,7 @@ export class TrackedOutpoints {
     return this.#revision
   }
 
-  add(outpoint: Outpoint, reason: Reason): void {
+  add(outpoint: Outpoint, reason: TrackReason): void {
     const key = this.#keyOf(outpoint)
     const present = this.#find(key, outpoint)
     if (present) {
@@ -50,7 +50,7 @@ export class TrackedOutpoints {
   }
 
   /** Takes one reason back; the outpoint is tracked as long as another one is left. */
-  remove(outpoint: Outpoint, reason: Reason): void {
+  remove(outpoint: Outpoint, reason: TrackReason): void {
     const key = this.#keyOf(outpoint)
     const present = this.#find(key, outpoint)
     if (!present) return
@@ -66,7 +66,7 @@ export class TrackedOutpoints {
   }
 
   /** Whether it is tracked for `reason`. */
-  isFor(outpoint: Outpoint, reason: Reason): boolean {
+  isFor(outpoint: Outpoint, reason: TrackReason): boolean {
     return ((this.#find(this.#keyOf(outpoint), outpoint)?.reasons ?? 0) & REASON[reason]) !== 0
   }
 

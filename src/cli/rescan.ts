@@ -6,6 +6,7 @@ import { Indexer } from '../indexer.ts'
 import { isLocked, lockDataDir } from '../store/lock.ts'
 import { openStore } from '../store/open.ts'
 import { readScannedFrom } from '../store/tip.ts'
+import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
 import { openExisting } from './views.ts'
 
@@ -41,13 +42,7 @@ export async function rescanFrom(
   using _lock = lockDataDir(config.dataDir)
   const { db, identity } = openStore(config.dataDir, config.network)
   using _db = db
-  const options = {
-    network: config.network,
-    allowTestAddresses: config.allowTestAddresses,
-    retentionBlocks: config.retentionBlocks,
-    keySalt: identity.keySalt,
-  }
-  const indexer = new Indexer(db, options, clock)
+  const indexer = new Indexer(db, new SpendRecorder(db, identity.keySalt, clock), config)
   const tip = indexer.tip()
   const scannedFrom = readScannedFrom(db)
   if (!tip || scannedFrom === undefined) throw new ConfigError('nothing has been scanned yet: just start the daemon')

@@ -10,12 +10,13 @@ import { Bell, Turns } from '../concurrency.ts'
 import { isAbort, PeerFault, TransientError } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
 import type { Db } from '../store/open.ts'
+import { countRegistrations, firstRegistrationEnd } from '../store/registrations.ts'
 import { type RecordedSpend, readSpends } from '../store/spends.ts'
 import { readIndexedFrom } from '../store/spent-keys.ts'
 import { readBlockHash, readBlockHeight } from '../store/tip.ts'
-import { countWatches, firstWatchEnd } from '../store/watches.ts'
 import { breathe, sleep, type World } from '../world.ts'
 import { Book, type Entry, type Subscriber } from './book.ts'
+import type { SpendRecorder } from './recorder.ts'
 import { type Spend, signatureOf, spendOf } from './spend.ts'
 
 export const LIMITS = {
@@ -61,6 +62,7 @@ export interface Answer {
 interface WatcherDeps extends World {
   db: Db
   indexer: Indexer
+  recorder: SpendRecorder
   api: NodeApi
   limits: WatchLimits
 }
@@ -79,11 +81,11 @@ export class Watcher implements IndexListener {
 
   constructor(deps: WatcherDeps) {
     this.#deps = deps
-    const { indexer } = deps
+    const { indexer, recorder } = deps
     this.#book = new Book({
-      isTracked: (outpoint) => indexer.isTracked(outpoint),
-      onOpen: (outpoint) => indexer.track(outpoint, 'asked'),
-      onClose: (outpoint) => indexer.untrack(outpoint, 'asked'),
+      isTracked: (outpoint) => recorder.isTracked(outpoint),
+      onOpen: (outpoint) => recorder.track(outpoint, 'asked'),
+      onClose: (outpoint) => recorder.untrack(outpoint, 'asked'),
     })
     indexer.listen(this)
   }
@@ -165,18 +167,18 @@ export class Watcher implements IndexListener {
   }
 
   #register(entries: readonly Entry[], ttlBlocks: number, subscription: Subscription): Height {
-    const { indexer, db, limits } = this.#deps
-    const fresh = entries.filter(({ outpoint }) => !indexer.isRegistered(outpoint)).length
+    const { recorder, db, limits } = this.#deps
+    const fresh = entries.filter(({ outpoint }) => !recorder.isRegistered(outpoint)).length
     if (subscription.registered + fresh > limits.registrationsPerConnection) {
       const message = `a connection may register ${limits.registrationsPerConnection} outpoints: open another for more`
       throw new PeerFault('limit', message)
     }
-    if (fresh > 0 && countWatches(db) + fresh > limits.watchesMax) {
-      const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstWatchEnd(db)}`
+    if (fresh > 0 && countRegistrations(db) + fresh > limits.watchesMax) {
+      const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstRegistrationEnd(db)}`
       throw new PeerFault('limit', message)
     }
     const untilHeight = this.#tip().height + ttlBlocks
-    indexer.register(
+    recorder.register(
       entries.map(({ outpoint }) => outpoint),
       untilHeight,
     )
@@ -264,7 +266,7 @@ export class Watcher implements IndexListener {
 
   #spendOf(entry: Entry): Spend {
     const { outpoint, output } = entry
-    return spendOf(outpoint, this.#spendsOf(entry), output, this.#deps.indexer.isRegistered(outpoint))
+    return spendOf(outpoint, this.#spendsOf(entry), output, this.#deps.recorder.isRegistered(outpoint))
   }
 
   async #lookUp(entries: readonly Entry[]): Promise<void> {
@@ -281,7 +283,7 @@ export class Watcher implements IndexListener {
 
   /** Finds out where the entries stand. One to which something happens meanwhile stays unknown. */
   async #lookUpNow(entries: readonly Entry[]): Promise<void> {
-    const { api, indexer } = this.#deps
+    const { api, indexer, recorder } = this.#deps
     const moves = entries.map((entry) => entry.moves)
     const isStill = (i: number) => entries[i]!.moves === moves[i]
     const tipHash = () => indexer.tip()?.hash
@@ -289,7 +291,7 @@ export class Watcher implements IndexListener {
     const { at, found } = await api.look(entries.map(({ outpoint }) => outpoint))
     // At once: from here on the node thread tells when the spender leaves.
     for (const [i, one] of found.entries())
-      if (one.kind === 'mempool') indexer.recordMempool(entries[i]!.outpoint, one.by)
+      if (one.kind === 'mempool') recorder.recordMempool(entries[i]!.outpoint, one.by)
     // bitcoind spoke at a block that we are still connecting, or at one that we have left behind meanwhile.
     await this.#until(() => tipHash() === at || tipHash() !== before)
     if (tipHash() !== at) return
@@ -305,7 +307,7 @@ export class Watcher implements IndexListener {
       }
     }
     const unsearched = gone.filter((i) => !entries[i]!.isComplete).map((i) => entries[i]!.outpoint)
-    await indexer.lookBack(unsearched, api)
+    await recorder.lookBack(unsearched, api)
     for (const i of gone) {
       if (!isStill(i)) continue
       entries[i]!.isComplete = true
@@ -315,12 +317,12 @@ export class Watcher implements IndexListener {
 
   /** The spend in a block that the node's own index of spends named. */
   async #recordFrom(blockHash: BlockHash, entry: Entry): Promise<void> {
-    const { db, api, indexer } = this.#deps
+    const { db, api, indexer, recorder } = this.#deps
     const { outpoint, moves } = entry
     const height = await api.blockHeight(blockHash)
     const [by] = await api.spendersInBlock(blockHash, [outpoint])
     if (!by || entry.moves !== moves) return
-    if (readBlockHash(db, height) === blockHash) indexer.recordConfirmed(outpoint, by, height)
+    if (readBlockHash(db, height) === blockHash) recorder.recordConfirmed(outpoint, by, height)
     else if (readBlockHeight(db, blockHash) === undefined && height < (indexer.scannedFrom() ?? 0)) {
       const firstSeenS = Math.floor(this.#deps.clock.nowMs() / 1000)
       entry.deep = { ...by, outpoint, state: { kind: 'confirmed', height, blockHash }, firstSeenS }

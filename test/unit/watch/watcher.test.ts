@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Transaction } from 'bitcoinjs-lib'
 import pino from 'pino'
-import type { Found } from '../../../src/chain/mempool-view.ts'
+import type { Found } from '../../../src/chain/mempool.ts'
 import type { NodeApi } from '../../../src/chain/node-reader.ts'
 import { intoBuckets, OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
 import {
@@ -24,6 +24,7 @@ import {
 import { PeerFault, TransientError } from '../../../src/errors.ts'
 import { Indexer } from '../../../src/indexer.ts'
 import { openStore } from '../../../src/store/open.ts'
+import { SpendRecorder } from '../../../src/watch/recorder.ts'
 import { LIMITS, Subscription, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
 import { systemClock } from '../../../src/world.ts'
 
@@ -42,6 +43,7 @@ function spenderOf(spent: Outpoint, n: number, bytes = 0): Spender {
 
 interface Setup extends Disposable {
   indexer: Indexer
+  recorder: SpendRecorder
   watcher: Watcher
   /** What the node says: by outpoint of `outpoint(n)`; absent when it isn't there. */
   found: Map<Txid, Found>
@@ -64,9 +66,9 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     network: 'regtest' as const,
     allowTestAddresses: false,
     retentionBlocks: 100,
-    keySalt: identity.keySalt,
   }
-  const indexer = new Indexer(db, options, systemClock)
+  const recorder = new SpendRecorder(db, identity.keySalt, systemClock)
+  const indexer = new Indexer(db, recorder, options)
   const raws = new Map<Txid, Buffer>()
   const inputsOf = (raw: Buffer): Outpoint[] =>
     Transaction.fromBuffer(raw).ins.map(({ hash: id, index }) => ({
@@ -106,6 +108,7 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     log,
     db,
     indexer,
+    recorder,
     api,
     limits: {
       outpointsMax: 5_000,
@@ -118,6 +121,7 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
   })
   const setup: Setup = {
     indexer,
+    recorder,
     watcher,
     found: new Map(),
     blocks: new Map(),
@@ -239,7 +243,7 @@ test('while bitcoind can not be asked: busy, and nothing is registered', async (
     setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})),
     fault('busy', /bitcoind can not be asked/),
   )
-  assert.equal(setup.indexer.isRegistered(outpoint(1)), false)
+  assert.equal(setup.recorder.isRegistered(outpoint(1)), false)
   setup.onLook = () => {}
   assert.deepEqual(await setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})), {
     count: 1,

@@ -1,20 +1,20 @@
-/** Registered outpoints: somebody asked us to watch them, each until a height, whatever happens to us meanwhile. */
+/** Registered outpoints (table `watches`): each is watched until a height, whatever happens to us meanwhile. */
 import type { Height, Outpoint } from '../chain/types.ts'
 import { hashColumn, txidOf } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
-export function countWatches(db: Db): number {
+export function countRegistrations(db: Db): number {
   return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
 }
 
-/** When the next watch ends: the lowest height until which one was asked for. */
-export function firstWatchEnd(db: Db): Height | undefined {
+/** When the next one ends: the lowest height until which one was asked for. */
+export function firstRegistrationEnd(db: Db): Height | undefined {
   const first = sql.selectFrom('watches').select('until_height').orderBy('until_height', 'asc').limit(1)
   return db.first(first)?.until_height
 }
 
-/** Adds a watch or prolongs it; never shortens one. */
-export function upsertWatch(db: Db, outpoint: Outpoint, untilHeight: Height): void {
+/** Adds one or prolongs it; never shortens one. */
+export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Height): void {
   db.run(
     sql
       .insertInto('watches')
@@ -28,13 +28,13 @@ export function upsertWatch(db: Db, outpoint: Outpoint, untilHeight: Height): vo
   )
 }
 
-/** Ends the watches that were asked for until below `tipHeight`. Returns them. */
-export function expireWatches(db: Db, tipHeight: Height): Outpoint[] {
+/** Ends those that were asked for until below `tipHeight`. Returns them. */
+export function expireRegistrations(db: Db, tipHeight: Height): Outpoint[] {
   const expired = sql.deleteFrom('watches').where('until_height', '<', tipHeight)
   return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
 }
 
-export function readWatches(db: Db): Outpoint[] {
+export function readRegistrations(db: Db): Outpoint[] {
   return db
     .all(sql.selectFrom('watches').select(['txid', 'vout']))
     .map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
