@@ -1,45 +1,44 @@
 /**
- * Composition root: open what is ours (lock, database, listener), loop on what is not (bitcoind, Tor), close in reverse.
- * Only this file knows everyone.
+ * The daemon: opens what it consists of (core.ts) and its doors, then runs its loops side by side until the signal. When
+ * one loop fails the others stop; then the doors close, and the core.
  */
 import { join } from 'node:path'
-import { newFollowing, whyNotSynced } from './chain/following.ts'
 import { runMempool } from './chain/mempool-sync.ts'
-import { openNode } from './chain/node.ts'
 import { runSync } from './chain/sync.ts'
 import { runAll } from './concurrency.ts'
-import { type Config, nodeOptions, socksOf } from './config.ts'
+import { type Config, socksOf } from './config.ts'
+import { type Core, openCore } from './core.ts'
 import { UnreachableError } from './errors.ts'
-import { Meters } from './http/metrics.ts'
-import { probingOf } from './http/probing.ts'
 import { serveHttp } from './http/server.ts'
-import { Indexer } from './indexer.ts'
-import { CurrentMarket } from './market.ts'
+import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
 import { runNotify, type Supervisor } from './notify.ts'
-import { Canary, canaryTimes, DIRECT_VOUCHER } from './peers/canary.ts'
-import { judgeProof, Posts } from './peers/judge.ts'
-import { Liveness } from './peers/liveness.ts'
+import { DIRECT_NETWORK } from './peers/canary.ts'
+import { judgeProof } from './peers/judge.ts'
 import { Monitor } from './peers/monitor.ts'
-import { probeRules } from './peers/reach.ts'
-import { Trackers } from './peers/trackers.ts'
-import { whyOf } from './peers/why.ts'
-import { currentReport, grantWishes, runReport, type Wishes } from './report.ts'
-import { type Status, summaryOf, unseenHeights } from './status.ts'
-import { lockDataDir } from './store/lock.ts'
-import { openStore } from './store/open.ts'
-import { formatHostPort, parseHostPort, reachableAddress } from './tor/address.ts'
+import { storeStatus } from './store/tip.ts'
+import { formatHostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
-import { SpendRecorder } from './watch/recorder.ts'
-import { Watcher } from './watch/watcher.ts'
-import { Sender } from './webhooks/sender.ts'
-import { runWebhooks } from './webhooks/watch.ts'
+import { statusRow, summaryOf } from './views/status.ts'
 import { newHandle } from './wire/handlers.ts'
 import { serveWire } from './wire/server.ts'
 import { sleep, type World } from './world.ts'
 
+const LIMITS = {
+  /** How often the status is stored for the verbs of other processes, when it has changed. */
+  statusMs: 1_000,
+  /** How often it is stored at the least, so that its age tells a daemon that hangs. */
+  heartbeatMs: 10_000,
+}
+
+/** What the operator asks of the running daemon by SIGUSR1 and SIGUSR2: main.ts calls what the daemon puts in here. */
+export interface SignalHandlers {
+  dumpState(): void
+  changeLogLevel(): void
+}
+
 interface Outside {
-  wishes: Wishes
+  signals: SignalHandlers
   /** The service manager that started us, if one did. */
   supervisor: Supervisor | undefined
 }
@@ -49,140 +48,24 @@ export async function runDaemon(
   config: Config,
   world: World,
   signal: AbortSignal,
-  { wishes, supervisor }: Outside,
+  { signals, supervisor }: Outside,
 ): Promise<void> {
-  const { clock, log } = world
-  using _lock = lockDataDir(config.dataDir)
-  const { db, identity, migrated } = openStore(config.dataDir, config.network)
-  using _db = db
-  if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
-
-  const recorder = new SpendRecorder(db, identity.keySalt, clock)
-  const indexer = new Indexer(db, recorder, config)
-  const status: Status = {
-    following: newFollowing(),
-    onion:
-      config.tor.kind === 'none' ? { kind: 'disabled', detail: '--no-tor' } : { kind: 'starting', detail: 'starting' },
-  }
-  status.following.tip = indexer.tip()
-
-  await using node = await openNode(nodeOptions(config, identity.keySalt))
-  const api = node.with(signal)
-  const watcher = new Watcher({
-    ...world,
-    log: log.child({ room: 'watch' }),
-    db,
-    indexer,
-    recorder,
-    api,
-    limits: config.watch,
-  })
-  const { probes, tor } = config
-  const socks = socksOf(config)
-  const rules = probeRules(probes.intervalMs, config.network === 'regtest')
-  const peersLog = log.child({ room: 'peers' })
-  const market = new CurrentMarket(db, indexer)
-  const liveness = new Liveness(db, market, rules, clock)
-  const judging = { db, api: node.with(signal), network: config.network }
-  const posts = new Posts({ ...judging, liveness, clock, allowTestAddresses: config.allowTestAddresses })
-  const canary =
-    socks &&
-    new Canary(
-      {
-        ...canaryTimes(probes.intervalMs),
-        socks,
-        timeoutMs: probes.timeoutMs,
-        target: () =>
-          status.onion.kind === 'published' ? { host: status.onion.onionHost, port: virtualPort } : undefined,
-        report: (state) => {
-          status.canary = state
-        },
-      },
-      { clock, log: peersLog },
-    )
-  if (canary) status.canary = canary.state
-
-  let listener = formatHostPort(config.listen)
-  const ownAddress = () =>
-    'onionHost' in status.onion ? formatHostPort({ host: status.onion.onionHost, port: config.listen.port }) : listener
-  const why = whyOf({
-    db,
-    network: config.network,
-    allowTestAddresses: config.allowTestAddresses,
-    tip: () => indexer.tip(),
-    unseen: () => unseenHeights(indexer.scannedFrom(), indexer.tip()),
-    notSynced: () => whyNotSynced(status.following, clock.monotonicMs()),
-    recordOf: (address) => liveness.record(address),
-    reachOf: (address) => liveness.reachOf(address),
-    isProven: (bond) => liveness.isProven(bond),
-    clock,
-  })
-  const isCurrent = () => whyNotSynced(status.following, clock.monotonicMs()) === undefined
-  const trackers = new Trackers(
-    {
-      ...config.trackers,
-      timeoutMs: probes.timeoutMs,
-      socks,
-      network: config.network,
-      allowTestAddresses: config.allowTestAddresses,
-    },
-    {
-      ...world,
-      log: peersLog,
-      db,
-      self: () => parseHostPort(ownAddress()),
-      ownList: () => (isCurrent() ? market.atTip()?.list : undefined),
-    },
-  )
-  const handle = newHandle({
-    db,
-    indexer,
-    watcher,
-    api,
-    status,
-    network: config.network,
-    version: VERSION,
-    clock,
-    ownAddress,
-    market,
-    liveness,
-    posts,
-    trackers,
-    why,
-  })
-  const meters = new Meters(clock)
-  await using wire = await serveWire({ listen: config.listen, limits: config.wire }, meters.timed(handle), {
+  const { log } = world
+  await using core = await openCore(config, world, signal)
+  handleSignals(signals, core)
+  const { meters, cells, canary } = core
+  await using wire = await serveWire({ listen: config.listen, limits: config.wire }, newHandle(core), {
     ...world,
     log: log.child({ room: 'wire' }),
+    onHandled: (kind, tookMs) => meters.noteRequest(kind, tookMs),
   })
-  listener = formatHostPort(wire)
-  const shown = {
-    db,
-    chain: indexer,
-    status,
-    market,
-    probing: probingOf(db, liveness, trackers, clock),
-    why,
-    watcher,
-    network: config.network,
-    version: VERSION,
-    clock,
-    ownAddress,
-    connections: () => wire.connections(),
-  }
-  meters.expose({
-    ...shown,
-    databasePath: db.path,
-    subscriptions: () => watcher.subscriptions,
-    requestCounts: () => wire.counts,
-  })
-  await using http =
-    config.http && (await serveHttp(config.http, { ...shown, meters, log: log.child({ room: 'http' }) }))
+  core.wire = wire
+  await using http = config.http && (await serveHttp(config.http, core))
   log.info(
     {
       version: VERSION,
       network: config.network,
-      address: listener,
+      address: formatHostPort(wire),
       dataDir: config.dataDir,
       pid: process.pid,
       ...(http && { http: formatHostPort(http) }),
@@ -190,87 +73,130 @@ export async function runDaemon(
     'listening',
   )
 
-  const { following } = status
-  const chainWorld = { ...world, log: log.child({ room: 'chain' }), node, index: indexer, following }
-  const torWorld = {
+  const { following } = cells
+  const chain = { ...world, log: log.child({ room: 'chain' }), node: core.node, index: core.indexer, following }
+  const tor = {
     ...world,
     log: log.child({ room: 'tor' }),
     report: (state: OnionState) => {
-      status.onion = state
+      cells.onion = state
       if (state.kind === 'published') canary?.published()
       else canary?.lost(state.detail)
     },
   }
-  const virtualPort = wire.port
-  const startedAtMs = clock.nowMs()
-  const reportDeps = { config, status, db, indexer, watcher, liveness, wire, world, ownAddress, startedAtMs }
-  grantWishes(wishes, reportDeps)
-  const monitor = new Monitor(
-    { rules, atOnce: probes.atOnce, timeoutMs: probes.timeoutMs, socks },
-    {
-      ...world,
-      log: peersLog,
-      market,
-      liveness,
-      voucher: canary ?? DIRECT_VOUCHER,
-      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
-      hasMarket: () => following.hasReachedTip,
-      self: () => ({
-        host: 'onionHost' in status.onion ? status.onion.onionHost : reachableAddress(wire).host,
-        port: virtualPort,
-      }),
-      onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, outcome === 'answered' ? latencyMs : undefined),
-    },
-  )
-  const { webhook } = config
-  const webhookWorld = { ...world, log: log.child({ room: 'webhooks' }) }
-  const sender = webhook && new Sender({ ...webhook, socks, tracker: ownAddress }, webhookWorld)
+  const monitor = newMonitor(core)
   await runAll(signal, {
-    thread: (s) => Promise.race([node.broken, untilAborted(s)]),
-    sync: (s) => runSync(chainWorld, s),
-    mempool: (s) => runMempool(chainWorld, s),
-    watch: (s) => watcher.run(s),
-    report: (s) => runReport(reportDeps, s),
-    ...(supervisor && {
-      notify: (s: AbortSignal) => runNotify(supervisor, () => summaryOf(currentReport(reportDeps)), world, s),
-    }),
+    thread: (s) => Promise.race([core.node.broken, untilAborted(s)]),
+    sync: (s) => runSync(chain, s),
+    mempool: (s) => runMempool(chain, s),
+    watch: (s) => core.watcher.run(s),
+    status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
-    trackers: (s) => trackers.run(s),
-    ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
-    ...(webhook &&
-      sender && {
-        webhooks: (s: AbortSignal) =>
-          runWebhooks(
-            {
-              ...webhookWorld,
-              ...{ market, liveness, trackers, status },
-              rules: webhook,
-              send: (event) => sender.send(event),
-            },
-            s,
-          ),
-        sender: (s: AbortSignal) => sender.run(s),
-      }),
-    start: (s) => watchStart(config, status, world, s),
-    ...(tor.kind === 'control' && {
-      onion: (s: AbortSignal) =>
-        runOnion(
-          {
-            control: tor.control,
-            password: tor.password,
-            keyFile: join(config.dataDir, 'onion.key'),
-            virtualPort,
-            target: reachableAddress(wire),
-          },
-          torWorld,
-          s,
-        ),
+    trackers: (s) => core.trackers.run(s),
+    start: (s) => watchStart(core, s),
+    ...(supervisor && {
+      notify: (s: AbortSignal) => runNotify(supervisor, () => summaryOf(statusRow(core)), world, s),
     }),
-    ...(tor.kind === 'torrc' && {
-      onion: (s: AbortSignal) => runTorrcOnion({ hostnameFile: tor.hostnameFile, virtualPort }, torWorld, s),
+    ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
+    ...(core.webhook && { webhook: (s: AbortSignal) => runWebhook(core, s) }),
+    ...(config.tor.kind === 'control' && {
+      onion: (s: AbortSignal) => {
+        const { control, password } = config.tor as Extract<Config['tor'], { kind: 'control' }>
+        const keyFile = join(config.dataDir, 'onion.key')
+        const target = reachableAddress(wire)
+        return runOnion({ control, password, keyFile, virtualPort: wire.port, target }, tor, s)
+      },
+    }),
+    ...(config.tor.kind === 'torrc' && {
+      onion: (s: AbortSignal) => {
+        const { hostnameFile } = config.tor as Extract<Config['tor'], { kind: 'torrc' }>
+        return runTorrcOnion({ hostnameFile, virtualPort: wire.port }, tor, s)
+      },
     }),
   })
   log.info('stopped')
+}
+
+/** SIGUSR1 and SIGUSR2, as main.ts passes them on. */
+function handleSignals(signals: SignalHandlers, core: Core): void {
+  const { config, log, cells } = core
+  let level = config.logLevel
+  signals.dumpState = () => {
+    const { following } = cells
+    writeAnyway(log, { status: statusRow(core), following, memory: process.memoryUsage(), logLevel: level }, 'state')
+  }
+  signals.changeLogLevel = () => {
+    level = nextLogLevel(level, config.logLevel)
+    setLogLevel(log, level)
+    writeAnyway(log, { logLevel: level }, 'log level changed')
+  }
+}
+
+function newMonitor(core: Core): Monitor {
+  const { config, clock, random, log, market, liveness, canary, cells, db, api, meters } = core
+  const judging = { db, api, network: config.network }
+  return new Monitor(
+    {
+      rules: core.probeRules,
+      atOnce: config.probes.atOnce,
+      timeoutMs: config.probes.timeoutMs,
+      socks: socksOf(config),
+    },
+    {
+      clock,
+      random,
+      log: log.child({ room: 'peers' }),
+      market,
+      liveness,
+      network: canary ?? DIRECT_NETWORK,
+      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
+      hasMarket: () => cells.following.hasReachedTip,
+      self: () => core.self(),
+      onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, outcome === 'answered' ? latencyMs : undefined),
+    },
+  )
+}
+
+/** Keeps the stored status true, and says in the log when readiness changes. */
+async function runStatus(core: Core, signal: AbortSignal): Promise<void> {
+  const { clock, db, log } = core
+  let saidReady: boolean | undefined
+  let stored = ''
+  let storedMs = 0
+  for (;;) {
+    const row = statusRow(core)
+    const { ready, not_ready: notReady, address, unseen } = row
+    if (ready !== saidReady) {
+      if (ready) log.info({ address, ...(unseen && { unseen }) }, 'ready')
+      else log.info({ notReady }, 'not ready')
+    }
+    saidReady = ready
+    const text = JSON.stringify({ ...row, time: 0, uptime_s: 0 })
+    const nowMs = clock.monotonicMs()
+    if (text !== stored || nowMs - storedMs >= LIMITS.heartbeatMs) {
+      storeStatus(db, row)
+      storedMs = nowMs
+    }
+    stored = text
+    await sleep(LIMITS.statusMs, signal)
+  }
+}
+
+/** Tells the webhook what has changed, and delivers. */
+async function runWebhook({ changes, webhook, log }: Core, signal: AbortSignal): Promise<void> {
+  let hasMarket = false
+  const mute = changes.listen((told) => {
+    if (!hasMarket && told.some(({ kind }) => kind === 'reset')) {
+      hasMarket = true
+      log.info('webhook: what happens from here on is told')
+    }
+    webhook?.tell(told)
+  })
+  try {
+    await webhook?.run(signal)
+  } finally {
+    mute()
+  }
 }
 
 function untilAborted(signal: AbortSignal): Promise<never> {
@@ -281,17 +207,17 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 }
 
 /** Gives up when bitcoind or Tor has not appeared within --start-timeout. */
-async function watchStart(config: Config, status: Status, { clock }: World, signal: AbortSignal): Promise<void> {
+async function watchStart({ config, cells, clock }: Core, signal: AbortSignal): Promise<void> {
   if (config.startTimeoutS === 0) return
   const deadlineMs = clock.monotonicMs() + config.startTimeoutS * 1000
   const waited = `within ${config.startTimeoutS} s (--start-timeout)`
   for (;;) {
-    const hasNode = status.following.answeredAtMs !== undefined
-    const { onion } = status
+    const hasNode = cells.following.answeredAtMs !== undefined
+    const { onion } = cells
     const hasTor = onion.kind !== 'starting' && onion.kind !== 'unreachable'
     if (hasNode && hasTor) return
     if (clock.monotonicMs() >= deadlineMs) {
-      if (!hasNode) throw new UnreachableError(`bitcoind did not answer ${waited}: ${status.following.node.detail}`)
+      if (!hasNode) throw new UnreachableError(`bitcoind did not answer ${waited}: ${cells.following.node.detail}`)
       throw new UnreachableError(`Tor did not answer ${waited}: ${onion.detail}`)
     }
     await sleep(100, signal)

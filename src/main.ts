@@ -1,13 +1,14 @@
 #!/usr/bin/env node
-import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
 /** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
-import type { Wishes } from './report.ts'
+import type { SignalHandlers } from './daemon.ts'
+import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
 import { after } from './world.ts'
 
 /** A clean stop takes milliseconds; this is for a stop that hangs. */
 const STOP_MS_MAX = 4_500
 
-// Before anything else is loaded: the SQLite binary needs Node-API 10 and crashes an older Node instead of saying so.
+// Before SQLite is loaded (with the verbs, below): its binary needs Node-API 10 and crashes an older Node instead of
+// saying so.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 14)) {
   process.stderr.write(
@@ -29,9 +30,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 // Taken by every verb: without a listener Node would open its debugger on SIGUSR1, and end on SIGUSR2.
-const wishes: Wishes = { dumpState() {}, changeLogLevel() {} }
-process.on('SIGUSR1', () => wishes.dumpState())
-process.on('SIGUSR2', () => wishes.changeLogLevel())
+const handlers: SignalHandlers = { dumpState() {}, changeLogLevel() {} }
+process.on('SIGUSR1', () => handlers.dumpState())
+process.on('SIGUSR2', () => handlers.changeLogLevel())
 // A reader that went away (`| head`) is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
@@ -40,7 +41,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   const { runCli } = await import('./cli/verbs.ts')
-  process.exitCode = await runCli(process.argv, stop.signal, wishes)
+  process.exitCode = await runCli(process.argv, stop.signal, handlers)
 } catch (error) {
   process.exitCode = exitCodeOf(error)
   const isKnown = process.exitCode !== 1

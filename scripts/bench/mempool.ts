@@ -17,7 +17,8 @@ export async function benchMempool(blocks: readonly Buffer[]): Promise<void> {
   await large.said('ready')
   let isComplete = false
   const times = await waits(large, async () => {
-    isComplete = large.reported()?.mempool.isComplete === true && large.reported()?.mempool.size === TRANSACTIONS
+    const { mempool } = large.status() ?? {}
+    isComplete = mempool?.complete === true && mempool.transactions === TRANSACTIONS
     return !isComplete
   })
   const seconds = (performance.now() - startMs) / 1000

@@ -13,7 +13,8 @@ export interface Announcement {
   lockHeight?: Height
 }
 
-export type Refusal = 'not-p2wsh' | 'too-small' | 'lock-too-short' | 'lock-too-long' | 'lock-passed'
+export const REFUSALS = ['not-p2wsh', 'too-small', 'lock-too-short', 'lock-too-long', 'lock-passed'] as const
+export type Refusal = (typeof REFUSALS)[number]
 
 /** An announcement with the output 0 it stands for; nothing about where or whether it is confirmed. */
 export interface AnnouncedOutput extends Announcement {

@@ -41,7 +41,10 @@ export function stateOf(bond: ConfirmedBond, tip: Pick<Tip, 'height'>): Exclude<
  * Blocks that may still follow `tip` with the bond alive; negative once it has expired. With an announced lock it lives
  * while lockHeight > tip; without one (format A) while it is at most LOCK_BLOCKS_MAX blocks old.
  */
-export function blocksLeft(bond: ConfirmedBond, tip: Pick<Tip, 'height'>): number {
+export function blocksLeft(
+  bond: Pick<ConfirmedBond, 'lockHeight'> & { conf: { height: Height } },
+  tip: Pick<Tip, 'height'>,
+): number {
   const lastAlive = bond.lockHeight === undefined ? bond.conf.height + LOCK_BLOCKS_MAX : bond.lockHeight - 1
   return lastAlive - tip.height
 }

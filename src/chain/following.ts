@@ -2,19 +2,23 @@
  * How far we are behind bitcoind, as one cell: written by the sync loop, read by whoever answers. The rule of
  * `isSynced` decides whether a taker gets a list or "not synced".
  */
-import type { BlockRef, Height } from './types.ts'
+import type { BlockRef, BlockSource, Height } from './types.ts'
 
 export const LIMITS = {
   /** Blocks we may be behind and still answer: a block takes a moment to connect. */
   behindBlocksMax: 2,
   /** Being behind at all may last this long. */
   behindMsMax: 3_600_000,
+  /** Reorgs remembered to be told of; on main one comes in weeks. */
+  reorgsKept: 20,
   /** bitcoind may be unreachable this long. */
   silentMsMax: 300_000,
 }
 
 export type NodeCondition =
+  /** Not reached yet since the start. */
   | { kind: 'connecting'; detail: string }
+  /** Lost, or refused at the last attempt; stays so until an attempt has succeeded. */
   | { kind: 'unreachable'; detail: string }
   | { kind: 'initial-download'; detail: string }
   | { kind: 'following'; detail: string }
@@ -27,6 +31,14 @@ export interface Progress {
   blocksPerS: number
   mbPerS: number
   etaS: number | undefined
+}
+
+export interface Reorg {
+  /** Blocks taken back, from our tip before it down. */
+  depth: number
+  from: BlockRef
+  /** The last block that stayed. */
+  forkHeight: Height
 }
 
 export interface Following {
@@ -44,10 +56,12 @@ export interface Following {
   progress: Progress | undefined
   reorgs: number
   reorgDepthMax: number
-  /** The last one since the start. */
-  lastReorg: { depth: number; forkHeight: Height } | undefined
+  /** The last ones since the start, the newest last; at most LIMITS.reorgsKept. */
+  lastReorgs: readonly Reorg[]
+  /** In the midst of a reorg: what has been taken back so far, until the first block that replaces it. */
+  takenBack: { from: BlockRef; depth: number } | undefined
   /** How blocks are read just now. */
-  source: string | undefined
+  source: BlockSource | undefined
   mempool: { size: number; isComplete: boolean }
 }
 
@@ -62,7 +76,8 @@ export function newFollowing(): Following {
     progress: undefined,
     reorgs: 0,
     reorgDepthMax: 0,
-    lastReorg: undefined,
+    lastReorgs: [],
+    takenBack: undefined,
     source: undefined,
     mempool: { size: 0, isComplete: false },
   }

@@ -23,6 +23,7 @@ import {
   asSats,
   type BlockHash,
   type BlockRef,
+  type BlockSource,
   type Height,
   type Judged,
   type Network,
@@ -52,8 +53,6 @@ export interface NodeInfo {
   zmq: { blocks: boolean; mempoolEvents: boolean }
   signetChallenge?: string
 }
-
-export type BlockSource = 'rest' | 'rpc'
 
 /** One look at the node's best chain. */
 export interface ChainView {

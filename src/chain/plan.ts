@@ -1,6 +1,6 @@
 /** Pure: our tip and one look at the node's best chain → what to do next. A reorg is a value, not an error. */
 import type { ChainView } from './node-reader.ts'
-import type { BlockHash, BlockRef, Height } from './types.ts'
+import type { BlockHash, BlockRef, Height, HeightRange } from './types.ts'
 
 /** Bonds are locked for at most 25,920 blocks, so a live one is never older: the scan begins that far back. */
 export const WINDOW_BLOCKS = 25_920
@@ -26,4 +26,11 @@ export function nextStep(tip: BlockRef | undefined, view: ChainView): Step {
 /** The lowest height at which a bond that lives at `tipHeight` can have been confirmed. */
 export function windowStart(tipHeight: Height): Height {
   return Math.max(0, tipHeight - WINDOW_BLOCKS)
+}
+
+/** Heights of the window that were gone (pruned) before we could scan them: bonds confirmed there are unknown. */
+export function unseenHeights(scannedFrom: Height | undefined, tip: BlockRef | undefined): HeightRange | undefined {
+  if (scannedFrom === undefined || !tip) return undefined
+  const from = windowStart(tip.height)
+  return from < scannedFrom ? { from, to: scannedFrom - 1 } : undefined
 }

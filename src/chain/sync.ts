@@ -6,11 +6,11 @@
 import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { ScannedBlock } from './decode.ts'
-import type { Following, NodeCondition } from './following.ts'
+import { LIMITS as FOLLOWING_LIMITS, type Following, type NodeCondition } from './following.ts'
 import type { Node } from './node.ts'
 import type { ChainView, NodeApi, NodeInfo } from './node-reader.ts'
 import { nextStep, windowStart } from './plan.ts'
-import type { BlockHash, BlockRef, Height } from './types.ts'
+import type { BlockHash, BlockRef, BlockSource, Height } from './types.ts'
 
 export const LIMITS = {
   /** Blocks fetched ahead: at most 8 × 4 MB in flight, and enough to keep two cores and the disk busy. */
@@ -53,7 +53,6 @@ export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void
   for (;;) {
     try {
       const api = deps.node.with(signal)
-      setCondition(deps, { kind: 'connecting', detail: following.node.detail })
       const info = await api.connect()
       deps.index.met(info)
       following.source = info.source
@@ -92,8 +91,7 @@ function setCondition({ following }: SyncDeps, condition: NodeCondition): void {
 }
 
 async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal: AbortSignal): Promise<void> {
-  const { index, log } = deps
-  let reorgDepth = 0
+  const { index, log, following } = deps
   let isWaiting = false
   /** One catch-up, from the first block behind to the node's tip, however many looks it takes. */
   let meter: Meter | undefined
@@ -130,18 +128,20 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
         break
       }
       case 'connect': {
-        if (reorgDepth > 0) noteReorg(deps, reorgDepth)
-        reorgDepth = 0
+        noteReorg(deps)
         meter ??= new Meter(deps, step.from)
         await connectAll(deps, api, meter, tip, step.from, step.hashes, signal)
         break
       }
       case 'disconnect':
         index.disconnect()
-        reorgDepth++
+        following.takenBack = {
+          from: following.takenBack?.from ?? tip!,
+          depth: (following.takenBack?.depth ?? 0) + 1,
+        }
         if (!index.tip()) {
           throw new ConfigError(
-            `bitcoind's chain shares no block with this index (looked back ${reorgDepth} blocks): is --rpc the right node? Else start with an empty --datadir`,
+            `bitcoind's chain shares no block with this index (looked back ${following.takenBack.depth} blocks): is --rpc the right node? Else start with an empty --datadir`,
           )
         }
         break
@@ -171,7 +171,7 @@ async function connectAll(
 ): Promise<void> {
   const { index, following } = deps
   const best = following.best!.height
-  const inFlight: Promise<{ block: ScannedBlock; source: string }>[] = []
+  const inFlight: Promise<{ block: ScannedBlock; source: BlockSource }>[] = []
   let next = 0
   const fetchAhead = () => {
     while (next < hashes.length && inFlight.length < LIMITS.blocksInFlight) {
@@ -219,11 +219,16 @@ function noteTip({ following, clock, index }: SyncDeps): void {
   following.answeredAtMs = clock.monotonicMs()
 }
 
-function noteReorg({ following, log, index }: SyncDeps, depth: number): void {
+/** What was taken back is about to be replaced. */
+function noteReorg({ following, log, index }: SyncDeps): void {
+  if (!following.takenBack) return
+  const { from, depth } = following.takenBack
+  following.takenBack = undefined
   following.reorgs++
   following.reorgDepthMax = Math.max(following.reorgDepthMax, depth)
-  following.lastReorg = { depth, forkHeight: index.tip()?.height ?? 0 }
-  log.warn({ depth, forkHeight: index.tip()?.height }, 'reorg: blocks taken back')
+  const forkHeight = index.tip()?.height ?? 0
+  following.lastReorgs = [...following.lastReorgs, { depth, from, forkHeight }].slice(-FOLLOWING_LIMITS.reorgsKept)
+  log.warn({ depth, forkHeight }, 'reorg: blocks taken back')
 }
 
 /** Counts a catch-up: rate, time left, a line in the log every ten seconds. */

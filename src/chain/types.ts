@@ -14,6 +14,12 @@ export type Sats = number & { readonly brand: 'Sats' }
 /** Block height, genesis = 0. */
 export type Height = number
 
+/** Both ends included. */
+export interface HeightRange {
+  from: Height
+  to: Height
+}
+
 export interface Outpoint {
   txid: Txid
   /** Index of the output in its transaction, u32. */
@@ -33,6 +39,9 @@ export interface BlockHeaderRef extends BlockRef {
 
 export const NETWORKS = ['main', 'testnet3', 'testnet4', 'signet', 'regtest'] as const
 export type Network = (typeof NETWORKS)[number]
+
+/** How blocks are read from bitcoind. */
+export type BlockSource = 'rest' | 'rpc'
 
 /** A transaction that spends an outpoint. */
 export interface Spender {

@@ -3,9 +3,6 @@ import { type Command, Option } from 'commander'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { ENV_PREFIX, flagName, SETTING_NAMES, setting } from '../settings.ts'
 
-/** Adds a verb with the settings as its options. */
-export type AddVerb = (name: string, about: string) => Command
-
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
   command.option('--config <file>', 'read settings from this TOML file')
@@ -39,6 +36,10 @@ export function configFileOf(command: Command): string | undefined {
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2))
 }
 
 export function isJson(command: Command): boolean {

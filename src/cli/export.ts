@@ -1,113 +1,61 @@
-/** The export verb: every announcement this database knows, with its history, as JSON or CSV. */
+/** The export verb: every row this database has, as JSON or CSV. */
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { listMakers } from '../bonds/list.ts'
-import { stateOf } from '../bonds/verify.ts'
+import { z } from 'zod'
 import { ConfigError, describeError } from '../errors.ts'
-import { readBonds, readPendingBonds } from '../store/bonds.ts'
-import type { Db } from '../store/open.ts'
-import { readScannedFrom, readTip } from '../store/tip.ts'
-import { rowOf } from './views.ts'
+import { bondRows } from '../views/bonds.ts'
+import type { Facts } from '../views/facts.ts'
+import { makerRows } from '../views/makers.ts'
+import { bond, maker, tracker } from '../views/schemas.ts'
+import { chainStatus } from '../views/status.ts'
+import { trackerRows } from '../views/trackers.ts'
 
 export const EXPORT_FORMATS = ['json', 'csv'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
-/** One announcement; in CSV a column each, in this order. Amounts in sats, times in Unix seconds. */
-interface ExportRow {
-  outpoint: string
-  state: string
-  refusal: string | null
-  address: string
-  format: string
-  amount: number
-  value: number
-  conf_height: number | null
-  conf_block_hash: string | null
-  conf_time: number | null
-  lock_height: number | null
-  spent_height: number | null
-  spent_block_hash: string | null
-  spent_txid: string | null
-  spent_vin: number | null
-}
+const NOUNS = {
+  bonds: { schema: bond, rows: bondRows },
+  makers: { schema: maker, rows: makerRows },
+  trackers: { schema: tracker, rows: trackerRows },
+} as const satisfies Record<string, { schema: z.ZodObject; rows: (facts: Facts) => unknown[] }>
+export type ExportNoun = keyof typeof NOUNS
+export const EXPORT_NOUNS = Object.keys(NOUNS) as ExportNoun[]
 
-const COLUMNS: readonly (keyof ExportRow)[] = [
-  'outpoint',
-  'state',
-  'refusal',
-  'address',
-  'format',
-  'amount',
-  'value',
-  'conf_height',
-  'conf_block_hash',
-  'conf_time',
-  'lock_height',
-  'spent_height',
-  'spent_block_hash',
-  'spent_txid',
-  'spent_vin',
-]
-
-/** The whole export as text, of one moment. */
-export function exportBonds(db: Db, network: string, format: ExportFormat): string {
-  const { tip, scannedFrom, bonds, pending } = db.snapshot(() => ({
-    tip: readTip(db),
-    scannedFrom: readScannedFrom(db),
-    bonds: readBonds(db),
-    pending: readPendingBonds(db),
-  }))
-  const list = tip && listMakers(bonds, tip)
-  const values = new Map(list?.live.map(({ bond, value }) => [bond, value]))
-  const confirmed = bonds.map(
-    (bond): ExportRow => ({
-      ...rowOf(bond),
-      state: stateOf(bond, tip!),
-      refusal: bond.refusal ?? null,
-      value: values.get(bond) ?? 0,
-      conf_height: bond.conf.height,
-      conf_block_hash: bond.conf.hash,
-      conf_time: bond.confTimeS,
-      spent_height: bond.spentBy?.height ?? null,
-      spent_block_hash: bond.spentBy?.blockHash ?? null,
-      spent_txid: bond.spentBy?.txid ?? null,
-      spent_vin: bond.spentBy?.vin ?? null,
-    }),
-  )
-  const rows = [...confirmed, ...pending.map(pendingRow)].sort(
-    (a, b) =>
-      (a.conf_height ?? Number.POSITIVE_INFINITY) - (b.conf_height ?? Number.POSITIVE_INFINITY) ||
-      a.outpoint.localeCompare(b.outpoint),
-  )
-  if (format === 'csv') return csv(rows)
-  const head = {
-    network,
-    height: tip?.height ?? null,
-    block_hash: tip?.hash ?? null,
-    scanned_from: scannedFrom ?? null,
-    digest: list?.digest.toString('hex') ?? null,
+/** The whole export as text. In JSON all nouns unless one is named; in CSV one, bonds unless another is named. */
+export function exportRows(facts: Facts, format: ExportFormat, noun?: ExportNoun): string {
+  if (format === 'csv') {
+    const { schema, rows } = NOUNS[noun ?? 'bonds']
+    return csv(schema, rows(facts))
   }
-  return `${JSON.stringify({ ...head, bonds: rows }, null, 2)}\n`
+  const { network, height, block_hash, scanned_from, digest } = chainStatus(facts)
+  const nouns = noun ? [noun] : EXPORT_NOUNS
+  const rows = Object.fromEntries(nouns.map((name) => [name, NOUNS[name].rows(facts)]))
+  return `${JSON.stringify({ network, height, block_hash, scanned_from, digest, ...rows }, null, 2)}\n`
 }
 
-function pendingRow(bond: ReturnType<typeof readPendingBonds>[number]): ExportRow {
-  return {
-    ...rowOf(bond),
-    state: 'pending',
-    refusal: null,
-    value: 0,
-    conf_height: null,
-    conf_block_hash: null,
-    conf_time: null,
-    spent_height: null,
-    spent_block_hash: null,
-    spent_txid: null,
-    spent_vin: null,
-  }
+/** RFC 4180; a column for each field, in the schema's order, those of an object in an object joined by `_`. */
+function csv(schema: z.ZodObject, rows: readonly object[]): string {
+  const columns = columnsOf(schema)
+  const lines = rows.map((row) => columns.map((path) => csvCell(valueAt(row, path))).join(','))
+  return [columns.map((path) => path.join('_')).join(','), ...lines, ''].join('\r\n')
 }
 
-/** RFC 4180. No value of ours holds a comma, a quote or a line break: hex, numbers and checked addresses. */
-function csv(rows: readonly ExportRow[]): string {
-  return [COLUMNS.join(','), ...rows.map((row) => COLUMNS.map((name) => row[name] ?? '').join(',')), ''].join('\r\n')
+function columnsOf(schema: z.ZodObject): string[][] {
+  return Object.entries(schema.shape).flatMap(([name, field]) => {
+    const inner = field instanceof z.ZodNullable ? field.unwrap() : field
+    return inner instanceof z.ZodObject ? columnsOf(inner).map((path) => [name, ...path]) : [[name]]
+  })
+}
+
+function valueAt(row: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((value, name) => (value as Record<string, unknown> | null)?.[name] ?? null, row)
+}
+
+/** A stranger's text must not become a formula in somebody's spreadsheet. */
+function csvCell(value: unknown): string {
+  if (value === null) return ''
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  const text = (Array.isArray(value) ? value.join(' ') : String(value)).replace(/^[=+\-@]/, "'$&")
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
 /** `file` is the old text or the new one, never half of it. Throws ConfigError. */

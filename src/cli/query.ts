@@ -7,10 +7,12 @@ import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { printable, utc } from '../format.ts'
 import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial, routeTo } from '../tor/socks.ts'
+import { spendRow } from '../views/spends.ts'
 import { ask, NoReply } from '../wire/client.ts'
-import type { BondFields, Reply, Request } from '../wire/messages.ts'
+import type { Reply, ReplyOf, Request } from '../wire/messages.ts'
+import { bondRowOf, hex, statusRowOf, trackerRowOf, whyRowOf } from '../wire/rows.ts'
 import { type Ask, walkBonds } from '../wire/walk.ts'
-import { describeSpend, table } from './text.ts'
+import { describeBonds, describeSpend, describeTrackers, describeWhy, sortBonds } from './text.ts'
 
 const LIMITS = {
   /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
@@ -111,6 +113,7 @@ export function dialTracker(config: Config, address: HostPort, signal: AbortSign
   return dial(address, { socks: socksOf(config), timeoutMs: LIMITS.dialMs, signal })
 }
 
+/** What a tracker answered, as text for people. */
 export function describeReply(reply: Reply): string {
   switch (reply.type) {
     case 'Address':
@@ -119,29 +122,28 @@ export function describeReply(reply: Reply): string {
       if (reply.transactions.length === 0) return 'no spend known'
       return reply.transactions.map(({ txid, seenAtMs }) => `${txid}  first seen ${utc(seenAtMs)}`).join('\n')
     case 'Spends':
-      return reply.spends.map(describeSpend).join('\n')
+      return reply.spends.map((spend) => describeSpend(spendRow(spend))).join('\n')
     case 'Spend':
-      return describeSpend(reply)
+      return describeSpend(spendRow(reply))
     case 'Registered':
       return `${reply.count} registered until block ${reply.untilHeight}`
-    case 'Bonds':
-      return describeBondPage(reply)
+    case 'Bonds': {
+      const rows = sortBonds(reply.bonds.map((bond) => bondRowOf(bond, reply.height)))
+      return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}`
+    }
     case 'BondProof':
       return [
         `height   ${reply.height}`,
-        `header   ${Buffer.from(reply.header).toString('hex')}`,
-        `merkle   ${Buffer.from(reply.merkle).toString('hex')}`,
-        `tx       ${Buffer.from(reply.tx).toString('hex')}`,
+        `header   ${hex(reply.header)}`,
+        `merkle   ${hex(reply.merkle)}`,
+        `tx       ${hex(reply.tx)}`,
       ].join('\n')
     case 'Trackers':
-      return describeTrackers(reply)
+      return describeTrackers(reply.trackers.map(trackerRowOf))
     case 'Posted':
       return `${reply.address} is proven to own ${formatOutpoint(reply.outpoint)}`
     case 'Why':
-      return [
-        `${reply.address} is ${reply.listed ? 'listed' : 'NOT listed'}`,
-        ...reply.reasons.map(({ code, text }) => `- ${code}: ${text}.`),
-      ].join('\n')
+      return describeWhy(whyRowOf(reply))
     case 'Error':
       return `the tracker answered ${printable(reply.code)}: ${printable(reply.message)}`
     case 'Pong':
@@ -154,46 +156,70 @@ export function describeReply(reply: Reply): string {
   }
 }
 
-function describeTrackers({ trackers }: Extract<Reply, { type: 'Trackers' }>): string {
-  if (trackers.length === 0) return 'it knows no other tracker'
-  return table([
-    ['ADDRESS', 'LAST SEEN', 'BLOCK', 'LIST'],
-    ...trackers.map(({ address, lastSeenS, height, agrees }) => [
-      printable(address),
-      utc(lastSeenS * 1000),
-      String(height),
-      agrees === undefined ? 'not compared' : agrees ? 'agrees' : 'DIFFERS',
-    ]),
-  ])
-}
-
-function describeBondPage({ height, blockHash, digest, bonds }: Extract<Reply, { type: 'Bonds' }>): string {
-  const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'MAKER', 'OUTPOINT']
-  const body = bonds.map((bond) => [
-    bond.refusal === undefined ? bond.state : `${bond.state} (${printable(bond.refusal)})`,
-    printable(bond.address),
-    bond.format,
-    String(bond.amountSats),
-    String(bond.value),
-    bond.state === 'pending' ? '-' : String(bond.confHeight),
-    String(bond.lockHeight ?? '-'),
-    describeMaker(bond),
-    formatOutpoint(bond.outpoint),
-  ])
-  const last = `${bonds.length} bonds at block ${height} (${blockHash}), digest ${Buffer.from(digest).toString('hex')}`
-  return bonds.length === 0 ? last : `${table([head, ...body])}\n${last}`
-}
-
-function describeMaker({ reach, proven, probes, uptimePpm }: BondFields): string {
-  const parts: string[] = [reach]
-  if (uptimePpm !== undefined) parts.push(`${(uptimePpm / 10_000).toFixed(1)} % of ${probes}`)
-  if (proven) parts.push('proven')
-  return parts.join(', ')
+/** The same as JSON: `type` names the reply, and what it holds are the rows that HTTP and the other verbs show. */
+export function jsonOf(reply: Reply): Record<string, unknown> {
+  const { type } = reply
+  switch (reply.type) {
+    case 'Address':
+      return { type, addresses: reply.addresses }
+    case 'WatchResponse': {
+      const seconds = (ms: number) => (Number.isNaN(ms) ? null : Math.floor(ms / 1000))
+      const transactions = reply.transactions.map(({ txid, seenAtMs, rawTx }) => ({
+        txid,
+        tx: hex(rawTx),
+        first_seen: seconds(seenAtMs),
+      }))
+      return { type, transactions }
+    }
+    case 'Spends':
+      return {
+        type,
+        height: reply.height,
+        block_hash: reply.blockHash,
+        indexed_from: reply.indexedFrom,
+        spends: reply.spends.map(spendRow),
+      }
+    case 'Spend':
+      return { type, ...spendRow(reply) }
+    case 'Registered':
+      return { type, count: reply.count, until_height: reply.untilHeight }
+    case 'Bonds':
+      return {
+        type,
+        height: reply.height,
+        block_hash: reply.blockHash,
+        digest: hex(reply.digest),
+        total: reply.total,
+        bonds: reply.bonds.map((bond) => bondRowOf(bond, reply.height)),
+      }
+    case 'BondProof':
+      return { type, height: reply.height, header: hex(reply.header), merkle: hex(reply.merkle), tx: hex(reply.tx) }
+    case 'Trackers':
+      return { type, trackers: reply.trackers.map(trackerRowOf) }
+    case 'Posted':
+      return { type, outpoint: formatOutpoint(reply.outpoint), address: reply.address }
+    case 'Why':
+      return { type, ...whyRowOf(reply) }
+    case 'Error':
+      return { type, code: reply.code, message: reply.message }
+    case 'Pong':
+      return {
+        type,
+        address: printable(reply.address),
+        version: reply.version === undefined ? null : printable(reply.version),
+        network: reply.network === undefined ? null : printable(reply.network),
+        height: reply.height ?? null,
+        block_hash: reply.blockHash ?? null,
+        digest: reply.digest ? hex(reply.digest) : null,
+      }
+    case 'Status':
+      return { type, ...statusRowOf(reply) }
+  }
 }
 
 /** What a proof is worth with headers alone: which block the bond is in, or why the proof doesn't hold. */
 export function checkProof(
-  reply: Extract<Reply, { type: 'BondProof' }>,
+  reply: ReplyOf<'BondProof'>,
   outpoint: Outpoint,
   { network, allowTestAddresses }: Config,
 ): SpvVerdict {
@@ -204,25 +230,4 @@ export function describeProofVerdict(verdict: SpvVerdict, height: number): strin
   if (!verdict.ok) return `DOES NOT HOLD (${verdict.fault}): ${verdict.detail}`
   const { blockHash, bond } = verdict
   return `holds: ${bond.address} announced ${bond.amountSats} sats in block ${blockHash}, at height ${height} as the tracker says: look the hash up in your own headers`
-}
-
-/** The reply as JSON: snake_case as on the wire, bytes as hex, hashes in display order. */
-export function jsonOf(reply: Reply): Record<string, unknown> {
-  const snake = (name: string) =>
-    name
-      .replace(/(Time|Seen|Up)S$/, '$1')
-      .replace(/Sats$/, '')
-      .replace(/Ms$/, '')
-      .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-  const plain = (value: unknown): unknown => {
-    if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
-    if (Array.isArray(value)) return value.map(plain)
-    if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(
-      Object.entries(value)
-        .filter(([, inner]) => inner !== undefined)
-        .map(([name, inner]) => [snake(name), plain(inner)]),
-    )
-  }
-  return plain(reply) as Record<string, unknown>
 }

@@ -4,11 +4,10 @@ import type { Config } from '../config.ts'
 import { ConfigError } from '../errors.ts'
 import { Indexer } from '../indexer.ts'
 import { isLocked, lockDataDir } from '../store/lock.ts'
-import { openStore } from '../store/open.ts'
+import { openExisting, openStore } from '../store/open.ts'
 import { readScannedFrom } from '../store/tip.ts'
 import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
-import { openExisting } from './views.ts'
 
 export const LIMITS = {
   /** Blocks between two looks at the signal and two lines of progress. */
@@ -33,7 +32,7 @@ export async function rescanFrom(
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<RescanResult> {
-  openExisting(config)[Symbol.dispose]()
+  openExisting(config.dataDir, config.network)[Symbol.dispose]()
   if (isLocked(config.dataDir)) {
     throw new ConfigError(
       `the daemon of --datadir ${config.dataDir} is running: stop it first, it scans when it starts`,

@@ -1,7 +1,7 @@
-/** Text for people: tables, spends. */
-import { formatOutpoint } from '../chain/types.ts'
+/** Rows as text for people: what the verbs print without --json. */
+import type { Finding } from '../doctor/finding.ts'
 import { utc } from '../format.ts'
-import type { SpendFields } from '../wire/messages.ts'
+import type { BondRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -16,13 +16,200 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n')
 }
 
+/** What is not known is a dash. */
+function cell(value: string | number | null | undefined): string {
+  return String(value ?? '-')
+}
+
+// ---- this tracker ----------------------------------------------------------------------------------------------------
+
+export function describeStatus(status: StatusRow): string {
+  const lines: [string, string][] = []
+  if (status.running) lines.push(...describeRunning(status))
+  else {
+    const seen = status.pid === null && status.started_at === null ? status.time : undefined
+    lines.push(['daemon', `not running${seen === undefined ? '' : ` (last seen ${utc(seen * 1000)})`}`])
+  }
+  lines.push(['network', status.network])
+  if (status.height === null) lines.push(['chain', 'nothing scanned yet'])
+  else {
+    lines.push(['chain', `block ${status.height} (${status.block_hash}), scanned from ${status.scanned_from}`])
+    if (status.unseen) {
+      const { from, to } = status.unseen
+      lines.push(['NOT SEEN', `blocks ${from} to ${to} were pruned by bitcoind: bonds confirmed there are not known`])
+    }
+    const soFar = status.running && !status.synced ? ' so far' : ''
+    lines.push(['live bonds', `${status.bonds}${soFar}, digest ${status.digest}`])
+  }
+  return lines.map(([name, value]) => `${name.padEnd(12)}${value}`).join('\n')
+}
+
+function describeRunning(status: StatusRow): [string, string][] {
+  const { onion, bitcoind, mempool, progress } = status
+  const since = status.started_at === null ? '' : `, pid ${status.pid}, since ${utc(status.started_at * 1000)}`
+  const blocksBy = bitcoind.blocks_by === null ? '' : `, blocks by ${bitcoind.blocks_by}`
+  return [
+    ['daemon', `${status.ready ? 'ready' : 'NOT READY'}${since}`],
+    ...status.not_ready.map((reason): [string, string] => ['', `- ${reason}`]),
+    ['address', status.address],
+    ['onion', `${onion.state}: ${onion.detail}`],
+    ...(onion.canary ? [['canary', `${onion.canary.state}: ${onion.canary.detail}`] as [string, string]] : []),
+    ['bitcoind', `${bitcoind.state}${blocksBy}`],
+    ...(progress ? [['catching up', describeProgress(progress)] as [string, string]] : []),
+    ['mempool', `${mempool.transactions} transactions${mempool.complete ? '' : ' (still reading)'}`],
+    ['makers', `${status.makers_up} up, ${status.makers_down} down, ${status.makers_unknown} unknown`],
+    ['watching', `${status.registrations} outpoints registered, ${status.subscriptions} subscriptions`],
+    ['reorgs', `${status.reorgs}${status.reorgs ? `, deepest ${status.reorg_depth_max}` : ''}`],
+  ]
+}
+
+function describeProgress({ from, at, to, blocks_per_s, mb_per_s, eta_s }: NonNullable<StatusRow['progress']>): string {
+  const percent = ((100 * (at - from + 1)) / Math.max(1, to - from + 1)).toFixed(1)
+  const eta = eta_s === null ? '' : `, ${eta_s} s left`
+  return `block ${at} of ${to} (${percent} %), ${blocks_per_s} blocks/s, ${mb_per_s} MB/s${eta}`
+}
+
+/** Doctor's findings: a line each, and under it what to type. */
+export function describeDoctor(findings: readonly Finding[]): string {
+  const marks = { ok: '✓', warning: '!', failure: '✗' } as const
+  const width = Math.max(...findings.map(({ check }) => check.length))
+  const lines = findings.flatMap(({ check, level, text, fix }) => [
+    `${marks[level]} ${check.padEnd(width)}  ${text}`,
+    ...(fix === undefined ? [] : [`  ${' '.repeat(width)}  → ${fix}`]),
+  ])
+  const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length
+  lines.push('', `${count('ok')} fine, ${count('warning')} to look at, ${count('failure')} to repair`)
+  return lines.join('\n')
+}
+
+// ---- bonds and makers ------------------------------------------------------------------------------------------------
+
+export function describeBonds(rows: readonly BondRow[], height: number | null): string {
+  if (height === null) return 'nothing scanned yet'
+  if (rows.length === 0) return `no bonds at block ${height}`
+  const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'LEFT', 'MAKER', 'OUTPOINT']
+  const body = rows.map((row) => [
+    row.refusal ? `${row.state} (${row.refusal})` : row.state,
+    row.address,
+    row.format,
+    cell(row.amount),
+    cell(row.value),
+    cell(row.conf_height),
+    cell(row.lock_height),
+    cell(row.blocks_left),
+    describeMaker(row),
+    row.outpoint,
+  ])
+  return `${table([head, ...body])}\n${rows.length} bonds at block ${height}`
+}
+
+function describeMaker({ reach, proven, probes, uptime_ppm }: BondRow): string {
+  const parts: string[] = [reach]
+  if (uptime_ppm !== null) parts.push(`${percentOf(uptime_ppm)} of ${probes}`)
+  if (proven) parts.push('proven')
+  return parts.join(', ')
+}
+
+function percentOf(ppm: number): string {
+  return `${(Math.floor(ppm / 1000) / 10).toFixed(1)} %`
+}
+
+export function describeMakers(rows: readonly MakerRow[], height: number | null): string {
+  if (height === null) return 'nothing scanned yet'
+  if (rows.length === 0) return `no makers at block ${height}`
+  const head = ['ADDRESS', 'REACH', 'PROOF', 'VALUE', 'LEFT', 'UP 1d', 'UP 30d', 'FEE', 'SIZES', 'PROTOCOLS']
+  const body = rows.map((row) => [
+    row.address,
+    row.reach,
+    row.proven ? 'proven' : (row.proof_failed ?? '-'),
+    cell(row.value),
+    cell(row.blocks_left),
+    describeUptime(row.uptime_1d_ppm, row.probes_1d),
+    describeUptime(row.uptime_ppm, row.probes),
+    row.offer ? describeFee(row.offer) : row.offer_fault === null ? '-' : `broken: ${row.offer_fault}`,
+    row.offer ? `${row.offer.min_size} to ${row.offer.max_size}` : '-',
+    row.protocols?.join(', ') ?? '-',
+  ])
+  return `${table([head, ...body])}\n${rows.length} makers at block ${height}; uptime of so many probes in brackets`
+}
+
+function describeFee({
+  base_fee,
+  amount_relative_fee_pct,
+  time_relative_fee_pct,
+}: NonNullable<MakerRow['offer']>): string {
+  return `${base_fee} sat + ${amount_relative_fee_pct} % + ${time_relative_fee_pct} %/block`
+}
+
+function describeUptime(ppm: number | null, probes: number): string {
+  return ppm === null ? '-' : `${percentOf(ppm)} (${probes})`
+}
+
+export const MAKER_SORTS = ['value', 'uptime', 'fee', 'left'] as const
+export type MakerSort = (typeof MAKER_SORTS)[number]
+
+/** Best first; equals stay in the order of the list; what is not known comes last. */
+export function sortMakers(rows: readonly MakerRow[], by: MakerSort): MakerRow[] {
+  const fee = ({ offer }: MakerRow) => offer?.swap_fee ?? Number.MAX_SAFE_INTEGER
+  const better: Record<MakerSort, (a: MakerRow, b: MakerRow) => number> = {
+    value: (a, b) => b.value - a.value,
+    uptime: (a, b) => (b.uptime_ppm ?? -1) - (a.uptime_ppm ?? -1) || b.probes - a.probes,
+    fee: (a, b) => fee(a) - fee(b),
+    left: (a, b) => b.blocks_left - a.blocks_left,
+  }
+  return rows.toSorted(better[by])
+}
+
+/** Live ones first by value, then the others, the youngest first. */
+export function sortBonds(rows: readonly BondRow[]): BondRow[] {
+  const order = (row: BondRow) => ['live', 'pending', 'expired', 'spent', 'refused'].indexOf(row.state)
+  return rows.toSorted(
+    (a, b) => order(a) - order(b) || b.value - a.value || (b.conf_height ?? 0) - (a.conf_height ?? 0),
+  )
+}
+
+export function describeWhy({ address, listed, reasons }: WhyRow): string {
+  const lines = reasons.map(({ code, text }) => `- ${code}: ${text}.`)
+  const rest = reasons.length === 0 ? ', and nothing speaks against it' : ''
+  return [`${address} is ${listed ? 'listed' : 'NOT listed'}${rest}`, ...lines].join('\n')
+}
+
+// ---- spends and trackers ---------------------------------------------------------------------------------------------
+
 /** One line: the outpoint, its state, and what makes it so. */
-export function describeSpend(spend: SpendFields): string {
-  const { outpoint, state, txid, vin, height, blockHash, firstSeenS, conflicts } = spend
-  const parts = [formatOutpoint(outpoint), state.padEnd(9)]
-  if (txid !== undefined) parts.push(`by ${txid}:${vin}`)
-  if (height !== undefined) parts.push(`in block ${height} (${blockHash})`)
-  if (firstSeenS !== undefined) parts.push(`first seen ${utc(firstSeenS * 1000)}`)
-  if (conflicts && conflicts.length > 0) parts.push(`rivals ${conflicts.join(', ')}`)
+export function describeSpend(row: SpendRow): string {
+  const parts = [row.outpoint, row.state.padEnd(9)]
+  if (row.txid !== null) parts.push(`by ${row.txid}:${row.vin}`)
+  if (row.height !== null) parts.push(`in block ${row.height} (${row.block_hash})`)
+  if (row.first_seen !== null) parts.push(`first seen ${utc(row.first_seen * 1000)}`)
+  if (row.conflicts.length > 0) parts.push(`rivals ${row.conflicts.join(', ')}`)
   return parts.join('  ').trimEnd()
+}
+
+/** Of our own daemon's trackers; of somebody else's only what the wire tells. */
+export function describeTrackers(
+  rows: readonly (Partial<TrackerRow> & Pick<TrackerRow, 'address' | 'last_seen' | 'height' | 'agrees'>)[],
+): string {
+  if (rows.length === 0) return 'no other tracker is known: --trackers names some'
+  const head = ['ADDRESS', 'FROM', 'VERSION', 'LAST SEEN', 'BLOCK', 'LIST']
+  const body = rows.map((row) => [
+    row.address,
+    cell(row.source),
+    cell(row.version),
+    row.last_seen === null ? `never (${row.failure ?? 'not asked yet'})` : utc(row.last_seen * 1000),
+    cell(row.height),
+    describeAgreement(row),
+  ])
+  const differing = rows.flatMap(({ address, only_ours = [], only_theirs = [] }) => [
+    ...only_ours.map((outpoint) => `${address} lacks ${outpoint}`),
+    ...only_theirs.map((outpoint) => `${address} has ${outpoint}, we don't`),
+  ])
+  return [table([head, ...body]), ...differing].join('\n')
+}
+
+function describeAgreement({ agrees, compared_height, failures = 0 }: Partial<TrackerRow>): string {
+  const silence = failures > 0 ? `, silent ${failures} times since` : ''
+  if (agrees === null || agrees === undefined) return `not compared${silence}`
+  const at = compared_height === undefined ? '' : ` at block ${compared_height}`
+  return `${agrees ? 'agrees' : 'DIFFERS'}${at}${silence}`
 }

@@ -1,40 +1,47 @@
-/** commander: each verb is parse → one call → print. Returns the exit code; failures are thrown by fate (errors.ts). */
-import { Command, CommanderError, Option } from 'commander'
+/**
+ * commander: each verb is parse → one call → print. The daemon is loaded only to be started. Returns the exit code;
+ * failures are thrown by fate (errors.ts).
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { formatConfig } from '../config.ts'
-import { runDaemon } from '../daemon.ts'
+import type { SignalHandlers } from '../daemon.ts'
+import { examine } from '../doctor/doctor.ts'
+import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError, isAbort } from '../errors.ts'
-import { openLog } from '../log.ts'
-import { readSupervisor } from '../notify.ts'
-import type { Wishes } from '../report.ts'
 import { ENV_PREFIX } from '../settings.ts'
-import { readTip } from '../store/tip.ts'
+import { backupDatabase } from '../store/backup.ts'
+import { checkDatabase } from '../store/check.ts'
+import { databasePath, openExisting } from '../store/open.ts'
 import { reachableAddress } from '../tor/address.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
+import { bondRows } from '../views/bonds.ts'
+import { readFacts, readHealth, readStatus } from '../views/closed.ts'
+import type { Facts } from '../views/facts.ts'
+import { makerRows } from '../views/makers.ts'
+import { trackerRows } from '../views/trackers.ts'
+import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
-import { addCareVerbs } from './care-verbs.ts'
-import { addSettings, configOf, isJson, print } from './command.ts'
-import { describeFindings, jsonOfFindings } from './findings.ts'
-import {
-  describeMakers,
-  describeWhy,
-  MAKER_SORTS,
-  type MakerSort,
-  readMakerRows,
-  readWhy,
-  sortMakers,
-  whyJson,
-} from './makers.ts'
+import { addSettings, configFileOf, configOf, isJson, print, printJson } from './command.ts'
+import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
-import { describeSpend } from './text.ts'
-import { describeTrackers, readTrackerRows } from './trackers.ts'
-import { verifyTracker } from './verify.ts'
-import { describeBonds, describeStatus, openExisting, readBondRows, readStatus } from './views.ts'
+import { rescanFrom } from './rescan.ts'
+import * as text from './text.ts'
+import { describeVerification, jsonOfVerification, verifyTracker } from './verify.ts'
 import { outpointsOf, watchLive } from './watch.ts'
 
+/** Exit code of a database that can't be relied on, as when it can't be read. */
+const DAMAGED = 74
+
+interface Cli {
+  readonly signal: AbortSignal
+  exitCode: number
+  /** Adds a verb with the settings as its options. */
+  verb(name: string, about: string): Command
+}
+
 /** Runs one command line. Throws ConfigError for a wrong one, after commander has printed why. */
-export async function runCli(argv: readonly string[], signal: AbortSignal, wishes: Wishes): Promise<number> {
-  let exitCode = 0
+export async function runCli(argv: readonly string[], signal: AbortSignal, signals: SignalHandlers): Promise<number> {
   const program = new Command('fidelity-tracker')
     .description('Finds the fidelity bonds of coinswap makers on the Bitcoin chain and answers takers about them.')
     .version(VERSION)
@@ -42,20 +49,40 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
     .configureHelp({ sortSubcommands: false })
     .exitOverride()
     .addHelpText('after', EXAMPLES)
-
-  const verb = (name: string, about: string) => {
-    const command = program.command(name).description(about)
-    addSettings(command)
-    return command
+  const cli: Cli = {
+    signal,
+    exitCode: 0,
+    verb(name, about) {
+      const command = program.command(name).description(about)
+      addSettings(command)
+      return command
+    },
   }
+  addStart(cli, signals)
+  addReadingVerbs(cli)
+  addAskingVerbs(cli)
+  addCareVerbs(cli)
+  addPrintingVerbs(cli)
+  try {
+    await program.parseAsync(argv)
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return error.exitCode === 0 ? 0 : 2 // commander has said what was wrong
+  }
+  return cli.exitCode
+}
 
+function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
   verb('start', 'Run the daemon: follow bitcoind, publish the onion service, answer requests.').action(
     async (_options: unknown, command: Command) => {
       const config = configOf(command)
+      const { openLog } = await import('../log.ts')
+      const { readSupervisor } = await import('../notify.ts')
+      const { runDaemon } = await import('../daemon.ts')
       const log = openLog(config.logLevel)
       try {
         const supervisor = readSupervisor(process.env, process.pid)
-        await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal, { wishes, supervisor })
+        await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal, { signals, supervisor })
       } catch (error) {
         if (!isAbort(error, signal)) {
           if (!(error instanceof ConfigError)) log.fatal({ err: error }, 'stopped by a failure')
@@ -64,53 +91,68 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
       }
     },
   )
+}
+
+/** The rows of this data directory, whether its daemon runs or not: with --json as HTTP sends them, else as text. */
+function addReadingVerbs({ verb }: Cli): void {
+  const show = <T>(
+    command: Command,
+    rowsOf: (facts: Facts) => T,
+    describe: (rows: T, height: number | null) => string,
+  ) =>
+    readFacts(configOf(command), systemClock, (facts) => {
+      const rows = rowsOf(facts)
+      if (isJson(command)) printJson(rows)
+      else print(describe(rows, facts.chain.tip()?.height ?? null))
+    })
   verb('status', 'Show how the daemon of this data directory is doing, also when it is not running.')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) => {
-      using db = openExisting(configOf(command))
-      const status = readStatus(db, configOf(command))
-      print(isJson(command) ? JSON.stringify(status, null, 2) : describeStatus(status))
-    })
+    .action((_options: unknown, command: Command) => show(command, readStatus, text.describeStatus))
   verb('bonds', 'List the live bonds of this data directory, best first.')
     .option('--all', 'also the pending, expired, spent and refused ones')
     .option('--json', 'print JSON')
-    .action((options: { all?: boolean }, command: Command) => {
-      using db = openExisting(configOf(command))
-      const rows = readBondRows(db).filter(({ state }) => options.all === true || state === 'live')
-      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeBonds(rows, readTip(db)?.height))
+    .action(({ all }: { all?: boolean }, command: Command) => {
+      const wanted = (facts: Facts) => bondRows(facts).filter(({ state }) => all === true || state === 'live')
+      show(command, (facts) => text.sortBonds(wanted(facts)), text.describeBonds)
     })
-  addCareVerbs(verb, signal, (code) => {
-    exitCode = code
-  })
   verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
     .addOption(
       new Option('--sort <by>', 'what comes first: the highest value or uptime, the lowest fee, the most blocks left')
-        .choices(MAKER_SORTS)
+        .choices(text.MAKER_SORTS)
         .default('value'),
     )
     .option('--json', 'print JSON')
-    .action((options: { sort: MakerSort }, command: Command) => {
-      const config = configOf(command)
-      using db = openExisting(config)
-      const rows = sortMakers(readMakerRows(db, config, systemClock.nowMs()), options.sort)
-      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeMakers(rows, readTip(db)?.height))
-    })
+    .action(({ sort }: { sort: text.MakerSort }, command: Command) =>
+      show(command, (facts) => text.sortMakers(makerRows(facts), sort), text.describeMakers),
+    )
   verb('why', 'Say why a maker is listed or is not, and what to do about it.')
     .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
     .option('--json', 'print JSON')
-    .action((address: string, _options: unknown, command: Command) => {
-      const config = configOf(command)
-      using db = openExisting(config)
-      const why = readWhy(db, config, address, systemClock.nowMs())
-      print(isJson(command) ? JSON.stringify(whyJson(why), null, 2) : describeWhy(why))
-    })
+    .action((address: string, _options: unknown, command: Command) =>
+      show(command, (facts) => why(facts, address), text.describeWhy),
+    )
   verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) => {
-      using db = openExisting(configOf(command))
-      const rows = readTrackerRows(db)
-      print(isJson(command) ? JSON.stringify(rows, null, 2) : describeTrackers(rows))
+    .action((_options: unknown, command: Command) => show(command, trackerRows, text.describeTrackers))
+  verb('export', 'Write every row known here: bonds with their history, makers, other trackers.')
+    .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
+    .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))
+    .option('-o, --output <file>', 'write this file, replacing it when it is whole (default: standard output)')
+    .action((what: string | undefined, options: { format: ExportFormat; output?: string }, command: Command) => {
+      if (what !== undefined && !EXPORT_NOUNS.includes(what as ExportNoun)) {
+        throw new ConfigError(`${what} can't be exported: name ${EXPORT_NOUNS.join(', ')}, or nothing`)
+      }
+      const whole = readFacts(configOf(command), systemClock, (facts) =>
+        exportRows(facts, options.format, what as ExportNoun | undefined),
+      )
+      if (options.output === undefined) process.stdout.write(whole)
+      else writeWhole(options.output, whole)
     })
+}
+
+/** Verbs that ask a tracker, this one or another, through Tor or on this machine. */
+function addAskingVerbs(cli: Cli): void {
+  const { verb, signal } = cli
   verb('query', 'Ask any tracker, through Tor: get, status, ping, bonds, bond-proof, watch, why or trackers.')
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
     .argument('<request>', 'get | status | ping | bonds | bond-proof | watch | why | trackers')
@@ -122,17 +164,18 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
         const config = configOf(command)
         const question = questionOf(word, about, options)
         const reply = await query(config, target, question, signal)
-        exitCode = reply.type === 'Error' ? 1 : 0
+        cli.exitCode = reply.type === 'Error' ? 1 : 0
         if (question.type !== 'BondProof' || reply.type !== 'BondProof') {
-          print(isJson(command) ? JSON.stringify(jsonOf(reply), null, 2) : describeReply(reply))
+          if (isJson(command)) printJson(jsonOf(reply))
+          else print(describeReply(reply))
           return
         }
         const verdict = checkProof(reply, question.outpoint, config)
-        if (!verdict.ok) exitCode = 1
+        if (!verdict.ok) cli.exitCode = 1
         if (isJson(command)) {
           const block = verdict.ok ? verdict.blockHash : null
           const fault = verdict.ok ? null : verdict.fault
-          print(JSON.stringify({ ...jsonOf(reply), holds: verdict.ok, fault, block_hash: block }, null, 2))
+          printJson({ ...jsonOf(reply), holds: verdict.ok, fault, block_hash: block })
         } else print(`${describeReply(reply)}\n${describeProofVerdict(verdict, reply.height)}`)
       },
     )
@@ -140,9 +183,10 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
     .option('--json', 'print JSON')
     .action(async (target: string, _options: unknown, command: Command) => {
-      const findings = await verifyTracker(configOf(command), trackerAddress(target), signal)
-      print(isJson(command) ? JSON.stringify(jsonOfFindings(findings), null, 2) : describeFindings(findings))
-      exitCode = findings.agrees ? 0 : 1
+      const verification = await verifyTracker(configOf(command), trackerAddress(target), signal)
+      if (isJson(command)) printJson(jsonOfVerification(verification))
+      else print(describeVerification(verification))
+      cli.exitCode = verification.agrees ? 0 : 1
     })
   verb('watch', 'Follow outpoints live: who spends them, in the mempool and in blocks. Ends with Ctrl-C.')
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
@@ -157,9 +201,92 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
       const address = options.tracker === undefined ? reachableAddress(config.listen) : trackerAddress(options.tracker)
       for await (const event of watchLive(config, address, outpoints, signal)) {
         if (event.kind === 'lost') process.stderr.write(`${event.detail}: trying again\n`)
-        else print(isJson(command) ? JSON.stringify(jsonOf(event.spend)) : describeSpend(event.spend))
+        else print(isJson(command) ? JSON.stringify(event.row) : text.describeSpend(event.row))
       }
     })
+}
+
+/** Verbs of whoever looks after a tracker. */
+function addCareVerbs(cli: Cli): void {
+  const { verb, signal } = cli
+  verb(
+    'health',
+    'Exit with 0 when the daemon of this data directory answers takers, else with 1; for container checks.',
+  )
+    .option('--live', 'only whether it runs: for platforms that restart what is not healthy')
+    .option('--json', 'print JSON')
+    .action((options: { live?: boolean }, command: Command) => {
+      const health = readHealth(configOf(command).dataDir, systemClock.nowMs())
+      if (isJson(command)) printJson(health)
+      else print(health.detail)
+      cli.exitCode = (options.live ? health.alive : health.ready) ? 0 : 1
+    })
+  verb('doctor', 'Look at everything the daemon needs, and say what to type where something is wrong.')
+    .option('--json', 'print JSON')
+    .action(async (_options: unknown, command: Command) => {
+      const findings = await examineWith(command)
+      if (isJson(command)) printJson(findings)
+      else print(text.describeDoctor(findings))
+      cli.exitCode = doctorExitCode(findings)
+    })
+  verb('backup', 'Copy the database to <file>, also while the daemon runs. Never overwrites.')
+    .argument('<file>', 'the copy; appears when it is whole')
+    .action(async (file: string, _options: unknown, command: Command) => {
+      const { dataDir, network } = configOf(command)
+      openExisting(dataDir, network)[Symbol.dispose]()
+      const bytes = await backupDatabase(databasePath(dataDir), file, signal)
+      print(`${file}: ${(bytes / 1e6).toFixed(1)} MB, checked`)
+      print(`The onion key is not in it. Who has it has the address; keep a copy: ${dataDir}/onion.key`)
+    })
+  verb('check-db', 'Read the whole database and check it; exits with 0 when it is sound, else with 74.')
+    .option('--json', 'print JSON')
+    .action((_options: unknown, command: Command) => {
+      const { dataDir, network } = configOf(command)
+      openExisting(dataDir, network)[Symbol.dispose]()
+      const path = databasePath(dataDir)
+      const complaints = checkDatabase(path)
+      if (isJson(command)) printJson({ database: path, ok: complaints.length === 0, complaints })
+      else if (complaints.length === 0) print(`${path} is sound`)
+      else {
+        print(
+          [...complaints, '', `${path} is damaged. Stop the daemon, then:`, `  mv ${path} ${path}.damaged`].join('\n'),
+        )
+        print(`  rm -f ${path}-wal ${path}-shm\nand start it again: everything is read from the chain anew.`)
+      }
+      cli.exitCode = complaints.length === 0 ? 0 : DAMAGED
+    })
+  verb(
+    'rescan',
+    'Forget the blocks from a height on, so that the next start scans them again. The daemon must not run.',
+  )
+    .requiredOption('--from <height>', 'the lowest block to scan again', wholeHeight)
+    .action(async (options: { from: number }, command: Command) => {
+      const result = await rescanFrom(configOf(command), options.from, systemClock, signal, print)
+      const rest =
+        result.tipHeight === undefined
+          ? 'Nothing is left: the next start scans the whole window.'
+          : `The tip is now block ${result.tipHeight}.`
+      print(`${result.blocksTakenBack} blocks taken back, down to ${result.from}. ${rest}`)
+      print('Start the daemon; bitcoind must still have these blocks (not pruned).')
+    })
+}
+
+/** Settings that can't be read are a finding too, and the only one. */
+async function examineWith(command: Command): Promise<Finding[]> {
+  try {
+    return await examine(configOf(command), configFileOf(command), systemClock)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return [broken('config', error.message, 'correct the setting it names; print-config shows all of them')]
+  }
+}
+
+function wholeHeight(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('expected a block height')
+  return Number(value)
+}
+
+function addPrintingVerbs({ verb }: Cli): void {
   verb('print-config', 'Print every setting with its value and where it came from.').action(
     (_options: unknown, command: Command) => print(formatConfig(configOf(command)).trimEnd()),
   )
@@ -172,14 +299,6 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, wishe
       print(torrcFor({ ...base, socks, control }).trimEnd())
     },
   )
-
-  try {
-    await program.parseAsync(argv)
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error
-    return error.exitCode === 0 ? 0 : 2 // commander has said what was wrong
-  }
-  return exitCode
 }
 
 const EXAMPLES = `
@@ -200,6 +319,7 @@ Examples:
   fidelity-tracker verify <host>.onion:8080                 check every row of its list against our bitcoind
   fidelity-tracker print-torrc                              what torrc needs
   fidelity-tracker doctor                                   what is wrong here, and what to type
+  fidelity-tracker export makers --format csv               for a spreadsheet
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
 69 bitcoind, Tor or a tracker not reached, 74 database unusable.

@@ -9,12 +9,11 @@ import { digestOf } from '../bonds/digest.ts'
 import { listMakers, type MakerList } from '../bonds/list.ts'
 import { openNode } from '../chain/node.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import { windowStart } from '../chain/plan.ts'
+import { unseenHeights, windowStart } from '../chain/plan.ts'
 import { type BlockHash, type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { type Config, nodeOptions } from '../config.ts'
 import { ConfigError, describeError, StoreError, TransientError, UnreachableError } from '../errors.ts'
 import { printable } from '../format.ts'
-import { unseenHeights } from '../status.ts'
 import { readBonds } from '../store/bonds.ts'
 import { databasePath, openStoreReadonly } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
@@ -22,7 +21,6 @@ import { formatHostPort, type HostPort } from '../tor/address.ts'
 import type { BondFields, Reply } from '../wire/messages.ts'
 import { walkBonds } from '../wire/walk.ts'
 import { sleep } from '../world.ts'
-import type { Findings, Invention, Omission } from './findings.ts'
 import { withTracker } from './query.ts'
 
 const LIMITS = {
@@ -37,10 +35,41 @@ const LIMITS = {
   addressBytesMax: 255,
 }
 
+interface Invention {
+  outpoint?: Outpoint
+  address: string
+  /** The fields that differ from what our node says; none where only the address is known (v1). */
+  differences: Difference[]
+}
+
+interface Omission {
+  outpoint: Outpoint
+  address: string
+  value: number
+}
+
+/** What `verify` has found out about a tracker. */
+export interface Verification {
+  tracker: string
+  protocol: 1 | 2
+  /** Where both were; v1 doesn't say. */
+  block?: BlockRef
+  rows: number
+  invents: Invention[]
+  omits: Omission[]
+  /** Why `omits` may lack something. */
+  omitsUnjudged?: string
+  /** Rows that hold as far as they can be judged: our node has pruned the block that has their announcement. */
+  unchecked: Outpoint[]
+  /** What the list says of itself and is not so. */
+  list: Difference[]
+  agrees: boolean
+}
+
 type Page = Extract<Reply, { type: 'Bonds' }>
 
 /** Throws UnreachableError when tracker or bitcoind can't be asked, or are not at one block in time. */
-export async function verifyTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Findings> {
+export async function verifyTracker(config: Config, address: HostPort, signal: AbortSignal): Promise<Verification> {
   await using node = await openNode(nodeOptions(config))
   const api = node.with(signal)
   try {
@@ -52,7 +81,7 @@ export async function verifyTracker(config: Config, address: HostPort, signal: A
   }
 }
 
-async function compare(config: Config, address: HostPort, api: NodeApi, signal: AbortSignal): Promise<Findings> {
+async function compare(config: Config, address: HostPort, api: NodeApi, signal: AbortSignal): Promise<Verification> {
   const tracker = formatHostPort(address)
   let why = ''
   for (let tries = 1; tries <= LIMITS.tries; tries++) {
@@ -140,7 +169,7 @@ async function judgeRows(
   page: Page,
   own: OwnList,
   api: NodeApi,
-): Promise<Findings | undefined> {
+): Promise<Verification | undefined> {
   const judged = await api
     .judge(page.bonds.map(({ outpoint, blockHash }) => ({ outpoint, block: blockHash })))
     .catch((error: unknown) => {
@@ -198,7 +227,7 @@ function omittedFrom(rows: readonly BondFields[], own: MakerList): Omission[] {
 }
 
 /** v1: addresses only, so only against a list of our own. A maker it leaves out may just not have answered it. */
-function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnList): Findings | undefined {
+function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnList): Verification | undefined {
   if (own.kind === 'none') {
     throw new ConfigError(
       `this tracker speaks v1 only, which names no bonds: judging it needs a list of our own, but ${own.why}`,
@@ -220,5 +249,47 @@ function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnL
     unchecked: [],
     list: [],
     agrees: invents.length === 0,
+  }
+}
+
+// ---- telling ---------------------------------------------------------------------------------------------------------
+
+export function describeVerification(findings: Verification): string {
+  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
+  const at = block ? ` at block ${block.height} (${block.hash})` : ''
+  const lines = [`${tracker}, protocol v${protocol}${at}: ${rows} ${protocol === 2 ? 'live bonds' : 'makers'}`]
+  const show = ({ field, says, is }: Difference) => `${field}: says ${printable(String(says))}, is ${is}`
+  for (const { outpoint, address, differences } of invents) {
+    lines.push(`INVENTS  ${outpoint ? `${formatOutpoint(outpoint)}  ` : ''}${printable(address)}`)
+    for (const difference of differences) lines.push(`         ${show(difference)}`)
+  }
+  for (const { outpoint, address, value } of omits) {
+    lines.push(`OMITS    ${formatOutpoint(outpoint)}  ${address}  value ${value}`)
+  }
+  for (const difference of list) lines.push(`DIFFERS  ${show(difference)}`)
+  for (const outpoint of unchecked)
+    lines.push(`UNSURE   ${formatOutpoint(outpoint)}: its announcement is in a block that bitcoind has pruned`)
+  if (omitsUnjudged !== undefined) {
+    lines.push(protocol === 2 ? `What it omits can't be judged in full: ${omitsUnjudged}.` : `${omitsUnjudged}.`)
+  }
+  lines.push(agrees ? 'agrees' : `differs: ${invents.length} invented, ${omits.length} omitted`)
+  return lines.join('\n')
+}
+
+export function jsonOfVerification(findings: Verification): Record<string, unknown> {
+  const { tracker, protocol, block, rows, invents, omits, omitsUnjudged, unchecked, list, agrees } = findings
+  const outpointText = (outpoint: Outpoint | undefined) => (outpoint ? formatOutpoint(outpoint) : null)
+  return {
+    tracker,
+    protocol,
+    height: block?.height ?? null,
+    block_hash: block?.hash ?? null,
+    agrees,
+    rows,
+    invents: invents.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
+    omits: omits.map(({ outpoint, ...rest }) => ({ outpoint: outpointText(outpoint), ...rest })),
+    omits_unjudged: omitsUnjudged ?? null,
+    unchecked: unchecked.map(formatOutpoint),
+    list,
   }
 }

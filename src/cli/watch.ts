@@ -1,10 +1,11 @@
 /** The watch verb: subscribes to outpoints at a tracker and prints every change; comes again when the line is lost. */
-import { formatOutpoint, type Outpoint, parseOutpoint } from '../chain/types.ts'
+import { type Outpoint, parseOutpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { HostPort } from '../tor/address.ts'
+import type { SpendRow } from '../views/schemas.ts'
+import { spendRow } from '../views/spends.ts'
 import { conversation } from '../wire/client.ts'
-import type { Reply } from '../wire/messages.ts'
 import { Backoff, sleep } from '../world.ts'
 import { dialTracker } from './query.ts'
 
@@ -14,7 +15,7 @@ const LIMITS = {
   replyMs: 60_000,
 }
 
-export type WatchEvent = { kind: 'spend'; spend: Extract<Reply, { type: 'Spend' }> } | { kind: 'lost'; detail: string }
+export type WatchEvent = { kind: 'spend'; row: SpendRow } | { kind: 'lost'; detail: string }
 
 export function outpointsOf(texts: readonly string[]): Outpoint[] {
   return texts.map((text) => {
@@ -48,12 +49,11 @@ export async function* watchLive(
         if (reply.type === 'Error') throw new ConfigError(`the tracker answered ${reply.code}: ${reply.message}`)
         const spends = reply.type === 'Spends' ? reply.spends : reply.type === 'Spend' ? [reply] : []
         backoff.reset()
-        for (const { ...spend } of spends) {
-          const name = formatOutpoint(spend.outpoint)
-          const text = JSON.stringify(spend)
-          if (told.get(name) === text) continue
-          told.set(name, text)
-          yield { kind: 'spend', spend: { ...spend, type: 'Spend' } }
+        for (const row of spends.map(spendRow)) {
+          const text = JSON.stringify(row)
+          if (told.get(row.outpoint) === text) continue
+          told.set(row.outpoint, text)
+          yield { kind: 'spend', row }
         }
       }
     } catch (error) {

@@ -3,10 +3,10 @@ import { statSync } from 'node:fs'
 import { openNode } from '../chain/node.ts'
 import { type Config, nodeOptions } from '../config.ts'
 import { isSecret } from '../settings.ts'
-import type { Report } from '../status.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
-import { readReport } from '../store/tip.ts'
+import { lastStatus } from '../views/closed.ts'
+import type { StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
 import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
@@ -17,7 +17,7 @@ import { onionFinding, torFindings } from './tor.ts'
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
   const { tor, dataDir } = config
   const isRunning = isLocked(dataDir)
-  const report = isRunning ? lastReport(dataDir) : undefined
+  const status = isRunning ? storedStatus(dataDir) : undefined
   const [bitcoind, throughTor] = await Promise.all([
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
     tor.kind === 'none' ? [well('tor', 'not used (--no-tor)')] : torFindings(tor),
@@ -26,11 +26,11 @@ export async function examine(config: Config, configFile: string | undefined, cl
     nodeFinding(process.versions.node),
     configFinding(config, configFile),
     ...dataDirFindings(dataDir, config.network, config.retentionBlocks),
-    fileLimitFinding(report?.pid ?? 'self', config.wire.connectionsMax),
+    fileLimitFinding(status?.pid ?? 'self', config.wire.connectionsMax),
     ...(await portFindings(config, isRunning)),
     ...bitcoind,
     ...throughTor,
-    ...(tor.kind === 'none' ? [] : [onionFinding(report)]),
+    ...(tor.kind === 'none' ? [] : [onionFinding(status)]),
   ]
 }
 
@@ -57,10 +57,10 @@ function configFinding({ origins }: Config, configFile: string | undefined): Fin
   )
 }
 
-function lastReport(dataDir: string): Report | undefined {
+function storedStatus(dataDir: string): StatusRow | undefined {
   try {
     using db = openStoreReadonly(dataDir)
-    return readReport(db) as Report | undefined
+    return lastStatus(db)
   } catch {
     return undefined // what is wrong with the database is a finding of its own
   }

@@ -4,10 +4,10 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import type { Config } from '../config.ts'
 import { AccessRefused, describeError } from '../errors.ts'
-import type { Report } from '../status.ts'
 import { formatHostPort, type HostPort, isOnionHost } from '../tor/address.ts'
 import { TorControl } from '../tor/control.ts'
 import { dial } from '../tor/socks.ts'
+import type { StatusRow } from '../views/schemas.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 export const LIMITS = {
@@ -164,16 +164,15 @@ function hostnameFinding(file: string): Finding {
 }
 
 /** What the running daemon says of its onion service. */
-export function onionFinding(report: Report | undefined): Finding {
-  if (!report)
+export function onionFinding(status: StatusRow | undefined): Finding {
+  if (!status)
     return worth(
       'onion',
       'the daemon is not running',
       'sudo systemctl start fidelity-tracker, or fidelity-tracker start',
     )
-  const { state, detail, address } = report.onion
+  const { state, detail, address, canary } = status.onion
   if (state === 'published') {
-    const { canary } = report
     if (canary?.state === 'red') {
       const fix = 'sudo journalctl -u tor@default -n 50; a service that was just published takes a minute to be found'
       return broken('onion', `published, but not reached through Tor (canary): ${canary.detail}`, fix)

@@ -1,6 +1,9 @@
 /** OpenAPI 3.1 of everything served as JSON, made from the very schemas that check it. */
 import { z } from 'zod'
-import { components, EVENTS, errorReply } from './replies.ts'
+import { CHANGES } from '../events/changes.ts'
+import { STREAM_KINDS } from '../events/stream.ts'
+import { components } from '../views/schemas.ts'
+import { errorReply } from './replies.ts'
 import { type AnyRoute, ROUTES } from './routes.ts'
 
 type Json = Record<string, unknown>
@@ -88,7 +91,7 @@ function asParameter({ pattern, ...property }: Json): Json {
 }
 
 function eventsOperation(): Json {
-  const kinds = Object.entries(EVENTS).map(([kind, schema]) => `\`${kind}\` (${components.get(schema)!.id})`)
+  const kinds = STREAM_KINDS.map((kind) => `\`${kind}\` (${components.get(CHANGES[kind])!.id})`)
   return {
     operationId: 'events',
     summary: 'What happens, as it happens: server-sent events',

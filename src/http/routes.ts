@@ -3,49 +3,21 @@
  * document is written from it, and a path that stands here has both.
  */
 import { z } from 'zod'
-import { bondHistory, sampleHeights } from '../bonds/history.ts'
-import { whyNotSynced } from '../chain/following.ts'
-import { WINDOW_BLOCKS } from '../chain/plan.ts'
-import { formatOutpoint, type Height, type Network, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
-import { describeError, PeerFault } from '../errors.ts'
-import type { CurrentMarket, Indexed, Market } from '../market.ts'
-import type { Why } from '../peers/why.ts'
-import { type Status, unseenHeights, whyNotReady } from '../status.ts'
-import type { Db } from '../store/open.ts'
-import { readBlockTimes, readTip } from '../store/tip.ts'
+import { formatOutpoint, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
+import type { Core } from '../core.ts'
+import { PeerFault } from '../errors.ts'
+import type { Market } from '../market.ts'
 import { parseHostPort } from '../tor/address.ts'
-import type { Answer, Watcher } from '../watch/watcher.ts'
-import type { Clock } from '../world.ts'
-import { bondRow, makerRow } from './answers.ts'
+import { bondRow } from '../views/bonds.ts'
+import { historyOf } from '../views/history.ts'
+import { makerRow } from '../views/makers.ts'
+import { spendRow } from '../views/spends.ts'
+import { currentReadiness, statusRow } from '../views/status.ts'
+import { trackerRows } from '../views/trackers.ts'
+import { why } from '../views/why.ts'
+import type { WatchAnswer } from '../watch/watcher.ts'
 import { HttpFault, HTTP_LIMITS as LIMITS } from './guard.ts'
-import { readiness } from './health.ts'
-import type { Probing } from './probing.ts'
 import * as replies from './replies.ts'
-import { spendRow } from './spend.ts'
-
-/** What we need of the indexer. */
-export interface ChainFacts extends Indexed {
-  /** The lowest height whose block was scanned. */
-  scannedFrom(): Height | undefined
-}
-
-export interface AnswerDeps {
-  db: Db
-  chain: ChainFacts
-  status: Status
-  market: CurrentMarket
-  probing: Probing
-  /** Why the maker of this address is listed or not. */
-  why: (address: string) => Why
-  watcher: Pick<Watcher, 'watchMany'>
-  network: Network
-  version: string
-  clock: Clock
-  /** `host:port` under which takers reach us. */
-  ownAddress: () => string
-  /** Of takers, open just now. */
-  connections: () => number
-}
 
 interface Route<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType, R extends z.ZodType = z.ZodType> {
   /** As in OpenAPI: parameters in braces. */
@@ -58,11 +30,7 @@ interface Route<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType
   /** Statuses besides 200 and 400. */
   otherwise: readonly (404 | 503)[]
   /** `status` when it is not 200 although `reply` is what was asked for. */
-  answer: (
-    deps: AnswerDeps,
-    params: z.infer<P>,
-    query: z.infer<Q>,
-  ) => Replied<z.infer<R>> | Promise<Replied<z.infer<R>>>
+  answer: (core: Core, params: z.infer<P>, query: z.infer<Q>) => Replied<z.infer<R>> | Promise<Replied<z.infer<R>>>
 }
 
 interface Replied<B> {
@@ -125,9 +93,9 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.readyReply,
     otherwise: [],
-    answer: ({ db, status, clock }) => {
-      const body = readiness(status, databaseFault(db), clock.monotonicMs())
-      return { status: body.status === 'ok' ? 200 : 503, body }
+    answer: (core) => {
+      const { ready, checks } = currentReadiness(core)
+      return { status: ready ? 200 : 503, body: { status: ready ? ('ok' as const) : ('not_ready' as const), checks } }
     },
   }),
   route({
@@ -138,7 +106,7 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.statusReply,
     otherwise: [],
-    answer: (deps) => ({ body: statusBody(deps) }),
+    answer: (core) => ({ body: statusRow(core) }),
   }),
   route({
     path: '/api/v1/bonds',
@@ -153,14 +121,14 @@ export const ROUTES: readonly AnyRoute[] = [
     }),
     reply: replies.bondsReply,
     otherwise: [503],
-    answer: (deps, _, query) => {
-      const market = synced(deps)
+    answer: (core, _, query) => {
+      const market = synced(core)
       const wanted = market.known.filter(
         ({ state, value }) => (query.all || state === 'live') && value >= query.min_value,
       )
       // The place after a bond that has gone since is still the same place.
       const { rows, next } = page(wanted, query.limit, query.after, ({ key }) => key, isAfter)
-      const bonds = rows.map((known) => bondRow(known, market, deps.probing))
+      const bonds = rows.map((known) => bondRow(known, market, core.liveness))
       return { body: { ...tipOf(market), digest: hexDigest(market), total: wanted.length, bonds, next } }
     },
   }),
@@ -172,12 +140,12 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.bondReply,
     otherwise: [404, 503],
-    answer: (deps, outpoint) => {
-      const market = synced(deps)
+    answer: (core, outpoint) => {
+      const market = synced(core)
       const key = formatOutpoint(outpoint)
       const known = market.known.find((bond) => bond.key === key)
       if (!known) throw new HttpFault('not_found', `no bond is known at ${key}`)
-      return { body: { ...tipOf(market), bond: bondRow(known, market, deps.probing) } }
+      return { body: { ...tipOf(market), bond: bondRow(known, market, core.liveness) } }
     },
   }),
   route({
@@ -188,10 +156,10 @@ export const ROUTES: readonly AnyRoute[] = [
     query: z.strictObject({ limit, after: z.string().max(LIMITS.pathParamChars).optional() }),
     reply: replies.makersReply,
     otherwise: [503],
-    answer: (deps, _, query) => {
-      const market = synced(deps)
+    answer: (core, _, query) => {
+      const market = synced(core)
       const { rows, next } = page([...market.makers.values()], query.limit, query.after, ({ address }) => address)
-      const makers = rows.map((maker) => makerRow(maker, market, deps.probing))
+      const makers = rows.map((maker) => makerRow(maker, market, core.liveness))
       return { body: { ...tipOf(market), digest: hexDigest(market), total: market.makers.size, makers, next } }
     },
   }),
@@ -203,8 +171,8 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.makerReply,
     otherwise: [404, 503],
-    answer: (deps, { address }) => {
-      const market = synced(deps)
+    answer: (core, { address }) => {
+      const market = synced(core)
       const bonds = market.known.filter(({ bond }) => bond.address === address)
       if (bonds.length === 0) throw new HttpFault('not_found', `no bond announces ${address}`)
       const listed = market.makers.get(address)
@@ -213,8 +181,8 @@ export const ROUTES: readonly AnyRoute[] = [
           ...tipOf(market),
           address,
           listed: listed !== undefined,
-          maker: listed ? makerRow(listed, market, deps.probing) : null,
-          bonds: bonds.map((known) => bondRow(known, market, deps.probing)),
+          maker: listed ? makerRow(listed, market, core.liveness) : null,
+          bonds: bonds.map((known) => bondRow(known, market, core.liveness)),
         },
       }
     },
@@ -227,40 +195,22 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.whyReply,
     otherwise: [503],
-    answer: (deps, { address }) => {
-      synced(deps)
-      const { listed, reasons } = deps.why(address)
-      return {
-        body: {
-          address,
-          listed,
-          reasons: reasons.map(({ code, text, outpoint, height }) => ({
-            code,
-            text,
-            outpoint: outpoint ? formatOutpoint(outpoint) : null,
-            height: height ?? null,
-          })),
-        },
-      }
+    answer: (core, { address }) => {
+      synced(core)
+      return { body: why(core, address) }
     },
   }),
   route({
     path: '/api/v1/trackers',
     name: 'trackers',
-    about: 'Other trackers, and whether their digests agree with ours',
+    about: 'Other trackers that are known, and whether their digests agree with ours',
     params: nothing,
     query: nothing,
     reply: replies.trackersReply,
     otherwise: [503],
-    answer: (deps) => {
-      synced(deps)
-      const trackers = deps.probing.trackers().flatMap(({ address, seenS, height, digest, compared }) => {
-        if (seenS === undefined) return []
-        const hex = digest === undefined ? null : Buffer.from(digest).toString('hex')
-        const agrees = compared?.agrees ?? null
-        return [{ address, last_seen: seenS, height: height ?? null, digest: hex, agrees }]
-      })
-      return { body: { trackers } }
+    answer: (core) => {
+      synced(core)
+      return { body: { trackers: trackerRows(core) } }
     },
   }),
   route({
@@ -271,9 +221,9 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.spendsReply,
     otherwise: [503],
-    answer: async (deps, outpoint) => {
-      synced(deps)
-      const { height, blockHash, indexedFrom, spends } = await watched(deps, outpoint)
+    answer: async (core, outpoint) => {
+      synced(core)
+      const { height, blockHash, indexedFrom, spends } = await watched(core, outpoint)
       const body = { height, block_hash: blockHash, indexed_from: indexedFrom, spend: spendRow(spends[0]!) }
       return { body }
     },
@@ -289,13 +239,17 @@ export const ROUTES: readonly AnyRoute[] = [
     }),
     reply: replies.historyReply,
     otherwise: [503],
-    answer: (deps, _, query) => ({ body: historyBody(deps, synced(deps), query) }),
+    answer: (core, _, query) => {
+      const market = synced(core)
+      const { completeFrom, points, probes } = historyOf(core, market, query)
+      return { body: { ...tipOf(market), complete_from: completeFrom, points, probes } }
+    },
   }),
 ]
 
 /** The market at our tip. Throws HttpFault `not_synced` while we are behind: never an empty or partial list. */
-function synced({ status, clock, market }: AnswerDeps): Market {
-  const behind = whyNotSynced(status.following, clock.monotonicMs())
+function synced({ notSynced, market }: Core): Market {
+  const behind = notSynced()
   const now = market.read()
   if (behind === undefined && now) return now
   throw new HttpFault('not_synced', `not synced: ${behind ?? 'nothing scanned yet'}`)
@@ -338,100 +292,7 @@ function page<T>(
   return { rows: taken, next: start + limit < rows.length ? keyOf(taken.at(-1)!) : null }
 }
 
-function databaseFault(db: Db): string | undefined {
-  try {
-    readTip(db)
-    return undefined
-  } catch (error) {
-    return describeError(error)
-  }
-}
-
-function statusBody(deps: AnswerDeps): z.infer<typeof replies.statusReply> {
-  const { status, clock, chain, network, version, probing } = deps
-  const { following, onion } = status
-  const { node, best, progress, mempool } = following
-  const nowMs = clock.monotonicMs()
-  const notReady = whyNotReady(status, nowMs)
-  const market = deps.market.read()
-  return {
-    version,
-    network,
-    height: market?.tip.height ?? null,
-    block_hash: market?.tip.hash ?? null,
-    block_time: market?.tip.timeS ?? null,
-    scanned_from: chain.scannedFrom() ?? null,
-    unseen: unseenHeights(chain.scannedFrom(), market?.tip) ?? null,
-    synced: whyNotSynced(following, nowMs) === undefined,
-    bonds: market?.counts.live ?? 0,
-    makers: market?.makers.size ?? 0,
-    makers_up: [...(market?.makers.keys() ?? [])].filter((address) => probing.livenessOf(address).reach === 'up')
-      .length,
-    digest: market ? hexDigest(market) : null,
-    uptime_s: Math.floor(process.uptime()),
-    time: Math.floor(clock.nowMs() / 1000),
-    ready: notReady.length === 0,
-    not_ready: notReady,
-    address: deps.ownAddress(),
-    bitcoind: {
-      state: node.kind,
-      detail: node.detail,
-      best_height: best?.height ?? null,
-      best_hash: best?.hash ?? null,
-    },
-    progress: progress
-      ? {
-          from: progress.from,
-          at: progress.at,
-          to: progress.to,
-          blocks_per_s: progress.blocksPerS,
-          eta_s: progress.etaS ?? null,
-        }
-      : null,
-    onion: {
-      state: onion.kind,
-      detail: onion.detail,
-      address: 'onionHost' in onion ? deps.ownAddress() : null,
-      tor_version: ('torVersion' in onion && onion.torVersion) || null,
-      canary: status.canary ? { state: status.canary.kind, detail: status.canary.detail } : null,
-    },
-    mempool: { transactions: mempool.size, complete: mempool.isComplete },
-    reorgs: following.reorgs,
-    reorg_depth_max: following.reorgDepthMax,
-    connections: deps.connections(),
-  }
-}
-
-function historyBody(
-  { db, chain, probing }: AnswerDeps,
-  market: Market,
-  query: { points: number; from?: number | undefined },
-): z.infer<typeof replies.historyReply> {
-  const scannedFrom = chain.scannedFrom() ?? market.tip.height
-  const from = Math.max(query.from ?? market.tip.height - WINDOW_BLOCKS, scannedFrom)
-  const heights = sampleHeights(from, market.tip.height, query.points)
-  const times = readBlockTimes(db, heights)
-  return {
-    ...tipOf(market),
-    complete_from: scannedFrom === 0 ? 0 : scannedFrom + WINDOW_BLOCKS,
-    points: bondHistory(market.confirmed, heights).map(({ height, bonds, makers, amountSats }) => ({
-      height,
-      time: times.get(height)!,
-      bonds,
-      makers,
-      amount: amountSats,
-    })),
-    probes: probing.probeHistory().map(({ timeS, answered, failed, medianMs, p95Ms }) => ({
-      time: timeS,
-      answered,
-      failed,
-      median_ms: medianMs ?? null,
-      p95_ms: p95Ms ?? null,
-    })),
-  }
-}
-
-async function watched({ watcher }: AnswerDeps, outpoint: Outpoint): Promise<Answer> {
+async function watched({ watcher }: Core, outpoint: Outpoint): Promise<WatchAnswer> {
   try {
     return await watcher.watchMany([outpoint])
   } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * The operator's door: dashboard, health, metrics, JSON API and event stream. Read only, from the store and the status
- * cells; no request makes bitcoind or Tor work. fastify appears only here.
+ * The operator's door: dashboard, health, metrics, JSON API and event stream. Read only. No request makes Tor work, and
+ * one reaches bitcoind: `/spends`, which may look an outpoint up as a taker's `WatchMany` does. fastify appears only here.
  */
 
 import { createHash } from 'node:crypto'
@@ -10,15 +10,15 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
+import type { Core } from '../core.ts'
 import { ConfigError, describeError } from '../errors.ts'
+import { EventStreams, STREAM_LIMITS } from '../events/stream.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
-import type { World } from '../world.ts'
-import { EventFeed } from './events.ts'
+import { VERSION } from '../version.ts'
 import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
-import type { Meters } from './metrics.ts'
 import { openApiDocument } from './openapi.ts'
 import type { ErrorCode } from './replies.ts'
-import { type AnswerDeps, type AnyRoute, ROUTES } from './routes.ts'
+import { type AnyRoute, ROUTES } from './routes.ts'
 
 export interface HttpOptions {
   listen: HostPort
@@ -32,11 +32,10 @@ export interface HttpServer extends AsyncDisposable {
   readonly port: number
 }
 
-export type HttpDeps = AnswerDeps & Pick<World, 'log'> & { meters: Meters }
-
 /** Listens. Throws ConfigError naming --http when that can't be had. Disposing closes every connection at once. */
-export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps): Promise<HttpServer> {
-  const { log, meters } = deps
+export async function serveHttp({ listen, hosts }: HttpOptions, core: Core): Promise<HttpServer> {
+  const log = core.log.child({ room: 'http' })
+  const { registry } = core.meters
   const app = fastify({
     logger: false,
     bodyLimit: 1, // nobody has anything to tell us
@@ -75,24 +74,26 @@ export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps):
     reply.code(fault.status).header('cache-control', 'no-store').send(errorBody(fault.code, fault.message))
   })
 
-  const feed = new EventFeed(deps, (error) => log.warn({ detail: describeError(error) }, 'events could not be told'))
-  for (const route of ROUTES) addRoute(app, route, deps)
+  const streams = new EventStreams(core.changes)
+  for (const route of ROUTES) addRoute(app, route, core)
   addPages(app)
-  const document = openApiDocument(deps.version)
+  const document = openApiDocument(VERSION)
   app.get('/openapi.json', (_, reply) => reply.header('cache-control', 'no-cache').send(document))
   app.get('/metrics', async (_, reply) => {
-    reply.header('content-type', meters.registry.contentType).header('cache-control', 'no-store')
-    return meters.registry.metrics()
+    reply.header('content-type', registry.contentType).header('cache-control', 'no-store')
+    return registry.metrics()
   })
   app.get('/api/v1/events', { exposeHeadRoute: false }, (_, reply) => {
-    feed.open(reply.raw, SECURITY_HEADERS)
+    if (!streams.open(reply.raw, SECURITY_HEADERS)) {
+      throw new HttpFault('busy', `${STREAM_LIMITS.streamsMax} event streams are open: close one`)
+    }
     reply.hijack()
   })
 
   try {
     await app.listen({ host: listen.host, port: listen.port })
   } catch (error) {
-    feed[Symbol.dispose]()
+    streams[Symbol.dispose]()
     await app.close()
     throw new ConfigError(
       `--http ${formatHostPort(listen)} can't be listened on: ${describeError(error)}. Choose another port, or --http off`,
@@ -104,16 +105,16 @@ export async function serveHttp({ listen, hosts }: HttpOptions, deps: HttpDeps):
     host: address,
     port,
     async [Symbol.asyncDispose]() {
-      feed[Symbol.dispose]()
+      streams[Symbol.dispose]()
       await app.close()
     },
   }
 }
 
-function addRoute(app: FastifyInstance, { path, params, query, reply: schema, answer }: AnyRoute, deps: AnswerDeps) {
+function addRoute(app: FastifyInstance, { path, params, query, reply: schema, answer }: AnyRoute, core: Core) {
   const pattern = path.replace(/\{(\w+)\}/g, ':$1')
   app.get(pattern, async (request, reply) => {
-    const { status = 200, body } = await answer(deps, judge(params, request.params), judge(query, request.query))
+    const { status = 200, body } = await answer(core, judge(params, request.params), judge(query, request.query))
     return reply.code(status).header('cache-control', 'no-store').send(schema.parse(body))
   })
 }

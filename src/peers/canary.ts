@@ -2,8 +2,8 @@
  * The canary: our own onion service, asked through Tor over a fresh circuit. It answers as long as our Tor can build
  * circuits, find descriptors and carry streams; while it does not, a maker's silence may be our own, and nobody is judged.
  *
- * A failed probe counts only if the canary sang before it began, sings again in a run begun after it ended, and nothing
- * went wrong in between: then our Tor worked the whole time.
+ * A failed probe counts only if the canary was green before it began, is green again in a run begun after it ended, and
+ * nothing went wrong in between: then our Tor worked the whole time.
  */
 import { Bell } from '../concurrency.ts'
 import { describeError, isAbort, TransientError } from '../errors.ts'
@@ -18,12 +18,12 @@ export type CanaryState =
   | { kind: 'green'; detail: string; latencyMs: number }
   | { kind: 'red'; detail: string }
 
-/** Tells whether our own network worked during a probe. */
-export interface Voucher {
+/** Our way to the makers: whether it worked while a probe went over it. */
+export interface OwnNetwork {
   /** To be called before the probe begins. */
-  begin(): number
-  /** True when it has worked ever since `begin` gave `token`; resolves once that is known. */
-  vouches(token: number, signal: AbortSignal): Promise<boolean>
+  mark(): number
+  /** True when it has worked ever since `mark` gave `mark`; resolves once that is known. */
+  workedSince(mark: number, signal: AbortSignal): Promise<boolean>
   /** Somebody has seen that our Tor or our service is away: what fails around now says nothing. */
   lost(detail: string): void
 }
@@ -32,17 +32,17 @@ export interface Voucher {
  * For direct dials (--no-tor, tests): there is no network of ours between us and the maker that could fail by itself. On
  * one machine a refused connection is the maker's own doing.
  */
-export const DIRECT_VOUCHER: Voucher = { begin: () => 0, vouches: async () => true, lost() {} }
+export const DIRECT_NETWORK: OwnNetwork = { mark: () => 0, workedSince: async () => true, lost() {} }
 
 export interface CanaryOptions {
   socks: HostPort
   /** For the circuit; half of it for the reply. */
   timeoutMs: number
-  /** Between two runs while it sings and nobody asks. */
+  /** Between two runs while it is green and nobody asks. */
   everyMs: number
   /** Between two runs at the least: failing makers may not make us build circuits without end. */
   gapMs: number
-  /** While it doesn't sing. */
+  /** While it isn't green. */
   retryMs: number
   /** Our onion service; undefined while it isn't published. */
   target: () => HostPort | undefined
@@ -57,7 +57,7 @@ export function canaryTimes(intervalMs: number): Pick<CanaryOptions, 'everyMs' |
 
 const NOT_HEALTHY = -1
 
-export class Canary implements Voucher {
+export class Canary implements OwnNetwork {
   readonly #options: CanaryOptions
   readonly #clock: Clock
   readonly #log: World['log']
@@ -67,7 +67,7 @@ export class Canary implements Voucher {
   #faults = 0
   #isWanted = false
   /** One verdict a maker at the most. */
-  #waiting: ((sings: boolean) => void)[] = []
+  #waiting: ((isGreen: boolean) => void)[] = []
 
   constructor(options: CanaryOptions, { clock, log }: Pick<World, 'clock' | 'log'>) {
     this.#options = options
@@ -79,13 +79,13 @@ export class Canary implements Voucher {
     return this.#state
   }
 
-  begin(): number {
+  mark(): number {
     return this.#state.kind === 'green' ? this.#faults : NOT_HEALTHY
   }
 
-  async vouches(token: number, signal: AbortSignal): Promise<boolean> {
-    if (token === NOT_HEALTHY || token !== this.#faults) return false
-    return (await this.#nextRun(signal)) && token === this.#faults
+  async workedSince(mark: number, signal: AbortSignal): Promise<boolean> {
+    if (mark === NOT_HEALTHY || mark !== this.#faults) return false
+    return (await this.#nextRun(signal)) && mark === this.#faults
   }
 
   /** The service is published (again): see whether it answers. */
@@ -112,9 +112,9 @@ export class Canary implements Voucher {
       const onAbort = () => reject(signal.reason)
       if (signal.aborted) return onAbort()
       signal.addEventListener('abort', onAbort, { once: true })
-      this.#waiting.push((sings) => {
+      this.#waiting.push((isGreen) => {
         signal.removeEventListener('abort', onAbort)
-        resolve(sings)
+        resolve(isGreen)
       })
       this.#isWanted = true
       this.#bell.ring()
@@ -136,9 +136,9 @@ export class Canary implements Voucher {
       }
       this.#isWanted = false
       const waiting = this.#waiting.splice(0)
-      const sings = await this.#runOnce(signal)
+      const isGreen = await this.#runOnce(signal)
       lastMs = this.#clock.monotonicMs()
-      for (const tell of waiting) tell(sings)
+      for (const tell of waiting) tell(isGreen)
     }
   }
 

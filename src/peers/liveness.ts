@@ -1,13 +1,13 @@
 /**
- * What is known of every maker's life, in memory and in the store: reach, uptime, proofs. The only writer of these rows.
+ * What is known of every maker's life, in memory and in the store: reach, uptime, offers, proofs. The only writer of these
+ * rows; over a database that is only read it answers just as well.
  * `revision` changes whenever a maker becomes `down` or ceases to be, or a bond becomes proven: lists made before are
  * out of date then.
  */
 import type { ProofCheck, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
-import { formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { CurrentMarket } from '../market.ts'
-import { readBondOfTx } from '../store/bonds.ts'
 import {
   deleteMakersBefore,
   deleteProof,
@@ -25,28 +25,20 @@ import type { Clock } from '../world.ts'
 import { afterProbe, type Finding, isDown, type ReachRules, reachOf } from './reach.ts'
 import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
 
-export const LIMITS = {
-  /** What `probes` and `uptimePpm` look back on. */
-  uptimeMs: 30 * 86_400_000,
-}
+const DAY_MS = 86_400_000
+const UNOBSERVED: Uptime = { answered: 0, observed: 0 }
 
 /** Checks that fail by what became of the bond, not by what the maker shows. */
 const OF_THE_CHAIN: readonly ProofCheck[] = ['spent', 'unconfirmed', 'lock-passed']
 
-/** Enough of a bond to know it by; `conf` is absent while it is pending. */
-export type BondPlace = Pick<ConfirmedBond, 'outpoint' | 'address'> & Partial<Pick<ConfirmedBond, 'conf'>>
-
-/** What a bond's row tells about its maker. */
-export interface BondLiveness {
-  /** A proof was verified: the maker at this address has the bond's key. */
-  proven: boolean
+/** What probes say of a maker. */
+export interface MakerLife {
   reach: Reach
   /** The last valid answer, Unix seconds. */
   lastUpS?: number
-  /** Observed in the last 30 days; unjudged ones are no observations. */
-  probes: number
-  /** Answered of a million observed; absent without observations. */
-  uptimePpm?: number
+  /** Of the last day, and of the last 30 days; to the hour. */
+  day: Uptime
+  month: Uptime
 }
 
 export class Liveness {
@@ -56,8 +48,8 @@ export class Liveness {
   readonly #rules: ReachRules
   readonly #records: Map<string, MakerRecord>
   readonly #proofs: Map<string, ProvenBond>
-  /** Sums over the last 30 days, good for the hour they were made in. */
-  readonly #uptimes = new Map<string, Uptime & { hour: number }>()
+  /** Good for the hour they were made in. */
+  readonly #uptimes = new Map<string, { day: Uptime; month: Uptime; hour: number }>()
   readonly #offers: Map<string, OfferTerms>
   #revision = 0
   #changes = 0
@@ -99,41 +91,21 @@ export class Liveness {
     return reachOf(this.#records.get(address), this.#clock.nowMs(), this.#rules)
   }
 
-  /** Proven in the block it is in now; of a live bond the block may be left out. */
-  isProven({ outpoint, address, conf }: BondPlace): boolean {
-    const name = formatOutpoint(outpoint)
-    const proof = this.#proofs.get(name)
-    if (!proof) return false
-    const own = this.#market.makers().get(address)?.bonds
-    const { hash } = conf ?? own?.find(({ bond }) => formatOutpoint(bond.outpoint) === name)?.bond.conf ?? {}
-    return proof.confHash === hash
+  /** By an offer or a Post, in the block it is in now; one that is pending is not. */
+  isProven({ outpoint, conf }: { outpoint: Outpoint; conf?: BlockRef }): boolean {
+    const proof = this.#proofs.get(formatOutpoint(outpoint))
+    return proof !== undefined && proof.confHash === conf?.hash
   }
 
-  /** Of a maker (`host:port`; proven when the bond it is listed by is) or of a bond. */
-  livenessOf(key: string | Outpoint): BondLiveness {
-    if (typeof key === 'string') {
-      const listedBy = this.#market.makers().get(key)?.bonds[0]?.bond
-      return this.#liveness(key, listedBy !== undefined && this.isProven(listedBy))
-    }
-    const bond = readBondOfTx(this.#db, key.txid)
-    if (!bond || bond.outpoint.vout !== key.vout) return { proven: false, reach: 'unknown', probes: 0 }
-    return this.livenessOfBond(bond)
-  }
-
-  /** As `livenessOf`, for a caller that has the bond: nothing is read. */
-  livenessOfBond(bond: BondPlace): BondLiveness {
-    return this.#liveness(bond.address, this.isProven(bond))
-  }
-
-  #liveness(address: string, proven: boolean): BondLiveness {
-    const { answered, observed } = this.#uptime(address)
+  /** Answered from memory but for the first time in an hour. */
+  lifeOf(address: string): MakerLife {
+    const { day, month } = this.#uptime(address)
     const lastUpMs = this.#records.get(address)?.lastUpMs
     return {
-      proven,
       reach: this.reachOf(address),
       ...(lastUpMs !== undefined && { lastUpS: Math.floor(lastUpMs / 1000) }),
-      probes: observed,
-      ...(observed > 0 && { uptimePpm: Math.floor((1_000_000 * answered) / observed) }),
+      day,
+      month,
     }
   }
 
@@ -144,15 +116,15 @@ export class Liveness {
     return counts
   }
 
-  #uptime(address: string): Uptime {
+  #uptime(address: string): { day: Uptime; month: Uptime } {
+    if (!this.#records.has(address)) return { day: UNOBSERVED, month: UNOBSERVED }
     const nowMs = this.#clock.nowMs()
     const hour = hourOf(nowMs)
     let uptime = this.#uptimes.get(address)
     if (uptime?.hour !== hour) {
-      const isKnown = this.#records.has(address)
-      const sums = isKnown ? readUptime(this.#db, address, nowMs - LIMITS.uptimeMs) : { answered: 0, observed: 0 }
-      uptime = { ...sums, hour }
-      if (isKnown) this.#uptimes.set(address, uptime)
+      const day = readUptime(this.#db, address, nowMs - DAY_MS)
+      uptime = { day, month: readUptime(this.#db, address, nowMs - 30 * DAY_MS), hour }
+      this.#uptimes.set(address, uptime)
     }
     return uptime
   }

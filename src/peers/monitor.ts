@@ -11,7 +11,7 @@ import { type HostPort, parseHostPort } from '../tor/address.ts'
 import { routeTo } from '../tor/socks.ts'
 import type { World } from '../world.ts'
 import { attemptsFor } from './attempts.ts'
-import type { Voucher } from './canary.ts'
+import type { OwnNetwork } from './canary.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
@@ -36,7 +36,7 @@ export interface MonitorOptions {
 export interface MonitorDeps extends World {
   market: CurrentMarket
   liveness: Liveness
-  voucher: Voucher
+  network: OwnNetwork
   judge: (proof: FidelityProof, keys: OfferedKeys, address: string) => Promise<Judgement>
   /** False until the scan has reached the node's tip: before, the market is one of the past. */
   hasMarket: () => boolean
@@ -127,7 +127,7 @@ export class Monitor {
 
   async #probe(maker: MarketMaker, signal: AbortSignal): Promise<void> {
     const { address, bonds, format } = maker
-    const { clock, liveness, voucher, self, random } = this.#deps
+    const { clock, liveness, network, self, random } = this.#deps
     const { rules, timeoutMs, socks } = this.#options
     const target = parseHostPort(address)
     const route = target && routeTo(target.host, socks)
@@ -143,7 +143,7 @@ export class Monitor {
       ...(before?.dialect !== undefined && { lastAnswered: before.dialect }),
     })
     const isOfferDue = wantsOffer(before, liveness.isProven(listedBy), atMs, rules)
-    const token = route === 'direct' ? undefined : voucher.begin()
+    const mark = route === 'direct' ? undefined : network.mark()
     this.#open++
     let result: ProbeResult
     try {
@@ -153,7 +153,7 @@ export class Monitor {
       this.#open--
       this.#bell.ring() // the slot is free; a verdict may take longer
     }
-    const finding = await this.#findingOf(result, token, signal)
+    const finding = await this.#findingOf(result, mark, signal)
     this.#counts[finding.outcome]++
     const reachBefore = liveness.reachOf(address)
     const record = liveness.recordProbe(address, atMs, finding, result)
@@ -164,17 +164,17 @@ export class Monitor {
     if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)
   }
 
-  /** `token`: what the voucher gave before the probe; absent when its network was not ours to fail. */
-  async #findingOf(result: ProbeResult, token: number | undefined, signal: AbortSignal): Promise<Finding> {
+  /** `mark`: of our network before the probe; absent when there was no network of ours to fail. */
+  async #findingOf(result: ProbeResult, mark: number | undefined, signal: AbortSignal): Promise<Finding> {
     if (result.kind === 'answered') {
       return { outcome: 'answered', dialect: result.dialect, protocols: result.protocols }
     }
     const { failure, text } = result
     if (failure === 'proxy') {
-      this.#deps.voucher.lost(text)
+      this.#deps.network.lost(text)
       return { outcome: 'unjudged' }
     }
-    const isOurs = token !== undefined && !(await this.#deps.voucher.vouches(token, signal))
+    const isOurs = mark !== undefined && !(await this.#deps.network.workedSince(mark, signal))
     return isOurs ? { outcome: 'unjudged' } : { outcome: 'failed', failure, text }
   }
 

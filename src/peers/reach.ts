@@ -2,7 +2,7 @@
  * Pure: whether a maker is up, down or unknown, what a probe changes in its record, and when it is probed next. Knows not
  * how a probe is made. Source: docs/makers.md, "Three states" and "Probes".
  */
-import type { DialectName, MakerRecord, ProbeFailure, Reach } from './types.ts'
+import type { DialectName, MakerRecord, ProbeFailure, Reach, Uptime } from './types.ts'
 
 export interface ReachRules {
   /** An answer proves life for this long. */
@@ -59,6 +59,11 @@ export function afterProbe(
       if (finding.protocols) record.protocols = finding.protocols
       return record
   }
+}
+
+/** Answered of a million observed; undefined without observations. */
+export function uptimePpm({ answered, observed }: Uptime): number | undefined {
+  return observed === 0 ? undefined : Math.floor((1_000_000 * answered) / observed)
 }
 
 // ---- when ----

@@ -110,7 +110,7 @@ export class Trackers {
   }
 
   /** Somebody sent a Ping and says it is a tracker at `address`, `port`. Costs nothing now and little later. */
-  hear(address: string, port: number): void {
+  hint(address: string, port: number): void {
     // The reference tracker tells its host without the port; in tests with it.
     const parsed = parseHostPort(address) ?? parseHostPort(`${address}:${port}`)
     if (!parsed || !this.#mayDial(parsed)) return
@@ -174,9 +174,9 @@ export class Trackers {
   async #visit(address: string, signal: AbortSignal): Promise<void> {
     const { log } = this.#deps
     const known = this.#records.get(address)
-    let heard: Heard
+    let answer: TrackerAnswer
     try {
-      heard = await this.#talk(parseHostPort(address)!, signal)
+      answer = await this.#talk(parseHostPort(address)!, signal)
     } catch (error) {
       if (!(error instanceof TransientError)) throw error
       if (known) this.#noteFailure(known, describeError(error))
@@ -189,18 +189,18 @@ export class Trackers {
     const before = known ?? { address, source: 'learnt' as const, addedS: this.#nowS(), failures: 0 }
     if (!known) {
       // A Ping like ours comes from a tracker like ours; but where a circuit was lost before the Pong it looks like v1.
-      if (heard.kind === 'v1') return
+      if (answer.kind === 'v1') return
       if (!this.#makeRoom()) return this.#rest(address, LIMITS.liarMs)
     }
     const { failure: _, ...rest } = before
     const record: TrackerRecord = { ...rest, failures: 0, askedS: this.#nowS(), seenS: this.#nowS() }
-    if (heard.kind === 'pong') {
-      Object.assign(record, heard.said)
-      if (heard.compared) record.compared = heard.compared
+    if (answer.kind === 'pong') {
+      Object.assign(record, answer.said)
+      if (answer.compared) record.compared = answer.compared
     }
     this.#keep(record)
     if (!known) log.info({ tracker: address, version: record.version }, 'tracker learnt')
-    this.#schedule(record, heard.kind === 'pong' && !heard.compared)
+    this.#schedule(record, answer.kind === 'pong' && !answer.compared)
     if (before.compared?.agrees !== record.compared?.agrees && record.compared) this.#tell(record, record.compared)
   }
 
@@ -259,7 +259,7 @@ export class Trackers {
   }
 
   /** Throws TransientError: silent, of another network, or lying about where it is. */
-  async #talk(target: HostPort, signal: AbortSignal): Promise<Heard> {
+  async #talk(target: HostPort, signal: AbortSignal): Promise<TrackerAnswer> {
     const { timeoutMs, socks } = this.#options
     const isolation = freshIsolation() // both connections by one circuit
     const connect = () => dial(target, { socks, isolation, timeoutMs, signal })
@@ -302,7 +302,7 @@ export class Trackers {
     return { version: printable(version, LIMITS.versionLength), height, blockHash, digest: Buffer.from(digest) }
   }
 
-  async #compare(said: Said, question: Ask): Promise<Heard> {
+  async #compare(said: Said, question: Ask): Promise<TrackerAnswer> {
     const { height } = said
     const own = this.#deps.ownList()
     if (!own || own.tip.hash !== said.blockHash) return { kind: 'pong', said }
@@ -322,7 +322,7 @@ export class Trackers {
 
 type Said = Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
 
-type Heard =
+type TrackerAnswer =
   /** It speaks version 1 alone: alive, and nothing to compare. */
   | { kind: 'v1' }
   | {

@@ -6,7 +6,7 @@
  * in about a millisecond, lists are read once per tip.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import {
@@ -20,7 +20,7 @@ import {
 } from 'kysely'
 import type { Network } from '../chain/types.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
-import { migrate } from './migrate.ts'
+import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
 
 export const LIMITS = {
@@ -169,6 +169,22 @@ export function openStore(dataDir: string, network: Network): Opened {
     sqlite.close()
     throw asOpenFailure(path, error)
   }
+}
+
+/** Opens the database of `dataDir` for reading. Throws ConfigError when there is none, or it is another network's or version's. */
+export function openExisting(dataDir: string, network: Network): Db {
+  if (!existsSync(databasePath(dataDir))) {
+    throw new ConfigError(`there is no database in --datadir ${dataDir}: has the daemon been started with it?`)
+  }
+  const db = openStoreReadonly(dataDir)
+  try {
+    assertSchema(db.path, db.schema)
+    assertNetwork(db, network)
+  } catch (error) {
+    db[Symbol.dispose]()
+    throw error
+  }
+  return db
 }
 
 /** Opens an existing database for reading, beside a daemon or without one. */

@@ -52,8 +52,8 @@ export function deleteBlock(db: Db, height: Height): void {
 }
 
 /** Keeps what the running daemon says of itself, for the verbs of another process. */
-export function writeReport(db: Db, report: unknown): void {
-  const text = JSON.stringify(report)
+export function storeStatus(db: Db, status: unknown): void {
+  const text = JSON.stringify(status)
   db.run(
     sql
       .insertInto('daemon')
@@ -62,8 +62,8 @@ export function writeReport(db: Db, report: unknown): void {
   )
 }
 
-/** The last report as it was written, unchecked. */
-export function readReport(db: Db): unknown {
+/** The last status as it was stored, unchecked. */
+export function readStoredStatus(db: Db): unknown {
   const row = db.first(sql.selectFrom('daemon').select('report'))
   return row && JSON.parse(row.report)
 }

@@ -34,6 +34,7 @@ export class SpendRecorder {
   readonly #clock: Clock
   readonly #keys: OutpointKeys
   readonly #tracked: TrackedOutpoints
+  #registrations = 0
   /** The mempool's transactions that spend tracked outpoints; few. Written again after a block was taken back. */
   readonly #present = new Map<Txid, TrackedSpend[]>()
 
@@ -43,7 +44,7 @@ export class SpendRecorder {
     this.#clock = clock
     this.#keys = new OutpointKeys(keySalt)
     this.#tracked = new TrackedOutpoints(this.#keys)
-    for (const outpoint of readRegistrations(db)) this.#tracked.add(outpoint, 'registered')
+    for (const outpoint of readRegistrations(db)) this.#addRegistered(outpoint)
   }
 
   // ---- who cares for what ----
@@ -55,6 +56,7 @@ export class SpendRecorder {
 
   /** Takes one reason back; with the last one its recorded spends are forgotten. */
   untrack(outpoint: Outpoint, reason: TrackReason): void {
+    if (reason === 'registered' && this.isRegistered(outpoint)) this.#registrations--
     this.#tracked.remove(outpoint, reason)
     this.#forget(outpoint)
   }
@@ -62,6 +64,11 @@ export class SpendRecorder {
   /** Whether every spend of it is recorded that the index holds: from a bond's block, or from a registration on. */
   isTracked(outpoint: Outpoint): boolean {
     return this.#tracked.has(outpoint)
+  }
+
+  /** Outpoints registered. */
+  get registrations(): number {
+    return this.#registrations
   }
 
   isRegistered(outpoint: Outpoint): boolean {
@@ -73,7 +80,12 @@ export class SpendRecorder {
     this.#db.durably(() => {
       for (const outpoint of outpoints) upsertRegistration(this.#db, outpoint, untilHeight)
     })
-    for (const outpoint of outpoints) this.#tracked.add(outpoint, 'registered')
+    for (const outpoint of outpoints) this.#addRegistered(outpoint)
+  }
+
+  #addRegistered(outpoint: Outpoint): void {
+    if (!this.isRegistered(outpoint)) this.#registrations++
+    this.#tracked.add(outpoint, 'registered')
   }
 
   /**

@@ -24,7 +24,7 @@ export interface Spend {
   /** When this tracker first saw the transaction, Unix seconds. */
   firstSeenS?: number
   /** Other transactions seen that spend the same outpoint. */
-  conflicts?: Txid[]
+  conflicts?: readonly Txid[]
 }
 
 /** Where an outpoint without a recorded spend stands in bitcoind's UTXO set, mempool included. */

@@ -51,7 +51,7 @@ export interface WatchLimits {
   watchesMax: number
 }
 
-export interface Answer {
+export interface WatchAnswer {
   height: Height
   blockHash: BlockHash
   /** Lowest height whose spends are indexed: what was spent below is known only of registered outpoints and bonds. */
@@ -102,12 +102,12 @@ export class Watcher implements IndexListener {
   // ---- requests ----
 
   /** The present state of each outpoint, in the order asked. Only to be called while synced; throws PeerFault. */
-  watchMany(outpoints: readonly Outpoint[]): Promise<Answer> {
+  watchMany(outpoints: readonly Outpoint[]): Promise<WatchAnswer> {
     return this.#answer(outpoints, (entries) => this.#answerOf(outpoints, entries))
   }
 
   /** As `watchMany`; from then on `subscriber` is told of every change of them. */
-  subscribe(outpoints: readonly Outpoint[], subscription: Subscription): Promise<Answer> {
+  subscribe(outpoints: readonly Outpoint[], subscription: Subscription): Promise<WatchAnswer> {
     const { subscriptionsPerConnection, subscriptionsMax } = this.#deps.limits
     return this.#answer(outpoints, (entries) => {
       const fresh = entries.filter((entry) => !subscription.entries.has(entry)).length
@@ -187,7 +187,7 @@ export class Watcher implements IndexListener {
   }
 
   /** Where an answer without spends stands. */
-  header(): Omit<Answer, 'spends'> {
+  header(): Omit<WatchAnswer, 'spends'> {
     const tip = this.#tip()
     return { height: tip.height, blockHash: tip.hash, indexedFrom: readIndexedFrom(this.#deps.db) ?? tip.height + 1 }
   }
@@ -198,7 +198,7 @@ export class Watcher implements IndexListener {
     return tip
   }
 
-  #answerOf(outpoints: readonly Outpoint[], entries: readonly Entry[]): Answer {
+  #answerOf(outpoints: readonly Outpoint[], entries: readonly Entry[]): WatchAnswer {
     const told = new Map(entries.map((entry) => [entry.name, this.#spendOf(entry)]))
     const spends = outpoints.map((outpoint) => told.get(this.#book.get(outpoint)!.name)!)
     const bytes = spends.reduce((sum, { tx }) => sum + (tx?.length ?? 0), 0)

@@ -44,6 +44,8 @@ export interface ConnectionWorld {
   handle: Handle
   clock: Clock
   log: Logger
+  /** A request was handled in so many milliseconds, whatever came of it. */
+  onHandled(kind: Request['type'], tookMs: number): void
   /** `kind`: the request's type, or `unknown`. `outcome`: `ok`, `closed`, `ignored`, `pushed`, or the code of its Error. */
   count(kind: Request['type'] | 'unknown', outcome: 'ok' | 'closed' | 'ignored' | 'pushed' | WireErrorCode): void
 }
@@ -232,13 +234,14 @@ export class Connection implements Peer {
   }
 
   async #replyTo(payload: Buffer): Promise<{ reply?: Buffer; closes: boolean }> {
-    const { handle, log, count, clock } = this.#world
+    const { handle, log, count, clock, onHandled } = this.#world
     const parsed = parseRequest(payload)
     if (!parsed.ok) {
       return { reply: this.#refusal(parsed.type ?? 'unknown', parsed.code, parsed.message), closes: parsed.closes }
     }
     const { request } = parsed
     this.#isHandling = true
+    const startMs = clock.monotonicMs()
     let outcome: Outcome
     try {
       outcome = await handle(request, this)
@@ -252,6 +255,7 @@ export class Connection implements Peer {
     } finally {
       this.#isHandling = false
       this.#activeAtMs = clock.monotonicMs()
+      onHandled(request.type, this.#activeAtMs - startMs)
     }
     count(request.type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
     return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }

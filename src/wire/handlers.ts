@@ -1,59 +1,33 @@
 /**
- * Request → reply, from the store (and bitcoind, where a look-up or a proof needs it). A handler for every request is a compile-time duty. The list is encoded once
- * per tip and shared by all connections until it changes.
+ * Request → reply, from the views and the watcher (and bitcoind, where a look-up or a proof needs it). A handler for every
+ * request is a compile-time duty. The list is encoded once per tip and shared by all connections until it changes.
  */
-
 import type { MakerList } from '../bonds/list.ts'
-import { whyNotSynced } from '../chain/following.ts'
-import type { NodeApi } from '../chain/node-reader.ts'
-import { formatOutpoint, type Network, NO_BLOCK } from '../chain/types.ts'
+import { formatOutpoint, NO_BLOCK } from '../chain/types.ts'
+import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
-import type { Indexer } from '../indexer.ts'
-import type { CurrentMarket } from '../market.ts'
-import type { Posts } from '../peers/judge.ts'
+import type { Market } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
-import type { Trackers } from '../peers/trackers.ts'
-import type { Why } from '../peers/why.ts'
-import { type Status, unseenHeights } from '../status.ts'
-import type { Db } from '../store/open.ts'
-import { type Answer, Subscription, type Watcher } from '../watch/watcher.ts'
-import type { Clock } from '../world.ts'
+import { VERSION } from '../version.ts'
+import { chainStatus } from '../views/status.ts'
+import { trackerRows } from '../views/trackers.ts'
+import { why } from '../views/why.ts'
+import { Subscription, type WatchAnswer } from '../watch/watcher.ts'
 import { BondPages } from './bond-pages.ts'
 import { BondProofs } from './bond-proofs.ts'
 import { encodeReply, type Request, type TipFields } from './messages.ts'
+import { statusFields, trackerFields, whyFields } from './rows.ts'
 import type { Handle, Outcome, Peer } from './server.ts'
 
 type Handlers = {
   [T in Request['type']]: (request: Extract<Request, { type: T }>, peer: Peer) => Promise<Outcome> | Outcome
 }
 
-export interface HandlerDeps {
-  db: Db
-  indexer: Indexer
-  watcher: Watcher
-  api: Pick<NodeApi, 'txProof'>
-  status: Status
-  network: Network
-  version: string
-  clock: Clock
-  /** `host:port` under which we are reached: the onion service, or the listener without one. */
-  ownAddress: () => string
-  market: CurrentMarket
-  liveness: Liveness
-  posts: Posts
-  trackers: Trackers
-  /** Why the maker of this address is listed or not. */
-  why: (address: string) => Why
-}
-
-export function newHandle(deps: HandlerDeps): Handle {
-  const { clock, status, watcher, version, network } = deps
-  const { liveness } = deps
-  const current = new CurrentList(deps.market, liveness)
-  const pages = new BondPages({ ...deps, livenessOf: (bond) => liveness.livenessOfBond(bond) })
-  const proofs = new BondProofs(deps)
-  const startedAtMs = clock.monotonicMs()
-  const notSynced = () => whyNotSynced(status.following, clock.monotonicMs())
+export function newHandle(core: Core): Handle {
+  const { clock, market, watcher, notSynced, config, startedAtMs } = core
+  const addresses = new EncodedAddresses(core.liveness)
+  const pages = new BondPages(core)
+  const proofs = new BondProofs(core)
   /** A watch answered while behind would call "unspent" what has been spent. */
   const mustBeSynced = () => {
     const behind = notSynced()
@@ -78,23 +52,27 @@ export function newHandle(deps: HandlerDeps): Handle {
     }
     return subscription
   }
-  const spends = (answer: Answer): Outcome => ({ send: encodeReply({ type: 'Spends', ...answer }) })
-  const makers = () => {
-    const list = current.read()
-    if (!list) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
-    return list
+  const spends = (answer: WatchAnswer): Outcome => ({ send: encodeReply({ type: 'Spends', ...answer }) })
+  /** Of the last block: what is pending is no concern of a list. */
+  const atTip = (): Market => {
+    const now = market.atTip()
+    if (!now) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
+    return now
   }
-  const tipFields = (list: Listed | undefined): TipFields => ({
-    version,
-    network,
-    height: list?.tip.height ?? 0,
-    blockHash: list?.tip.hash ?? NO_BLOCK,
-    digest: list?.digest ?? Buffer.alloc(32),
-  })
+  const tipFields = (): TipFields => {
+    const list = market.atTip()?.list
+    return {
+      version: VERSION,
+      network: config.network,
+      height: list?.tip.height ?? 0,
+      blockHash: list?.tip.hash ?? NO_BLOCK,
+      digest: list?.digest ?? Buffer.alloc(32),
+    }
+  }
 
   const handlers: Handlers = {
     // v1 takers know no errors: without a reply they come again in ten seconds, which is right while we are behind.
-    Get: () => (notSynced() === undefined ? { send: makers().encodedAddresses } : 'close'),
+    Get: () => (notSynced() === undefined ? { send: addresses.of(atTip().list) } : 'close'),
     Watch: async ({ outpoint }, peer) => {
       mustBeSynced()
       const transactions = (await watcher.watch(outpoint, subscriptionOf(peer)))
@@ -104,42 +82,24 @@ export function newHandle(deps: HandlerDeps): Handle {
     },
     Post: async ({ metadata: { url, proof, ...keys } }) => {
       mustBeSynced()
-      return { send: encodeReply({ type: 'Posted', ...(await deps.posts.take(url, proof, keys)) }) }
+      return { send: encodeReply({ type: 'Posted', ...(await core.posts.take(url, proof, keys)) }) }
     },
-    Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...deps.why(address) }) }),
+    Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...whyFields(why(core, address)) }) }),
     Ping: ({ address, port }) => {
-      deps.trackers.hear(address, port)
-      return { send: encodeReply({ type: 'Pong', address: deps.ownAddress(), ...tipFields(current.read()) }) }
+      core.trackers.hint(address, port)
+      return { send: encodeReply({ type: 'Pong', address: core.ownAddress(), ...tipFields() }) }
     },
-    Trackers: () => {
-      const trackers = deps.trackers.list().flatMap(({ address, seenS, height, digest, compared }) => {
-        if (seenS === undefined) return []
-        const said = { address, lastSeenS: seenS, height: height ?? 0, digest: digest ?? Buffer.alloc(32) }
-        return [{ ...said, ...(compared && { agrees: compared.agrees }) }]
-      })
-      return { send: encodeReply({ type: 'Trackers', trackers }) }
-    },
+    Trackers: () => ({
+      send: encodeReply({ type: 'Trackers', trackers: trackerRows(core).flatMap(trackerFields) }),
+    }),
     Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
     Status: () => {
-      const list = current.read()
-      const unseen = unseenHeights(deps.indexer.scannedFrom(), list?.tip)
-      return {
-        send: encodeReply({
-          type: 'Status',
-          ...tipFields(list),
-          blockTimeS: list?.tip.timeS ?? 0,
-          scannedFrom: deps.indexer.scannedFrom() ?? 0,
-          synced: notSynced() === undefined,
-          bonds: list?.live.length ?? 0,
-          makersUp: liveness.counts().up,
-          uptimeS: Math.floor((clock.monotonicMs() - startedAtMs) / 1000),
-          ...(unseen ? { unseen } : {}),
-        }),
-      }
+      const uptimeS = Math.max(0, Math.floor((clock.nowMs() - startedAtMs) / 1000))
+      return { send: encodeReply({ type: 'Status', ...statusFields(chainStatus(core)), uptimeS }) }
     },
     Bonds: (request) => {
       mustBeSynced()
-      return { send: pages.page(makers(), request) }
+      return { send: pages.page(request) }
     },
     BondProof: async ({ outpoint }) => {
       mustBeSynced()
@@ -177,31 +137,25 @@ export function newHandle(deps: HandlerDeps): Handle {
     (handlers[request.type] as (request: Request, peer: Peer) => Promise<Outcome> | Outcome)(request, peer)
 }
 
-interface Listed extends MakerList {
-  encodedAddresses: Buffer
-}
-
-/** The list at our tip, encoded anew only when blocks have changed, or who is down. */
-class CurrentList {
-  readonly #market: CurrentMarket
+/** The reply to `Get`, encoded anew only when blocks have changed, or who is down. */
+class EncodedAddresses {
   readonly #liveness: Liveness
   #of: MakerList | undefined
   #lifeRevision = -1
-  #list: Listed | undefined
+  #encoded: Buffer = Buffer.alloc(0)
 
-  constructor(market: CurrentMarket, liveness: Liveness) {
-    this.#market = market
+  constructor(liveness: Liveness) {
     this.#liveness = liveness
   }
 
-  read(): Listed | undefined {
-    const list = this.#market.atTip()?.list
+  /** `list`: the same object until blocks change. */
+  of(list: MakerList): Buffer {
     const lifeRevision = this.#liveness.revision
-    if (this.#of === list && this.#lifeRevision === lifeRevision) return this.#list
-    const addresses = list?.addresses.filter((address) => !this.#liveness.isDown(address))
-    this.#list = list && addresses && { ...list, encodedAddresses: encodeReply({ type: 'Address', addresses }) }
+    if (this.#of === list && this.#lifeRevision === lifeRevision) return this.#encoded
+    const addresses = list.addresses.filter((address) => !this.#liveness.isDown(address))
+    this.#encoded = encodeReply({ type: 'Address', addresses })
     this.#of = list
     this.#lifeRevision = lifeRevision
-    return this.#list
+    return this.#encoded
   }
 }

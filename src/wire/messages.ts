@@ -224,6 +224,7 @@ const REPLIES = {
 }
 
 export type Reply = MessageOf<typeof REPLIES>
+export type ReplyOf<T extends Reply['type']> = Extract<Reply, { type: T }>
 
 // ---- bytes ↔ messages ------------------------------------------------------------------------------------------------
 

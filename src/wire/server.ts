@@ -29,7 +29,7 @@ export interface WireServer extends AsyncDisposable {
 export async function serveWire(
   { listen, limits }: { listen: HostPort; limits: WireLimits },
   handle: Handle,
-  { clock, log }: Pick<World, 'clock' | 'log'>,
+  { clock, log, onHandled = () => {} }: Pick<World, 'clock' | 'log'> & Partial<Pick<ConnectionWorld, 'onHandled'>>,
 ): Promise<WireServer> {
   const connections = new Set<Connection>()
   /** Those too whose client has left while a handler is still at work for it. */
@@ -40,6 +40,7 @@ export async function serveWire(
     handle,
     clock,
     log,
+    onHandled,
     count: (kind, outcome) => counts.set(`${kind}/${outcome}`, (counts.get(`${kind}/${outcome}`) ?? 0) + 1),
   }
   // Half-open clients (who say all they have to say and then only listen) still get their replies.

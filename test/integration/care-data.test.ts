@@ -54,6 +54,8 @@ function verb(name: string, ...args: string[]) {
   return runVerb([name, ...args, '--network', 'regtest', '--datadir', tracker.dataDir])
 }
 
+const NOT_SPENT = { txid: null, vin: null, height: null, block_hash: null }
+
 async function exported(): Promise<Record<string, unknown>[]> {
   const { stdout } = await verb('export')
   return stdout === '' ? [] : JSON.parse(stdout).bonds
@@ -105,7 +107,7 @@ test('export: every state with its history, as JSON and as CSV; a file is replac
   const file = join(dir.path, 'bonds.json')
   writeFileSync(file, 'the export of yesterday')
   assert.equal((await verb('export', '-o', file)).code, 0)
-  const { bonds, ...head } = JSON.parse(readFileSync(file, 'utf8'))
+  const { bonds, makers, trackers, ...head } = JSON.parse(readFileSync(file, 'utf8'))
   const status = await tracker.ask({ type: 'Status' }, 'Status')
   assert.deepEqual(head, {
     network: 'regtest',
@@ -118,16 +120,24 @@ test('export: every state with its history, as JSON and as CSV; a file is replac
   assert.ok(states(bonds).includes('live'))
   const gone = bonds.find((row: { state: string }) => row.state === 'spent')
   assert.equal(gone.outpoint, `${spent.txid}:0`)
-  assert.equal(gone.spent_height, gone.conf_height + 4)
-  assert.match(gone.spent_txid, /^[0-9a-f]{64}$/)
+  assert.equal(gone.spent_by.height, gone.conf_height + 4)
+  assert.match(gone.spent_by.txid, /^[0-9a-f]{64}$/)
+  assert.deepEqual(
+    makers.map(({ address }: { address: string }) => address),
+    await tracker.addresses(),
+  )
+  assert.deepEqual(trackers, [])
   assert.equal(bonds.find((row: { state: string }) => row.state === 'refused').refusal, 'too-small')
 
   const { stdout, code } = await verb('export', '--format', 'csv')
   assert.equal(code, 0)
   const [columns, ...lines] = stdout.trimEnd().split('\r\n')
   const rows = lines.map((line) => Object.fromEntries(line.split(',').map((cell, i) => [columns!.split(',')[i], cell])))
-  const asText = (row: Record<string, unknown>) =>
-    Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? '' : String(value)]))
+  const asText = ({ spent_by, ...row }: Record<string, unknown>) => {
+    const spent = Object.entries(spent_by ?? NOT_SPENT).map(([name, value]) => [`spent_by_${name}`, value])
+    const cells = Object.entries({ ...row, ...Object.fromEntries(spent) })
+    return Object.fromEntries(cells.map(([name, value]) => [name, value === null ? '' : String(value)]))
+  }
   assert.deepEqual(new Set(rows), new Set((await exported()).map(asText)))
   assert.ok(rows.some((row) => row.outpoint === `${live.txid}:0` && row.amount === '50000'))
 
@@ -147,7 +157,7 @@ test('health: 0 while it answers takers; 1 when it is stopped, hangs, or waits',
   db.exec('BEGIN IMMEDIATE')
   process.kill(tracker.pid, 'SIGSTOP')
   try {
-    db.prepare("UPDATE daemon SET report = json_set(report, '$.writtenAtMs', ?)").run(Date.now() - 61_000)
+    db.prepare("UPDATE daemon SET report = json_set(report, '$.time', ?)").run(Math.floor(Date.now() / 1000) - 61)
     db.exec('COMMIT')
     db.close()
     const hanging = await verb('health', '--live')
@@ -161,7 +171,7 @@ test('health: 0 while it answers takers; 1 when it is stopped, hangs, or waits',
   await using waiting = await Tracker.start(node, { args: ['--control-port', '1'] })
   await waiting.said('not ready')
   const flags = ['--network', 'regtest', '--datadir', waiting.dataDir]
-  await waitUntil('it reports', () => waiting.reported() !== undefined)
+  await waitUntil('it reports', () => waiting.status() !== undefined)
   const notReady = await runVerb(['health', ...flags])
   assert.equal(notReady.code, 1)
   assert.match(notReady.stdout, /^not ready: /)

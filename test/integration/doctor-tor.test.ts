@@ -221,8 +221,8 @@ test('with a Tor network: all well while the daemon is published; Tor killed and
   await using tracker = await Tracker.start(node, { args: [...torFlags, '--probe-interval', '30'] })
   await tracker.said('listening')
   const isReached = () => {
-    const report = tracker.reported()
-    return report?.onion.state === 'published' && report.canary?.state === 'green'
+    const { onion } = tracker.status() ?? {}
+    return onion?.state === 'published' && onion.canary?.state === 'green'
   }
   await waitUntil('the service is published and reached', isReached, { timeoutMs: 90_000 })
   const flags = [
@@ -239,7 +239,7 @@ test('with a Tor network: all well while the daemon is published; Tor killed and
   assert.equal(well.findings.filter(({ level, check }) => level !== 'ok' && check !== 'tor-pow').length, 0)
 
   await network.kill(0)
-  await waitUntil('the daemon has noticed', () => tracker.reported()?.onion.state === 'unreachable')
+  await waitUntil('the daemon has noticed', () => tracker.status()?.onion.state === 'unreachable')
   const away = await doctor(flags)
   assert.equal(away.code, 2)
   assert.match(assertFinding(away.of('onion'), 'failure', /onion service is unreachable/), /lines about Tor above/)

@@ -7,6 +7,7 @@ import { connect } from 'node:net'
 import { test } from 'node:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
+import { STREAM_LIMITS } from '../../src/events/stream.ts'
 import { HTTP_LIMITS } from '../../src/http/guard.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { mineMarket } from '../sandbox/market.ts'
@@ -339,6 +340,11 @@ test('metrics have the promised names and labels, and follow the chain', async (
     trackers: 'gauge',
     onion_up: 'gauge',
     bitcoind_up: 'gauge',
+    ready: 'gauge',
+    canary_up: 'gauge',
+    registrations: 'gauge',
+    webhook_queue: 'gauge',
+    build_info: 'gauge',
     db_bytes: 'gauge',
   }
   for (const [name, type] of Object.entries(expected)) assert.equal(types.get(`fidelity_tracker_${name}`), type, name)
@@ -355,6 +361,8 @@ test('metrics have the promised names and labels, and follow the chain', async (
     'fidelity_tracker_makers{reach="unknown"} 1',
     'fidelity_tracker_makers{reach="up"} 0',
     'fidelity_tracker_bitcoind_up 1',
+    'fidelity_tracker_ready 1',
+    'fidelity_tracker_registrations 0',
     'fidelity_tracker_onion_up 0',
     'fidelity_tracker_reorgs_total 0',
   ]) {
@@ -427,7 +435,7 @@ test('the event stream tells of blocks, bonds, makers, spends and reorgs, as the
 
   // Streams are few; one that is closed makes room; all end with the daemon, which does not wait for them.
   const streams = [stream]
-  while (streams.length < HTTP_LIMITS.streamsMax) streams.push(await EventStream.open(port))
+  while (streams.length < STREAM_LIMITS.streamsMax) streams.push(await EventStream.open(port))
   const refused = await ask(port, '/api/v1/events')
   assert.equal(refused.status, 503)
   assert.equal(refused.json.error.code, 'busy')

@@ -246,6 +246,7 @@ async function addProbes(page: Page): Promise<void> {
         minimum_locktime: 10,
         min_size: 10_000,
         max_size: 1_000_000,
+        swap_fee: 150 + 10 * i,
         seen_at: 1,
       }
     }
@@ -361,6 +362,20 @@ test('whatever is in the way is said first, in words', async () => {
         },
       },
     ],
+    [
+      'Not reachable through Tor',
+      {
+        ready: false,
+        onion: {
+          state: 'published',
+          detail: 'descriptor uploaded',
+          address: `${onionHost('own')}:8080`,
+          tor_version: '0.4.8.16',
+          canary: { state: 'red', detail: 'our own onion service does not answer through Tor: silent' },
+        },
+      },
+    ],
+    ['Not ready', { ready: false, not_ready: ['database: disk I/O error'] }],
     [
       'In step with the chain',
       {

@@ -73,45 +73,45 @@ async function startCanary(t: TestContext) {
 
 test('it vouches when it sang before and sings after; not when it never sang', async (t) => {
   const { canary, signal } = await startCanary(t)
-  assert.equal(await canary.vouches(canary.begin(), signal), false, 'not tried yet')
+  assert.equal(await canary.workedSince(canary.mark(), signal), false, 'not tried yet')
   await waitUntil('it sings', () => canary.state.kind === 'green')
-  assert.equal(await canary.vouches(canary.begin(), signal), true)
+  assert.equal(await canary.workedSince(canary.mark(), signal), true)
 })
 
 test('it does not vouch for what began before it fell silent, nor after, until it sings again', async (t) => {
   const { canary, service, signal, states } = await startCanary(t)
   await waitUntil('it sings', () => canary.state.kind === 'green')
-  const token = canary.begin()
+  const token = canary.mark()
   service.mute = true
-  assert.equal(await canary.vouches(token, signal), false)
+  assert.equal(await canary.workedSince(token, signal), false)
   assert.equal(canary.state.kind, 'red')
-  const during = canary.begin()
+  const during = canary.mark()
   service.mute = false
   await waitUntil('it sings again', () => canary.state.kind === 'green')
-  assert.equal(await canary.vouches(token, signal), false, 'it was silent in between')
-  assert.equal(await canary.vouches(during, signal), false)
-  assert.equal(await canary.vouches(canary.begin(), signal), true)
+  assert.equal(await canary.workedSince(token, signal), false, 'it was silent in between')
+  assert.equal(await canary.workedSince(during, signal), false)
+  assert.equal(await canary.workedSince(canary.mark(), signal), true)
   assert.deepEqual(states.slice(0, 3), ['green', 'red', 'green'])
 })
 
 test('a service that was lost in between is not vouched for, though it sings before and after', async (t) => {
   const { canary, signal } = await startCanary(t)
   await waitUntil('it sings', () => canary.state.kind === 'green')
-  const token = canary.begin()
+  const token = canary.mark()
   canary.lost('the control connection broke')
   canary.published()
   await waitUntil('it sings again', () => canary.state.kind === 'green')
-  assert.equal(await canary.vouches(token, signal), false)
+  assert.equal(await canary.workedSince(token, signal), false)
 })
 
 test('many verdicts wait for one run; a stop ends the waiting', async (t) => {
   const { canary, signal } = await startCanary(t)
   await waitUntil('it sings', () => canary.state.kind === 'green')
-  const token = canary.begin()
-  const verdicts = await Promise.all(Array.from({ length: 50 }, () => canary.vouches(token, signal)))
+  const token = canary.mark()
+  const verdicts = await Promise.all(Array.from({ length: 50 }, () => canary.workedSince(token, signal)))
   assert.ok(verdicts.every(Boolean))
   const stopper = new AbortController()
-  const waiting = canary.vouches(token, stopper.signal)
+  const waiting = canary.workedSince(token, stopper.signal)
   stopper.abort(new Error('enough'))
   await assert.rejects(waiting, /enough/)
 })

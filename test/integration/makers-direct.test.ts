@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { MakerRow } from '../../src/cli/makers.ts'
 import { DIALECT } from '../../src/peers/dialects.ts'
+import type { MakerRow } from '../../src/views/schemas.ts'
 import { encode } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { LIES, type LieName } from '../sandbox/lies.ts'
@@ -96,20 +96,21 @@ test('every release is proven, every bad manner ends down, every lie is named; t
     { timeoutMs: 60_000, everyMs: 500 },
   ).catch(() => assert.deepEqual([...makers.keys()].map(said), expected))
 
-  assert.deepEqual(seen.get('today')!.offer && { ...seen.get('today')!.offer, at: 0 }, {
-    at: 0,
+  assert.deepEqual(seen.get('today')!.offer && { ...seen.get('today')!.offer, seen_at: 0 }, {
+    seen_at: 0,
     base_fee: 500,
-    amount_fee_pct: 0.0025,
-    time_fee_pct: 0.0001,
+    amount_relative_fee_pct: 0.0025,
+    time_relative_fee_pct: 0.0001,
     required_confirms: 1,
     minimum_locktime: 10,
     min_size: 10_000,
     max_size: 1_000_000,
+    swap_fee: 675,
   })
   assert.deepEqual(seen.get('today')!.protocols, ['Legacy', 'Taproot'])
   assert.equal(seen.get('0.1.3-taproot')!.dialect, 'taproot-prefixed')
-  assert.equal(seen.get('silent')!.uptime_1d.ppm, 0)
-  assert.equal(seen.get('today')!.uptime_30d.ppm, 1_000_000)
+  assert.equal(seen.get('silent')!.uptime_1d_ppm, 0)
+  assert.equal(seen.get('today')!.uptime_ppm, 1_000_000)
 
   const downs = ['silent', 'closes', 'rubbish', 'huge'].map((name) => makers.get(name)!.address)
   const listed = await tracker.addresses()

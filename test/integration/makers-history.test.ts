@@ -8,7 +8,7 @@ import type { ConfirmedBond } from '../../src/bonds/types.ts'
 import { asBlockHash, asSats, asTxid } from '../../src/chain/types.ts'
 import { CurrentMarket } from '../../src/market.ts'
 import { Liveness } from '../../src/peers/liveness.ts'
-import { type Finding, REACH_RULES } from '../../src/peers/reach.ts'
+import { type Finding, REACH_RULES, uptimePpm } from '../../src/peers/reach.ts'
 import type { Offer, ProbeResult } from '../../src/peers/types.ts'
 import { insertBond } from '../../src/store/bonds.ts'
 import { readOffers } from '../../src/store/makers.ts'
@@ -69,15 +69,13 @@ function probed({ liveness, clock }: Pick<Ours, 'liveness' | 'clock'>, ...outcom
 test('uptime counts observed probes only, and comes with their number', (t) => {
   const ours = open(t)
   probed(ours, 'answered', 'answered', 'answered', 'failed', 'unjudged', 'unjudged')
-  assert.deepEqual(ours.liveness.livenessOf(MAKER), {
-    proven: false,
-    reach: 'unknown',
-    lastUpS: 1_800_001_200,
-    probes: 4,
-    uptimePpm: 750_000,
-  })
-  assert.deepEqual(ours.liveness.livenessOf('somebody:1'), { proven: false, reach: 'unknown', probes: 0 })
-  assert.deepEqual(ours.liveness.livenessOf(OUTPOINT), ours.liveness.livenessOf(MAKER))
+  const { day, ...life } = ours.liveness.lifeOf(MAKER)
+  assert.deepEqual(life, { reach: 'unknown', lastUpS: 1_800_001_200, month: { answered: 3, observed: 4 } })
+  assert.deepEqual(day, life.month)
+  assert.equal(uptimePpm(day), 750_000)
+  const none = { answered: 0, observed: 0 }
+  assert.deepEqual(ours.liveness.lifeOf('somebody:1'), { reach: 'unknown', day: none, month: none })
+  assert.equal(uptimePpm(none), undefined)
 })
 
 test('a day and a month are told apart', (t) => {
@@ -89,7 +87,7 @@ test('a day and a month are told apart', (t) => {
   assert.deepEqual(readUptime(ours.db, MAKER, nowMs - DAY), { answered: 1, observed: 1 })
   assert.deepEqual(readUptime(ours.db, MAKER, nowMs - 30 * DAY), { answered: 1, observed: 3 })
   ours.clock.atMs += 31 * DAY
-  assert.deepEqual(ours.liveness.livenessOf(MAKER).probes, 0, 'an old sum is not told for ever')
+  assert.equal(ours.liveness.lifeOf(MAKER).month.observed, 0, 'an old sum is not told for ever')
 })
 
 test('single probes go after a week, their hours after 400 days, and then the maker', (t) => {
@@ -188,14 +186,13 @@ test('a proof holds while its bond stays in its block; the maker’s own bad off
   }
   probed(ours, 'answered')
   liveness.recordOffer(MAKER, clock.nowMs(), OFFER, { ok: true, era: 'tweak-point' }, bond)
-  assert.equal(liveness.livenessOf(MAKER).proven, true)
-  assert.equal(ours.again().livenessOf(OUTPOINT).proven, true)
+  assert.equal(liveness.isProven(bond), true)
+  assert.equal(ours.again().isProven(bond), true)
   assert.equal(liveness.isProven({ ...bond, conf: { height: 101, hash: asBlockHash('b2'.repeat(32)) } }), false)
   assert.deepEqual(readOffers(ours.db).get(MAKER)?.amountSatsMax, 1_000_000)
   assert.deepEqual(ours.again().offerOf(MAKER), liveness.offerOf(MAKER))
   const { conf: _, ...withoutBlock } = bond
-  assert.equal(liveness.livenessOfBond(withoutBlock).proven, true, 'live: its block is known')
-  assert.equal(liveness.livenessOfBond({ ...withoutBlock, address: 'other:1' }).proven, false)
+  assert.equal(liveness.isProven(withoutBlock), false, 'pending again')
 
   const refused = (failed: 'spent' | 'signature') => ({ ok: false, era: 'tweak-point', failed, text: 'so' }) as const
   liveness.recordOffer(MAKER, clock.nowMs(), OFFER, refused('spent'), bond)

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import pino from 'pino'
 import { asBlockHash, asSats, asTxid } from '../../src/chain/types.ts'
 import { CurrentMarket } from '../../src/market.ts'
-import { DIRECT_VOUCHER, type Voucher } from '../../src/peers/canary.ts'
+import { DIRECT_NETWORK, type OwnNetwork } from '../../src/peers/canary.ts'
 import { Liveness } from '../../src/peers/liveness.ts'
 import { Monitor } from '../../src/peers/monitor.ts'
 import { probeRules } from '../../src/peers/reach.ts'
@@ -53,7 +53,7 @@ function start(
   addresses: readonly string[],
   {
     atOnce = 4,
-    voucher = DIRECT_VOUCHER as Voucher,
+    network = DIRECT_NETWORK as OwnNetwork,
     socks = undefined as { host: string; port: number } | undefined,
   } = {},
 ): Ours {
@@ -76,7 +76,7 @@ function start(
       log: pino({ level: 'silent' }),
       market,
       liveness,
-      voucher,
+      network,
       judge: () => Promise.reject(new Error('no offer to judge')),
       hasMarket: () => true,
       self: () => ({ host: 'x.onion', port: 1 }),
@@ -120,18 +120,18 @@ test('failures that wait for the canary keep nobody else from being probed', asy
   const closing = await Promise.all(Array.from({ length: 9 }, () => serve(t, (socket) => socket.destroy())))
   const verdict = Promise.withResolvers<boolean>()
   let waiting = 0
-  const voucher: Voucher = {
-    begin: () => 1,
-    vouches: () => {
+  const network: OwnNetwork = {
+    mark: () => 1,
+    workedSince: () => {
       waiting++
       return verdict.promise
     },
     lost() {},
   }
-  // Onion names through a proxy that hangs up: each failure is the network's until the voucher says else.
+  // Onion names through a proxy that hangs up: each failure is the network's until our own is known to have worked.
   const proxy = Number((await serve(t, (socket) => socket.destroy())).split(':')[1])
   const onions = closing.map((_, i) => `${onionHost(`maker ${i}`)}:21`)
-  const { monitor, liveness } = start(t, onions, { atOnce: 2, voucher, socks: { host: '127.0.0.1', port: proxy } })
+  const { monitor, liveness } = start(t, onions, { atOnce: 2, network, socks: { host: '127.0.0.1', port: proxy } })
   await waitUntil('all have been probed', () => waiting + monitor.counts.unjudged >= onions.length)
   verdict.resolve(false)
   await waitUntil('all are stored', () => onions.every((address) => liveness.record(address) !== undefined))

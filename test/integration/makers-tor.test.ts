@@ -11,10 +11,10 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { AnnouncementFormat } from '../../src/bonds/types.ts'
 import { formatOutpoint } from '../../src/chain/types.ts'
-import type { MakerRow } from '../../src/cli/makers.ts'
 import { openStoreReadonly } from '../../src/store/open.ts'
 import { type ProbeRow, readProbes } from '../../src/store/probes.ts'
 import { formatHostPort } from '../../src/tor/address.ts'
+import type { MakerRow } from '../../src/views/schemas.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { LIES, type LieName } from '../sandbox/lies.ts'
 import type { MakerSettings } from '../sandbox/maker.ts'
@@ -170,7 +170,7 @@ test('every dialect and every lie through Tor; the mute are down; one dies and r
     },
     { timeoutMs: 90_000, everyMs: 500 },
   ).catch(() => assert.deepEqual(Object.keys(PLANS).map(said), expected))
-  await waitUntil('it is ready', () => tracker.reported()?.ready === true)
+  await waitUntil('it is ready', () => tracker.status()?.ready === true)
 
   const address = makers.get('mortal')!.address
   assert.ok((await tracker.addresses()).includes(address))
@@ -204,9 +204,11 @@ test('every dialect and every lie through Tor; the mute are down; one dies and r
       `${name}: ${JSON.stringify(ended)}`,
     )
   }
-  assert.match(String(tracker.reported()?.notReady), /onion service/)
+  assert.match(String(tracker.status()?.not_ready), /onion service/)
   tor.restart(0)
-  await waitUntil('the canary sings again', () => tracker.reported()?.canary?.state === 'green', { timeoutMs: 120_000 })
+  await waitUntil('the canary sings again', () => tracker.status()?.onion.canary?.state === 'green', {
+    timeoutMs: 120_000,
+  })
   await waitUntil(
     'all are up again',
     async () => {
@@ -245,5 +247,5 @@ test('while our own onion service does not answer nobody is judged, answers coun
     assert.equal(seen.get(name)!.reach, 'unknown', name)
   }
   assert.equal((await tracker.addresses()).length, makers.size)
-  assert.match(String(tracker.reported()?.notReady), /canary: our own onion service does not answer through Tor/)
+  assert.match(String(tracker.status()?.not_ready), /canary: our own onion service does not answer through Tor/)
 })

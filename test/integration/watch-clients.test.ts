@@ -146,5 +146,5 @@ test('a client that was cut off subscribes again and has lost nothing; many outp
     states.map(({ vin }) => vin),
     coins.map((_, vin) => vin),
   )
-  await waitUntil('the connection that was lost holds nothing', () => tracker.reported()?.subscriptions === 200)
+  await waitUntil('the connection that was lost holds nothing', () => tracker.status()?.subscriptions === 200)
 })

@@ -120,7 +120,7 @@ test('a registration ends after its height, is prolonged by another, never short
   assert.equal((await present(tracker, short!)).txid, spent.txid)
   await node.mine(1)
   await tracker.caughtUp(node)
-  await waitUntil('one registration is left', () => tracker.reported()?.registered === 1)
+  await waitUntil('one registration is left', () => tracker.status()?.registrations === 1)
   assert.equal((await present(tracker, long!)).registered, true)
   // Nobody has asked for it for some blocks, and the index no longer reaches its block: gone, but never "unspent".
   await node.mine(4)
@@ -161,7 +161,7 @@ test('10,000 registrations survive a restart, and every one of them is still wat
     told.spends.map(({ state, txid, registered }) => [state, txid, registered]),
     [...spent.map(({ txid }) => ['confirmed', txid, true]), ...pending.map(({ txid }) => ['mempool', txid, true])],
   )
-  await waitUntil('all are counted', () => tracker.reported()?.registered === 10_000)
+  await waitUntil('all are counted', () => tracker.status()?.registrations === 10_000)
   const status = await runVerb(['status', '--network', 'regtest', '--datadir', tracker.dataDir])
   assert.match(status.stdout, /watching +10000 outpoints registered, 0 subscriptions/)
 })

@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import pino from 'pino'
+import { WEBHOOK_LIMITS, Webhook, type WebhookEvent } from '../../src/events/webhook.ts'
 import { Secret } from '../../src/secret.ts'
 import { TorControl } from '../../src/tor/control.ts'
-import type { WebhookEvent } from '../../src/webhooks/events.ts'
-import { LIMITS, Sender } from '../../src/webhooks/sender.ts'
 import { systemClock } from '../../src/world.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { serveMaker } from '../sandbox/maker-server.ts'
@@ -17,15 +16,22 @@ import { waitUntil } from '../sandbox/wait.ts'
 import { Receiver, SECRET } from '../support/webhook-receiver.ts'
 
 const world = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
+const BLOCK = { height: 2, block_hash: 'ab'.repeat(32) }
 const event = (depth: number): WebhookEvent => ({
   event: 'reorg',
-  data: { depth, fork_height: 1, height: 2, block_hash: 'ab'.repeat(32) as never },
+  data: { depth, fork_height: 1, from: BLOCK, to: BLOCK, ...BLOCK },
 })
 
 /** A sender at work; ends with the block. */
-function sending(url: string, socks?: { host: string; port: number }): Sender & AsyncDisposable {
-  const options = { url: new URL(url), secret: new Secret(SECRET), socks, tracker: () => 'us.onion:8080' }
-  const sender = new Sender(options, world)
+function sending(url: string, socks?: { host: string; port: number }): Webhook & AsyncDisposable {
+  const options = {
+    url: new URL(url),
+    secret: new Secret(SECRET),
+    socks,
+    reorgDepth: 3,
+    tracker: () => 'us.onion:8080',
+  }
+  const sender = new Webhook(options, world)
   const stopping = new AbortController()
   const running = sender.run(stopping.signal).catch(() => {})
   return Object.assign(sender, {
@@ -39,8 +45,8 @@ function sending(url: string, socks?: { host: string; port: number }): Sender & 
 test('tried again after failures, in order; refused ones are dropped; a full queue drops the oldest', async () => {
   const [port] = await freePorts(1)
   await using sender = sending(`http://127.0.0.1:${port}/`)
-  for (let depth = 0; depth < LIMITS.queue + 3; depth++) sender.send(event(depth))
-  assert.deepEqual([sender.waiting, sender.dropped], [LIMITS.queue, 3])
+  for (let depth = 0; depth < WEBHOOK_LIMITS.queue + 3; depth++) sender.send(event(depth))
+  assert.deepEqual([sender.waiting, sender.dropped], [WEBHOOK_LIMITS.queue, 3])
   await using receiver = await Receiver.start(port) // nobody was there before
   receiver.answers = [500, 'hang up', 429, 400]
   await waitUntil('all are through', () => sender.waiting === 0, { timeoutMs: 120_000 })
@@ -48,7 +54,7 @@ test('tried again after failures, in order; refused ones are dropped; a full que
   // 0 to 2 were pushed out, 3 was refused.
   assert.deepEqual(
     depths,
-    Array.from({ length: LIMITS.queue - 1 }, (_, i) => i + 4),
+    Array.from({ length: WEBHOOK_LIMITS.queue - 1 }, (_, i) => i + 4),
   )
   assert.equal(sender.dropped, 4)
   assert.equal(new Set(receiver.told.map(({ id }) => id)).size, depths.length)
@@ -86,7 +92,7 @@ test('the daemon tells of bonds that end, makers that go and come, deep reorgs, 
     (await tracker.ask({ type: 'Bonds' }, 'Bonds')).bonds.find((row) => row.address === address)
   await waitUntil('the maker is up', async () => (await reachOf())?.reach === 'up')
 
-  await tracker.said('webhooks: what happens from here on is told')
+  await tracker.said('webhook: what happens from here on is told')
   await node.mine(5)
   const expiring = await waitUntil('its end is told', () =>
     receiver.told.find(({ event }) => event === 'bond_expiring'),

@@ -6,9 +6,9 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import type { Report } from '../../src/status.ts'
 import { openStoreReadonly } from '../../src/store/open.ts'
-import { readReport } from '../../src/store/tip.ts'
+import { lastStatus } from '../../src/views/closed.ts'
+import type { StatusRow } from '../../src/views/schemas.ts'
 import { ask } from '../../src/wire/client.ts'
 import type { Reply, Request } from '../../src/wire/messages.ts'
 import { freePorts } from './ports.ts'
@@ -161,10 +161,10 @@ export class Tracker implements AsyncDisposable {
     })
   }
 
-  /** What it last wrote for the status verb. */
-  reported(): Report | undefined {
+  /** What it last stored of itself. */
+  status(): StatusRow | undefined {
     using db = openStoreReadonly(this.dataDir)
-    return readReport(db) as Report | undefined
+    return lastStatus(db)
   }
 
   logged(msg: string): LogLine | undefined {

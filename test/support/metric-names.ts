@@ -19,6 +19,11 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   trackers: { labels: ['agrees'] },
   onion_up: {},
   bitcoind_up: {},
+  ready: {},
+  canary_up: {},
+  registrations: {},
+  webhook_queue: {},
+  build_info: { labels: ['version'] },
   db_bytes: {},
 }
 

@@ -19,6 +19,11 @@ watchTracker((known) => {
   showTrackers(known.trackers, known.status)
 })
 
+function lastSeen(height, seen, now) {
+  if (seen === null) return 'never reached'
+  return height === null ? ago(seen, now) : `block ${number(height)}, ${ago(seen, now)}`
+}
+
 /** In one word, for the styles and for tests. */
 function stateOf({ link, status, makers, refusal }) {
   if (link === 'offline') return 'offline'
@@ -45,7 +50,7 @@ function showTrackers(trackers, { time }) {
         { 'data-tone': tone },
         make('span', { class: 'dot', 'aria-hidden': 'true' }),
         make('code', { title: address }, ...shortAddress(address)),
-        make('span', { class: 'note' }, `${verdict} · block ${number(height)}, ${ago(seen, time)}`),
+        make('span', { class: 'note' }, `${verdict} · ${lastSeen(height, seen, time)}`),
       )
     }),
   )

@@ -105,7 +105,7 @@ export function watchTracker(show) {
         void read({ withLists: false }) // tells whether the tracker is gone, or only the stream
       }
     }
-    for (const kind of ['block', 'bond', 'maker', 'spend', 'reorg']) {
+    for (const kind of ['block', 'bond', 'maker', 'spend', 'reorg', 'reset']) {
       source.addEventListener(kind, () => {
         clearTimeout(gathering)
         gathering = setTimeout(() => read({ withLists: true }), LIMITS.gatherMs)

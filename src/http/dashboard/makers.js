@@ -1,6 +1,6 @@
 /** The table of makers: search, sort, and a few rows at a time. */
 import { all, bar, byId, copy, make, setHidden, setText, showEmpty } from './dom.js'
-import { days, feeOfMillion, fees, feesInFull, number, plural, shortAddress } from './words.js'
+import { days, fees, feesInFull, number, plural, shortAddress } from './words.js'
 
 /** Rows shown at first; fewer where each is a small card. "Show more" adds four times as many. */
 const STEP = matchMedia('(max-width: 760px)').matches ? 10 : 25
@@ -9,9 +9,9 @@ const STEP = matchMedia('(max-width: 760px)').matches ? 10 : 25
 const KEYS = {
   address: ({ address }) => address,
   value: ({ value }) => value,
-  amount: ({ amount }) => amount,
+  amount: ({ total_amount: amount }) => amount,
   blocks_left: ({ blocks_left }) => blocks_left,
-  fee: ({ offer }) => (offer ? feeOfMillion(offer) : undefined),
+  fee: ({ offer }) => offer?.swap_fee,
   uptime: ({ uptime_ppm }) => uptime_ppm ?? undefined,
 }
 /** Small first: names, and what one pays. */
@@ -154,7 +154,7 @@ export class MakersTable {
 const LOCK_BLOCKS_MAX = 25_920
 
 function row(maker, rank, isFresh) {
-  const { address, value, amount, blocks_left: left, offer } = maker
+  const { address, value, total_amount: amount, blocks_left: left, offer } = maker
   return make(
     'tr',
     { role: 'row', 'data-address': address, class: isFresh && 'fresh' },

@@ -48,22 +48,29 @@ function showHeadline(status, makers) {
   setText(byId('lede'), lede)
 }
 
+/** What is well only the tracker's own readiness says; else the first thing that is in the way. */
 function sentence(status, makers) {
-  const { bitcoind, onion, progress } = status
-  if (bitcoind.state === 'unreachable' && !status.synced) return ['bitcoind is not answering', bitcoind.detail]
+  const { bitcoind, onion, progress, ready, not_ready: reasons } = status
+  const block = status.height === null ? '' : `Block ${number(status.height)}, ${ago(status.block_time, status.time)}.`
+  if (ready) return ['In step with the chain', `${block}${market(status, makers)}`]
   if (bitcoind.state === 'connecting') return ['Looking for bitcoind', bitcoind.detail]
   if (bitcoind.state === 'initial-download') return ['bitcoind is still downloading the chain', bitcoind.detail]
+  if (bitcoind.state === 'unreachable') {
+    return ['bitcoind is not answering', `${status.synced ? `${block} ` : ''}${bitcoind.detail}`]
+  }
   if (!status.synced) {
     const left = progress?.eta_s ? `, about ${roughly(progress.eta_s)} to go` : ''
     const at = progress ? `Block ${number(progress.at)} of ${number(progress.to)}${left}. ` : ''
     return ['Catching up with the chain', `${at}Lists are shown once they are whole.`]
   }
-  const block = `Block ${number(status.height)}, ${ago(status.block_time, status.time)}.`
-  if (bitcoind.state === 'unreachable') return ['bitcoind is not answering', `${block} ${bitcoind.detail}`]
   if (onion.state !== 'published' && onion.state !== 'disabled') {
     return ['Not yet reachable through Tor', `${block} ${capital(onion.detail)}.`]
   }
-  return ['In step with the chain', `${block}${market(status, makers)}`]
+  if (onion.canary && onion.canary.state !== 'green') {
+    const isNew = onion.canary.state === 'untried'
+    return [`Not ${isNew ? 'yet ' : ''}reachable through Tor`, `${block} ${capital(onion.canary.detail)}.`]
+  }
+  return ['Not ready', `${block} ${capital(reasons[0] ?? 'the tracker does not say why')}.`]
 }
 
 function market({ makers_up: up }, makers) {
@@ -86,7 +93,7 @@ function showFigures(status, makers, bonds) {
   const rows = makers?.makers
   figure('makers', rows && number(makers.total))
   figure('bonds', rows && number(status.bonds))
-  figure('locked', rows && btc(rows.reduce((sum, { amount }) => sum + amount, 0)), 'BTC')
+  figure('locked', rows && btc(rows.reduce((sum, { total_amount: amount }) => sum + amount, 0)), 'BTC')
   const left = bonds && median(bonds.map(({ blocks_left }) => blocks_left))
   figure('left', left === undefined ? undefined : number(days(left)), 'days')
 }

@@ -56,17 +56,13 @@ export function fees(offer) {
 
 /** The whole of it, with what grows with the time. */
 export function feesInFull(offer) {
-  const { time_relative_fee_pct: perBlock, min_size: min, max_size: max } = offer
-  const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of waiting` : ''
-  return `${fees(offer)}${waiting}; swaps from ${number(min)} to ${number(max)} sats`
+  const { time_relative_fee_pct: perBlock, min_size: min, max_size: max, swap_fee: total } = offer
+  const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of the refund lock` : ''
+  const example = `${number(total)} sats for a swap of 1,000,000 with a lock of 150 blocks`
+  return `${fees(offer)}${waiting}: ${example}; swaps from ${number(min)} to ${number(max)} sats`
 }
 
 const trimmed = (value) => String(Number(value.toPrecision(3)))
-
-/** What a swap of 1,000,000 sats that takes 20 blocks would cost, to compare offers by. */
-export function feeOfMillion(offer) {
-  return offer.base_fee + 1e6 * (offer.amount_relative_fee_pct + 20 * offer.time_relative_fee_pct) * 0.01
-}
 
 /** `host.onion:port` as a bold beginning and a quiet rest. */
 export function shortAddress(address) {

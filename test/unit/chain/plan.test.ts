@@ -2,9 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LIMITS, newFollowing, whyNotSynced } from '../../../src/chain/following.ts'
 import type { ChainView } from '../../../src/chain/node-reader.ts'
-import { nextStep, windowStart } from '../../../src/chain/plan.ts'
+import { nextStep, unseenHeights, windowStart } from '../../../src/chain/plan.ts'
 import { asBlockHash } from '../../../src/chain/types.ts'
-import { unseenHeights } from '../../../src/status.ts'
 
 const hash = (n: number) => asBlockHash(n.toString(16).padStart(64, '0'))
 const view = (change: Partial<ChainView> = {}): ChainView => ({

@@ -1,9 +1,9 @@
-/** A spend as the JSON API shows it. */
+/** Who spends an outpoint, as a row. */
 import { formatOutpoint } from '../chain/types.ts'
 import type { Spend } from '../watch/spend.ts'
-import type { SpendReply } from './replies.ts'
+import type { SpendRow } from './schemas.ts'
 
-export function spendRow(spend: Spend): SpendReply {
+export function spendRow(spend: Spend): SpendRow {
   return {
     outpoint: formatOutpoint(spend.outpoint),
     state: spend.state,
@@ -14,6 +14,6 @@ export function spendRow(spend: Spend): SpendReply {
     height: spend.height ?? null,
     block_hash: spend.blockHash ?? null,
     first_seen: spend.firstSeenS ?? null,
-    conflicts: spend.conflicts ?? [],
+    conflicts: spend.conflicts ? [...spend.conflicts] : [],
   }
 }

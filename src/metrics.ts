@@ -1,43 +1,24 @@
 /**
- * Every metric by name. Gauges read the status and the store when they are scraped, so they cannot drift; counters that
+ * Every metric by name. Gauges read the status and the market when they are scraped, so they cannot drift; counters that
  * others keep are copied then. Only durations are noted as they happen. Labels are few and closed; addresses and txids
- * belong in the log.
+ * belong in the log. prom-client appears only here.
  */
 import { statSync } from 'node:fs'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { whyNotSynced } from '../chain/following.ts'
-import type { CurrentMarket } from '../market.ts'
-import type { Status } from '../status.ts'
-import type { Handle } from '../wire/server.ts'
-import type { Clock } from '../world.ts'
-import type { Probing } from './probing.ts'
+import type { Core } from './core.ts'
+import { VERSION } from './version.ts'
+import { currentReadiness } from './views/status.ts'
 
 const PREFIX = 'fidelity_tracker_'
-
-export interface MeterDeps {
-  status: Status
-  market: CurrentMarket
-  probing: Probing
-  clock: Clock
-  databasePath: string
-  /** Connections of takers. */
-  connections: () => number
-  /** Outpoints that takers' connections have subscribed to. */
-  subscriptions: () => number
-  /** Requests of takers: `kind/outcome` → how often. */
-  requestCounts: () => ReadonlyMap<string, number>
-}
 
 /** Made before what it measures; `expose` is called once everything is there. */
 export class Meters {
   readonly registry = new Registry()
-  readonly #clock: Clock
   readonly #requestSeconds: Histogram<'kind'>
   readonly #probes: Counter<'outcome'>
   readonly #probeSeconds: Histogram
 
-  constructor(clock: Clock) {
-    this.#clock = clock
+  constructor() {
     const registers = [this.registry]
     this.#requestSeconds = new Histogram({
       name: `${PREFIX}request_duration_seconds`,
@@ -58,19 +39,17 @@ export class Meters {
       buckets: [0.5, 1, 2, 4, 8, 15, 30, 60],
       registers,
     })
+    new Gauge({
+      name: `${PREFIX}build_info`,
+      help: 'Always 1; the label tells the version',
+      labelNames: ['version'],
+      registers,
+    }).set({ version: VERSION }, 1)
     collectDefaultMetrics({ register: this.registry })
   }
 
-  /** `handle`, with the time it takes noted. */
-  timed(handle: Handle): Handle {
-    return async (request, peer) => {
-      const startMs = this.#clock.monotonicMs()
-      try {
-        return await handle(request, peer)
-      } finally {
-        this.#requestSeconds.observe({ kind: request.type }, (this.#clock.monotonicMs() - startMs) / 1000)
-      }
-    }
+  noteRequest(kind: string, tookMs: number): void {
+    this.#requestSeconds.observe({ kind }, tookMs / 1000)
   }
 
   /** A probe of a maker has ended; `tookMs` where it was answered. */
@@ -80,42 +59,45 @@ export class Meters {
   }
 
   /** Registers all that is read when scraped. Once. */
-  expose(deps: MeterDeps): void {
-    const { status, market, probing, clock } = deps
-    const { following } = status
+  expose(core: Core): void {
+    const { cells, market, liveness, trackers } = core
+    const { following } = cells
+    const checks = () => currentReadiness(core).checks
     this.#gauge('tip_height', "Height of bitcoind's best block, as last seen", () => following.best?.height)
     this.#gauge('scanned_height', 'Height of the last block scanned', () => market.read()?.tip.height)
-    this.#gauge('synced', '1 while lists are answered', () =>
-      Number(whyNotSynced(following, clock.monotonicMs()) === undefined),
+    this.#gauge('synced', '1 while lists are answered', () => Number(checks().sync.ok))
+    this.#gauge('ready', '1 while takers get answers through Tor', () => Number(currentReadiness(core).ready))
+    this.#gauge('bitcoind_up', '1 while bitcoind answers', () => Number(checks().bitcoind.ok))
+    this.#gauge('onion_up', '1 while the onion service is published', () => Number(cells.onion.kind === 'published'))
+    this.#gauge('canary_up', '1 while our own onion service is reached through Tor; no value without Tor', () =>
+      cells.canary ? Number(cells.canary.kind === 'green') : undefined,
     )
     this.#labelled('bonds', 'Bonds known, by state', 'state', () => Object.entries(market.read()?.counts ?? {}))
-    this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => {
-      const counts = { up: 0, down: 0, unknown: 0 }
-      for (const address of market.makers().keys()) counts[probing.livenessOf(address).reach]++
-      return Object.entries(counts)
-    })
+    this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => Object.entries(liveness.counts()))
     this.#labelled('trackers', 'Other trackers, by whether their digest is ours', 'agrees', () => {
       const counts = { true: 0, false: 0, unknown: 0 }
-      for (const { agrees } of probing.trackers().map(({ compared }) => ({ agrees: compared?.agrees })))
-        counts[agrees === undefined ? 'unknown' : agrees ? 'true' : 'false']++
+      for (const { compared } of trackers.list())
+        counts[compared === undefined ? 'unknown' : compared.agrees ? 'true' : 'false']++
       return Object.entries(counts)
     })
-    this.#gauge('connections', 'Connections of takers', deps.connections)
-    this.#gauge('subscriptions', 'Outpoints subscribed to by takers', deps.subscriptions)
+    this.#gauge('connections', 'Connections of takers', core.connections)
+    this.#gauge('subscriptions', 'Outpoints subscribed to by takers', core.subscriptions)
+    this.#gauge('registrations', 'Outpoints registered by takers', core.registrations)
+    this.#gauge(
+      'webhook_queue',
+      'Webhook events that wait to be delivered; no value without a webhook',
+      () => core.webhook?.waiting,
+    )
     this.#gauge(
       'reorg_depth_max',
       'Blocks taken back by the deepest reorg since the start',
       () => following.reorgDepthMax,
     )
     this.#gauge('mempool_transactions', "Transactions in bitcoind's mempool", () => following.mempool.size)
-    this.#gauge('onion_up', '1 while the onion service is published', () => Number(status.onion.kind === 'published'))
-    this.#gauge('bitcoind_up', '1 while bitcoind answers', () =>
-      Number(following.node.kind === 'following' || following.node.kind === 'initial-download'),
-    )
-    this.#gauge('db_bytes', 'Size of the database files', () => databaseBytes(deps.databasePath))
+    this.#gauge('db_bytes', 'Size of the database files', () => databaseBytes(core.db.path))
     this.#counter('reorgs_total', 'Reorgs since the start', [], (counter) => counter.inc(following.reorgs))
     this.#counter('requests_total', 'Requests of takers, by kind and outcome', ['kind', 'outcome'], (counter) => {
-      for (const [key, times] of deps.requestCounts()) {
+      for (const [key, times] of core.wire?.counts ?? []) {
         const [kind = '', outcome = ''] = key.split('/')
         counter.inc({ kind, outcome }, times)
       }

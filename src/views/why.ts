@@ -1,62 +1,26 @@
 /**
- * Why a maker is listed, or is not: everything that speaks against it or soon will, each with what to do. Pure but for
- * `readWhyFacts`, which reads the store. Source: docs/liveness.md, "Reasons".
+ * Why a maker is listed, or is not: everything that speaks against it or soon will, each with what to do. Source:
+ * docs/makers.md, "Reasons".
  */
 import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
 import { bondValue } from '../bonds/value.ts'
 import { AMOUNT_SATS_MIN, blocksLeft, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
-import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
-import { utc } from '../format.ts'
+import { unseenHeights } from '../chain/plan.ts'
+import { formatOutpoint, type Height, type HeightRange, type Network, type Outpoint } from '../chain/types.ts'
+import { printable, utc } from '../format.ts'
+import type { Liveness } from '../peers/liveness.ts'
 import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
-import type { Db } from '../store/open.ts'
 import { type MakerName, parseMakerName } from '../tor/address.ts'
-import type { Clock } from '../world.ts'
-import type { MakerRecord, Reach } from './types.ts'
+import type { Facts } from './facts.ts'
+import type { ReasonRow, WhyRow } from './schemas.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** About a week: time to make the next bond before the old one ends. */
   expiringBlocks: 1_008,
   /** A maker may have announced without end; what is alive and what is youngest comes first. */
   reasonsMax: 30,
   /** What was asked is repeated in the answer up to this length: no address is longer. */
   addressMax: 80,
-}
-
-export const REASON_CODES = [
-  'not-synced',
-  'malformed-address',
-  'no-bond',
-  'pending',
-  'refused-not-p2wsh',
-  'refused-too-small',
-  'refused-lock-passed',
-  'refused-lock-too-short',
-  'refused-lock-too-long',
-  'spent',
-  'expired',
-  'shadowed',
-  'expiring',
-  'down',
-  'failing',
-  'never-probed',
-  'proof-failed',
-  'not-proven',
-] as const
-export type ReasonCode = (typeof REASON_CODES)[number]
-
-export interface Reason {
-  code: ReasonCode
-  /** What is so, and what to do. */
-  text: string
-  outpoint?: Outpoint
-  height?: Height
-}
-
-export interface Why {
-  address: string
-  /** `Get` names it. */
-  listed: boolean
-  reasons: Reason[]
 }
 
 export interface WhyFacts {
@@ -70,56 +34,46 @@ export interface WhyFacts {
   bonds: readonly ConfirmedBond[]
   pending: readonly AnnouncedOutput[]
   /** Heights that were gone before they could be scanned. */
-  unseen: { from: Height; to: Height } | undefined
-}
-
-export interface WhyDeps {
-  recordOf(address: string): MakerRecord | undefined
-  reachOf(address: string): Reach
-  isProven(bond: ConfirmedBond): boolean
+  unseen: HeightRange | undefined
+  /** What probes say. */
+  life: Pick<Liveness, 'record' | 'reachOf' | 'isProven'>
   nowMs: number
 }
 
-export function readWhyFacts(
-  db: Db,
-  asked: string,
-  context: Pick<WhyFacts, 'network' | 'tip' | 'notSynced' | 'unseen'> & { allowTestAddresses: boolean },
-): WhyFacts {
-  const { allowTestAddresses, ...facts } = context
-  const name = parseMakerName(asked, { allowTestAddresses })
-  return {
-    ...facts,
+/** `asked`: as the maker announces it; its host alone stands for all its ports. */
+export function why({ config, chain, db, liveness, clock, notSynced }: Facts, asked: string): WhyRow {
+  const tip = chain.tip()
+  const name = parseMakerName(asked, config)
+  return explain({
     asked,
     name,
+    network: config.network,
+    tip,
+    notSynced: notSynced(),
     bonds: name ? readBondsOf(db, name) : [],
     pending: name ? readPendingBondsOf(db, name) : [],
-  }
+    unseen: unseenHeights(chain.scannedFrom(), tip),
+    life: liveness,
+    nowMs: clock.nowMs(),
+  })
 }
 
-export interface WhyContext extends Pick<WhyDeps, 'recordOf' | 'reachOf' | 'isProven'> {
-  db: Db
-  network: Network
-  allowTestAddresses: boolean
-  tip: () => Tip | undefined
-  unseen: () => WhyFacts['unseen']
-  notSynced: () => string | undefined
-  clock: Clock
+type Reason = Pick<ReasonRow, 'code' | 'text'> & { outpoint?: Outpoint; height?: Height }
+
+function reasonRow({ code, text, outpoint, height }: Reason): ReasonRow {
+  return { code, text, outpoint: outpoint ? formatOutpoint(outpoint) : null, height: height ?? null }
 }
 
-/** The answer of a running daemon. */
-export function whyOf(context: WhyContext): (address: string) => Why {
-  const { db, network, allowTestAddresses, tip, unseen, notSynced, clock } = context
-  return (address) => {
-    const now = { network, allowTestAddresses, tip: tip(), unseen: unseen(), notSynced: notSynced() }
-    return explain(readWhyFacts(db, address, now), { ...context, nowMs: clock.nowMs() })
-  }
-}
-
-export function explain(facts: WhyFacts, deps: WhyDeps): Why {
+/** Pure. */
+export function explain(facts: WhyFacts): WhyRow {
   const { asked, name, tip, notSynced, bonds, pending } = facts
-  const address = asked.slice(0, LIMITS.addressMax).replace(/[^\x20-\x7e]/g, '?')
+  const address = printable(asked, LIMITS.addressMax)
   const reasons: Reason[] = []
-  const done = (listed: boolean): Why => ({ address, listed, reasons: reasons.slice(0, LIMITS.reasonsMax) })
+  const done = (listed: boolean): WhyRow => ({
+    address,
+    listed,
+    reasons: reasons.slice(0, LIMITS.reasonsMax).map(reasonRow),
+  })
   if (!name) {
     const text =
       'expected <56 characters>.onion:<port> with a valid v3 name: a character is wrong or missing. Copy the address as the maker prints it'
@@ -136,7 +90,7 @@ export function explain(facts: WhyFacts, deps: WhyDeps): Why {
     .map((bond) => ({ bond, value: bondValue(bond, tip) }))
     .sort((a, b) => b.value - a.value)
   const addresses = [...new Set(live.map(({ bond }) => bond.address))]
-  for (const own of addresses) reasons.push(...lifeOf(own, live, deps))
+  for (const own of addresses) reasons.push(...lifeOf(own, live, facts))
   for (const { bond } of live) reasons.push(...standingOf(bond, live, tip))
   for (const bond of pending) {
     const text = `the bond ${formatOutpoint(bond.outpoint)} is in the mempool: it counts from the block that confirms it. Wait, or raise its fee`
@@ -145,16 +99,12 @@ export function explain(facts: WhyFacts, deps: WhyDeps): Why {
   const dead = bonds.filter((bond) => stateOf(bond, tip) !== 'live').sort((a, b) => b.conf.height - a.conf.height)
   for (const bond of dead) reasons.push(endOf(bond, tip, facts.network))
   if (bonds.length === 0 && pending.length === 0) reasons.push(noBond(facts, tip))
-  return done(notSynced === undefined && addresses.some((own) => deps.reachOf(own) !== 'down'))
+  return done(notSynced === undefined && addresses.some((own) => facts.life.reachOf(own) !== 'down'))
 }
 
 /** What probes say of the maker. */
-function lifeOf(
-  address: string,
-  live: readonly { bond: ConfirmedBond }[],
-  { recordOf, reachOf, isProven, nowMs }: WhyDeps,
-): Reason[] {
-  const record = recordOf(address)
+function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { life, nowMs }: WhyFacts): Reason[] {
+  const record = life.record(address)
   if (!record) {
     const text = `${address} was not probed yet: it is listed as unknown. The first probe comes within minutes of the confirmation, if this tracker has Tor`
     return [{ code: 'never-probed', text }]
@@ -165,7 +115,7 @@ function lifeOf(
     const lastUp = record.lastUpMs === undefined ? 'it never answered' : `it last answered at ${utc(record.lastUpMs)}`
     const met = `${failures} probes in a row failed since ${utc(firstFailureMs)} (${lastUp}); the last: ${failure}, ${failureText}`
     reasons.push(
-      reachOf(address) === 'down'
+      life.reachOf(address) === 'down'
         ? {
             code: 'down',
             text: `${address} is down: ${met}. See that the maker and its Tor run and that the announced port is the onion service's; it is listed again with its first answer, which is asked for at least every 4 hours`,
@@ -178,7 +128,7 @@ function lifeOf(
   if (verdict?.failed !== undefined) {
     const text = `the proof in its last offer (${utc(verdict.atMs)}) failed the check ${verdict.failed}: ${verdict.text}. Takers refuse the maker for this; docs/makers.md explains the check`
     reasons.push({ code: 'proof-failed', text, outpoint: verdict.outpoint })
-  } else if (!isProven(listedBy)) {
+  } else if (!life.isProven(listedBy)) {
     const text = `no proof for ${formatOutpoint(listedBy.outpoint)} was seen yet: the maker has not answered a request for its offer since the bond confirmed`
     reasons.push({ code: 'not-proven', text, outpoint: listedBy.outpoint })
   }

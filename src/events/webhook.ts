@@ -1,6 +1,7 @@
 /**
- * Delivers events to one URL, in their order: signed, retried with backoff, dropped when they have become old or the
- * queue is full. Source of the format: docs/webhooks.md.
+ * Webhooks: what an operator may want to be told of, taken out of what changes, and delivered to one URL in its order:
+ * signed, retried with backoff, dropped when it has become old or the queue is full. Source of the format:
+ * docs/webhooks.md.
  */
 import { createHmac, randomUUID } from 'node:crypto'
 import { type ClientRequest, request as httpRequest } from 'node:http'
@@ -11,9 +12,11 @@ import type { Secret } from '../secret.ts'
 import type { HostPort } from '../tor/address.ts'
 import { socksAgent } from '../tor/socks.ts'
 import { Backoff, sleep, type World } from '../world.ts'
-import type { WebhookEvent } from './events.ts'
+import type { Change } from './changes.ts'
 
-export const LIMITS = {
+export const WEBHOOK_LIMITS = {
+  /** Events of one look; of more only that there were so many: the lists tell the rest. */
+  eventsPerLook: 500,
   /** Events that wait, about 1 kB each; beyond it the oldest is dropped. A reorg that moves every maker fits. */
   queue: 1_000,
   /** Nobody wants to hear tomorrow that a maker was down today. */
@@ -23,9 +26,61 @@ export const LIMITS = {
   backoff: { firstMs: 1_000, maxMs: 300_000 },
 }
 
-export interface SenderOptions {
+export const WEBHOOK_EVENTS = [
+  'ready',
+  'not_ready',
+  'bond_expiring',
+  'maker_down',
+  'maker_up',
+  'reorg',
+  'tracker_disagrees',
+  'tracker_agrees',
+  'reset',
+] as const
+
+/** What is told, by name; `data` is that of the change. */
+export interface WebhookEvent {
+  event: (typeof WEBHOOK_EVENTS)[number]
+  data: Change['data']
+}
+
+/** Pure: what of these changes is worth telling. `reorgDepth`: a reorg of at least so many blocks. */
+export function webhookEvents(changes: readonly Change[], reorgDepth: number): WebhookEvent[] {
+  const events = changes.flatMap((change): WebhookEvent[] => {
+    const event = eventOf(change, reorgDepth)
+    return event ? [{ event, data: change.data }] : []
+  })
+  if (events.length <= WEBHOOK_LIMITS.eventsPerLook) return events
+  const height = changes.find(({ kind }) => kind !== 'reset')?.data.height ?? null
+  return [{ event: 'reset', data: { changes: events.length, height } }]
+}
+
+function eventOf({ kind, data }: Change, reorgDepth: number): WebhookEvent['event'] | undefined {
+  switch (kind) {
+    case 'readiness':
+      return data.ready ? 'ready' : 'not_ready'
+    case 'expiring':
+      return 'bond_expiring'
+    case 'reorg':
+      return data.depth >= reorgDepth ? 'reorg' : undefined
+    case 'maker':
+      // `unknown` is no news: only that a maker went down, and that one that was down answers again.
+      if (!data.listed || data.previous === null) return undefined
+      if (data.reach === 'down') return 'maker_down'
+      return data.previous === 'down' ? 'maker_up' : undefined
+    case 'tracker':
+      // The first comparison is told when it is bad news; after that each change.
+      if (data.agrees === (data.previous ?? true)) return undefined
+      return data.agrees ? 'tracker_agrees' : 'tracker_disagrees'
+    default:
+      return undefined
+  }
+}
+
+export interface WebhookOptions {
   url: URL
   secret: Secret
+  reorgDepth: number
   /** Tor's SOCKS port, for onion hosts; undefined without Tor. */
   socks: HostPort | undefined
   /** Who sends: our own address. */
@@ -38,14 +93,14 @@ interface Queued {
   event: WebhookEvent
 }
 
-export class Sender {
-  readonly #options: SenderOptions
+export class Webhook {
+  readonly #options: WebhookOptions
   readonly #world: World
   readonly #queue: Queued[] = []
   readonly #bell = new Bell()
   #dropped = 0
 
-  constructor(options: SenderOptions, world: World) {
+  constructor(options: WebhookOptions, world: World) {
     this.#options = options
     this.#world = world
   }
@@ -59,9 +114,14 @@ export class Sender {
     return this.#dropped
   }
 
+  /** Queues what of these changes is worth telling. */
+  tell(changes: readonly Change[]): void {
+    for (const event of webhookEvents(changes, this.#options.reorgDepth)) this.send(event)
+  }
+
   send(event: WebhookEvent): void {
     this.#queue.push({ id: randomUUID(), atMs: this.#world.clock.nowMs(), event })
-    if (this.#queue.length > LIMITS.queue) this.#drop(this.#queue.shift()!, 'too many events wait')
+    if (this.#queue.length > WEBHOOK_LIMITS.queue) this.#drop(this.#queue.shift()!, 'too many events wait')
     this.#bell.ring()
   }
 
@@ -73,16 +133,16 @@ export class Sender {
   /** Runs until the signal. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, log, random } = this.#world
-    const backoff = new Backoff(LIMITS.backoff, random)
+    const backoff = new Backoff(WEBHOOK_LIMITS.backoff, random)
     signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
     for (;;) {
       signal.throwIfAborted()
       const next = this.#queue[0]
       if (!next) {
-        await this.#bell.wait(LIMITS.timeoutMs)
+        await this.#bell.wait(WEBHOOK_LIMITS.timeoutMs)
         continue
       }
-      if (clock.nowMs() - next.atMs > LIMITS.ageMs) {
+      if (clock.nowMs() - next.atMs > WEBHOOK_LIMITS.ageMs) {
         this.#queue.shift()
         this.#drop(next, 'it could not be delivered for a day')
         continue
@@ -122,7 +182,7 @@ export class Sender {
       'content-length': Buffer.byteLength(body),
       'user-agent': 'fidelity-tracker',
       'fidelity-tracker-event': event.event,
-      'fidelity-tracker-signature': `t=${sentS},v1=${signatureOf(secret, sentS, body)}`,
+      'fidelity-tracker-signature': `t=${sentS},v1=${webhookSignature(secret, sentS, body)}`,
     }
     const status = await this.#post(url, headers, body, signal)
     if (status >= 200 && status < 300) return
@@ -134,20 +194,26 @@ export class Sender {
   #post(url: URL, headers: Record<string, string | number>, body: string, signal: AbortSignal): Promise<number> {
     const { socks } = this.#options
     const isOnion = url.hostname.endsWith('.onion')
-    const agent = isOnion && socks ? socksAgent(socks, LIMITS.timeoutMs, 'webhook') : undefined
+    const agent = isOnion && socks ? socksAgent(socks, WEBHOOK_LIMITS.timeoutMs, 'webhook') : undefined
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) =>
         reject(new TransientError(`${url.host} was not reached: ${describeError(error)}`, { cause: error }))
       const request: ClientRequest = send(
         url,
-        { method: 'POST', headers, signal, timeout: LIMITS.timeoutMs, ...(agent ? { agent } : { agent: false }) },
+        {
+          method: 'POST',
+          headers,
+          signal,
+          timeout: WEBHOOK_LIMITS.timeoutMs,
+          ...(agent ? { agent } : { agent: false }),
+        },
         (response) => {
           resolve(response.statusCode ?? 0)
           response.destroy() // what it has to say beyond the status is nobody's concern
         },
       )
-      request.on('timeout', () => request.destroy(new Error(`no answer within ${LIMITS.timeoutMs / 1000} s`)))
+      request.on('timeout', () => request.destroy(new Error(`no answer within ${WEBHOOK_LIMITS.timeoutMs / 1000} s`)))
       request.on('error', fail)
       request.end(body)
     })
@@ -159,7 +225,7 @@ class Refused extends Error {
   override readonly name = 'Refused'
 }
 
-/** Hex HMAC-SHA256 over `<t>.<body>`, t in Unix seconds. */
-export function signatureOf(secret: Secret, sentS: number, body: string): string {
+/** Of a webhook's body: hex HMAC-SHA256 over `<t>.<body>`, t in Unix seconds. */
+export function webhookSignature(secret: Secret, sentS: number, body: string): string {
   return createHmac('sha256', secret.reveal()).update(`${sentS}.${body}`).digest('hex')
 }

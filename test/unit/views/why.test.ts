@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ConfirmedBond } from '../../../src/bonds/types.ts'
-import { asBlockHash, asSats, asTxid } from '../../../src/chain/types.ts'
+import { asBlockHash, asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
 import { REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
-import { explain, REASON_CODES, type WhyFacts } from '../../../src/peers/why.ts'
 import { parseMakerName } from '../../../src/tor/address.ts'
+import { REASON_CODES, why as whySchema } from '../../../src/views/schemas.ts'
+import { explain, type WhyFacts } from '../../../src/views/why.ts'
 import { onionHost } from '../../support/onions.ts'
 
 const HOST = onionHost('maker')
@@ -43,16 +44,14 @@ function why(facts: Partial<WhyFacts>, { record = UP as MakerRecord | null, prov
     bonds: [],
     pending: [],
     unseen: undefined,
-  }
-  const answer = explain(
-    { ...base, ...facts },
-    {
-      recordOf: () => record ?? undefined,
+    life: {
+      record: () => record ?? undefined,
       reachOf: () => reachOf(record ?? undefined, NOW_MS, REACH_RULES),
       isProven: () => proven,
-      nowMs: NOW_MS,
     },
-  )
+    nowMs: NOW_MS,
+  }
+  const answer = whySchema.parse(explain({ ...base, ...facts }))
   for (const { code, text } of answer.reasons) {
     assert.ok(REASON_CODES.includes(code))
     met.add(code)
@@ -150,7 +149,7 @@ test('what its offers say: a proof that failed, and one that never came', () => 
   }
   const { listed, reasons } = why({ bonds }, { record: { ...UP, verdict }, proven: false })
   assert.ok(listed, 'listed all the same: nothing but the chain and reach hide a bond')
-  assert.deepEqual([reasons[0]!.code, reasons[0]!.outpoint], ['proof-failed', bonds[0]!.outpoint])
+  assert.deepEqual([reasons[0]!.code, reasons[0]!.outpoint], ['proof-failed', formatOutpoint(bonds[0]!.outpoint)])
 })
 
 test('a maker that announced without end gets a bounded answer, what is alive first', () => {

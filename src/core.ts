@@ -1,0 +1,158 @@
+/**
+ * What a daemon consists of, opened once: lock, database, the hold of bitcoind, and everything that lives in memory. The
+ * request server, HTTP, the views, the events and the daemon's loops take it as one argument. Opens and closes; runs
+ * nothing.
+ */
+import { whyNotSynced } from './chain/following.ts'
+import { type Node, openNode } from './chain/node.ts'
+import type { NodeApi } from './chain/node-reader.ts'
+import { type Config, nodeOptions, socksOf } from './config.ts'
+import { describeError } from './errors.ts'
+import { ChangeFeed } from './events/feed.ts'
+import { Webhook } from './events/webhook.ts'
+import { Indexer } from './indexer.ts'
+import { CurrentMarket } from './market.ts'
+import { Meters } from './metrics.ts'
+import { Canary, canaryTimes } from './peers/canary.ts'
+import { Posts } from './peers/judge.ts'
+import { Liveness } from './peers/liveness.ts'
+import { type ProbeRules, probeRules } from './peers/reach.ts'
+import { Trackers } from './peers/trackers.ts'
+import { lockDataDir } from './store/lock.ts'
+import { openStore } from './store/open.ts'
+import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
+import { newStatusCells, type RunningFacts } from './views/status.ts'
+import { SpendRecorder } from './watch/recorder.ts'
+import { Watcher } from './watch/watcher.ts'
+import type { World } from './world.ts'
+
+export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposable {
+  readonly node: Node
+  readonly api: NodeApi
+  readonly indexer: Indexer
+  readonly recorder: SpendRecorder
+  readonly watcher: Watcher
+  readonly trackers: Trackers
+  readonly probeRules: ProbeRules
+  readonly posts: Posts
+  /** Undefined without Tor. */
+  readonly canary: Canary | undefined
+  readonly meters: Meters
+  /** Tells whoever listens what has changed. */
+  readonly changes: ChangeFeed
+  /** Undefined where nobody is to be told. */
+  readonly webhook: Webhook | undefined
+  /** Requests of takers that are taken just now; undefined until the daemon listens. */
+  wire: Listening | undefined
+  /** Where others reach us: the onion service, or the listener without one. */
+  self(): HostPort
+}
+
+/** What we need of the request server. */
+export interface Listening extends HostPort {
+  connections(): number
+  /** `kind/outcome` → how often. */
+  readonly counts: ReadonlyMap<string, number>
+}
+
+/** `signal`: whatever waits for bitcoind on somebody's behalf gives up when it fires. Throws ConfigError or StoreError. */
+export async function openCore(config: Config, world: World, signal: AbortSignal): Promise<Core> {
+  const { clock, log } = world
+  const lock = lockDataDir(config.dataDir)
+  const { db, identity, migrated } = openStore(config.dataDir, config.network)
+  if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
+  const node = await openNode(nodeOptions(config, identity.keySalt))
+  const api = node.with(signal)
+
+  const cells = newStatusCells(config.tor.kind !== 'none')
+  const { following } = cells
+  const notSynced = () => whyNotSynced(following, clock.monotonicMs())
+  const recorder = new SpendRecorder(db, identity.keySalt, clock)
+  const indexer = new Indexer(db, recorder, config)
+  following.tip = indexer.tip()
+  const watchLog = log.child({ room: 'watch' })
+  const watcher = new Watcher({ ...world, log: watchLog, db, indexer, recorder, api, limits: config.watch })
+
+  const { probes, network, allowTestAddresses } = config
+  const peersLog = log.child({ room: 'peers' })
+  const socks = socksOf(config)
+  const rules = probeRules(probes.intervalMs, network === 'regtest')
+  const market = new CurrentMarket(db, indexer)
+  const liveness = new Liveness(db, market, rules, clock)
+  const posts = new Posts({ db, api, network, allowTestAddresses, liveness, clock })
+  const canary =
+    socks &&
+    new Canary(
+      {
+        ...canaryTimes(probes.intervalMs),
+        socks,
+        timeoutMs: probes.timeoutMs,
+        target: () => (cells.onion.kind === 'published' ? core.self() : undefined),
+        report: (state) => {
+          cells.canary = state
+        },
+      },
+      { clock, log: peersLog },
+    )
+  if (canary) cells.canary = canary.state
+  const trackers = new Trackers(
+    { ...config.trackers, timeoutMs: probes.timeoutMs, socks, network, allowTestAddresses },
+    {
+      ...world,
+      log: peersLog,
+      db,
+      self: () => core.self(),
+      ownList: () => (notSynced() === undefined ? market.atTip()?.list : undefined),
+    },
+  )
+
+  const { webhook } = config
+  const webhookLog = log.child({ room: 'webhook' })
+  const core: Core = {
+    ...world,
+    config,
+    db,
+    node,
+    api,
+    cells,
+    chain: indexer,
+    indexer,
+    recorder,
+    watcher,
+    market,
+    liveness,
+    probeRules: rules,
+    posts,
+    canary,
+    trackers,
+    meters: new Meters(),
+    get changes() {
+      return changes
+    },
+    webhook:
+      webhook && new Webhook({ ...webhook, socks, tracker: () => core.ownAddress() }, { ...world, log: webhookLog }),
+    wire: undefined,
+    startedAtMs: clock.nowMs(),
+    notSynced,
+    self() {
+      const local = core.wire ?? config.listen
+      const host = 'onionHost' in cells.onion ? cells.onion.onionHost : reachableAddress(local).host
+      return { host, port: local.port }
+    },
+    ownAddress: () => formatHostPort(core.self()),
+    connections: () => core.wire?.connections() ?? 0,
+    subscriptions: () => watcher.subscriptions,
+    registrations: () => recorder.registrations,
+    async [Symbol.asyncDispose]() {
+      changes[Symbol.dispose]()
+      await node[Symbol.asyncDispose]()
+      db[Symbol.dispose]()
+      lock[Symbol.dispose]()
+    },
+  }
+  const changes = new ChangeFeed(core, (error) =>
+    log.warn({ detail: describeError(error) }, 'changes could not be told'),
+  )
+  core.meters.expose(core)
+  return core
+}

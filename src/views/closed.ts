@@ -1,0 +1,130 @@
+/**
+ * The views for another process than the daemon: over a database that it only reads, running daemon or not, the same rows
+ * by the same code; and how the daemon of a data directory is doing.
+ */
+import { existsSync } from 'node:fs'
+import type { Config } from '../config.ts'
+import { describeError } from '../errors.ts'
+import { CurrentMarket } from '../market.ts'
+import { Liveness } from '../peers/liveness.ts'
+import { probeRules } from '../peers/reach.ts'
+import { isLocked } from '../store/lock.ts'
+import { type Db, databasePath, openExisting, openStoreReadonly } from '../store/open.ts'
+import { countRegistrations } from '../store/registrations.ts'
+import { readScannedFrom, readStoredStatus, readTip } from '../store/tip.ts'
+import { readTrackers } from '../store/trackers.ts'
+import { formatHostPort } from '../tor/address.ts'
+import type { Clock } from '../world.ts'
+import type { ChainFacts, Facts } from './facts.ts'
+import { type Checks, type StatusRow, status } from './schemas.ts'
+import { chainStatus, newStatusCells, statusRow, summaryOf } from './status.ts'
+
+const LIMITS = {
+  /** A daemon that runs stores its status every ten seconds at the least; this one hangs. */
+  statusAgeSMax: 60,
+}
+
+/** Calls `look` with the facts of one moment. Throws ConfigError where there is no database, or another network's. */
+export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) => T): T {
+  const { dataDir, network, probes } = config
+  using db = openExisting(dataDir, network)
+  return db.snapshot(() => {
+    const tip = readTip(db)
+    const scannedFrom = readScannedFrom(db)
+    const chain: ChainFacts = { tip: () => tip, scannedFrom: () => scannedFrom, revision: 0 }
+    const market = new CurrentMarket(db, chain)
+    const liveness = new Liveness(db, market, probeRules(probes.intervalMs, network === 'regtest'), clock)
+    const trackers = readTrackers(db)
+    return look({
+      config,
+      clock,
+      db,
+      chain,
+      market,
+      liveness,
+      trackers: { list: () => trackers, revision: 0 },
+      notSynced() {
+        if (!isLocked(dataDir)) return 'the daemon is not running'
+        const sync = lastStatus(db)?.checks.sync
+        if (!sync) return 'the daemon is starting'
+        return sync.ok ? undefined : sync.detail
+      },
+    })
+  })
+}
+
+/** What the daemon last said of itself; undefined where none did, or one of another version. */
+export function lastStatus(db: Db): StatusRow | undefined {
+  return status.safeParse(readStoredStatus(db)).data
+}
+
+/**
+ * The running daemon's own row, a second old at the most; without one the last it left, with what is no longer so taken
+ * out and what the store says put in.
+ */
+export function readStatus(facts: Facts): StatusRow {
+  const { db, config, clock } = facts
+  const isRunning = isLocked(config.dataDir)
+  const last = lastStatus(db)
+  if (isRunning && last) return last
+  const detail = isRunning ? 'the daemon is starting' : 'the daemon is not running'
+  const before =
+    last ??
+    statusRow({
+      ...facts,
+      cells: newStatusCells(config.tor.kind !== 'none'),
+      startedAtMs: clock.nowMs(),
+      ownAddress: () => formatHostPort(config.listen),
+      connections: () => 0,
+      subscriptions: () => 0,
+      registrations: () => 0,
+    })
+  const check = { ok: false, detail }
+  return {
+    ...before,
+    running: isRunning,
+    pid: null,
+    started_at: null,
+    uptime_s: 0,
+    ready: false,
+    not_ready: [detail],
+    checks: { database: { ok: true, detail: 'ok' }, bitcoind: check, sync: check, tor: check, onion: check },
+    ...chainStatus(facts),
+    synced: false,
+    progress: null,
+    connections: 0,
+    subscriptions: 0,
+    registrations: countRegistrations(db),
+  }
+}
+
+export interface Health {
+  /** The process runs and does its rounds. */
+  alive: boolean
+  /** It answers takers, through its onion service if it has one. */
+  ready: boolean
+  detail: string
+  /** Null where no daemon tells. */
+  checks: Checks | null
+}
+
+/** Is the daemon of this data directory alive, and can it answer takers? */
+export function readHealth(dataDir: string, nowMs: number): Health {
+  const dead = (detail: string): Health => ({ alive: false, ready: false, detail, checks: null })
+  if (!existsSync(databasePath(dataDir)) || !isLocked(dataDir)) {
+    return dead(`no daemon runs with --datadir ${dataDir}`)
+  }
+  let last: StatusRow | undefined
+  try {
+    using db = openStoreReadonly(dataDir)
+    last = lastStatus(db)
+  } catch (error) {
+    return dead(describeError(error))
+  }
+  if (!last) return { alive: true, ready: false, detail: 'the daemon is starting', checks: null }
+  const ageS = Math.floor(nowMs / 1000) - last.time
+  if (ageS > LIMITS.statusAgeSMax) {
+    return dead(`the daemon (pid ${last.pid}) has not reported for ${ageS} s: it starts, or hangs`)
+  }
+  return { alive: true, ready: last.ready, detail: summaryOf(last), checks: last.checks }
+}

@@ -1,0 +1,32 @@
+/** What the views are made from: a running daemon's memory and store, or a database that nobody is writing. */
+import type { Tip } from '../bonds/types.ts'
+import type { Height } from '../chain/types.ts'
+import type { Config } from '../config.ts'
+import type { CurrentMarket, Indexed } from '../market.ts'
+import type { Liveness } from '../peers/liveness.ts'
+import type { Db } from '../store/open.ts'
+import type { TrackerRecord } from '../store/trackers.ts'
+import type { Clock } from '../world.ts'
+
+export interface ChainFacts extends Indexed {
+  tip(): Tip | undefined
+  /** The lowest height whose block was scanned. */
+  scannedFrom(): Height | undefined
+}
+
+export interface Facts {
+  readonly config: Config
+  readonly clock: Clock
+  readonly db: Db
+  readonly chain: ChainFacts
+  readonly market: CurrentMarket
+  readonly liveness: Liveness
+  readonly trackers: {
+    /** By address. */
+    list(): readonly TrackerRecord[]
+    /** Changes whenever a record has. */
+    readonly revision: number
+  }
+  /** Why no list is given just now; undefined when one is. */
+  notSynced(): string | undefined
+}

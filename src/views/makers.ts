@@ -1,0 +1,79 @@
+/** Makers with a live bond as rows, and what a swap with one costs. */
+import { blocksLeft } from '../bonds/verify.ts'
+import { formatOutpoint } from '../chain/types.ts'
+import type { Market, MarketMaker } from '../market.ts'
+import type { Liveness } from '../peers/liveness.ts'
+import { uptimePpm } from '../peers/reach.ts'
+import type { OfferTerms } from '../peers/types.ts'
+import { probed } from './bonds.ts'
+import type { Facts } from './facts.ts'
+import { type MakerRow, type OfferRow, offer } from './schemas.ts'
+
+/** The swap by which offers are compared: the refund lock is that of the last maker of a route, as today's takers choose it. */
+const COMPARED_SWAP = { amountSats: 1_000_000, refundLockBlocks: 150 }
+
+/**
+ * What a maker keeps of a swap, in sats, rounded up: its fee as makers and takers both compute it. Source: OpenSwap,
+ * `calculate_swap_fee`.
+ */
+export function swapFee(
+  { baseFeeSats, amountFeePct, timeFeePct }: Pick<OfferTerms, 'baseFeeSats' | 'amountFeePct' | 'timeFeePct'>,
+  { amountSats, refundLockBlocks } = COMPARED_SWAP,
+): number {
+  return Math.ceil(baseFeeSats + (amountSats * amountFeePct) / 100 + (amountSats * refundLockBlocks * timeFeePct) / 100)
+}
+
+export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liveness: Liveness): MakerRow {
+  const { bond, value } = bonds[0]!
+  const record = liveness.record(address)
+  const { day } = liveness.lifeOf(address)
+  return {
+    address,
+    outpoint: formatOutpoint(bond.outpoint),
+    amount: bond.amountSats,
+    value,
+    conf_height: bond.conf.height,
+    lock_height: bond.lockHeight ?? null,
+    blocks_left: blocksLeft(bond, tip),
+    format: bond.format,
+    proven: liveness.isProven(bond),
+    proof_failed: record?.verdict?.failed ?? null,
+    bonds: bonds.length,
+    total_amount: bonds.reduce((sum, own) => sum + own.bond.amountSats, 0),
+    ...probed(liveness, address),
+    probes_1d: day.observed,
+    uptime_1d_ppm: uptimePpm(day) ?? null,
+    dialect: record?.dialect ?? null,
+    protocols: record?.protocols ? [...record.protocols] : null,
+    ...offered(liveness.offerOf(address)),
+  }
+}
+
+/** In the order of the list: highest bond value first. */
+export function makerRows({ market, liveness }: Facts): MakerRow[] {
+  const now = market.read()
+  return now ? [...now.makers.values()].map((maker) => makerRow(maker, now, liveness)) : []
+}
+
+/** An offer holds whatever its maker said: one that can't be shown costs nobody else the list. */
+function offered(terms: OfferTerms | undefined): Pick<MakerRow, 'offer' | 'offer_fault'> {
+  if (!terms) return { offer: null, offer_fault: null }
+  const { success, data, error } = offer.safeParse(offerRow(terms))
+  if (success) return { offer: data, offer_fault: null }
+  const { path, message } = error.issues[0]!
+  return { offer: null, offer_fault: `${path.join('.')}: ${message}` }
+}
+
+function offerRow(terms: OfferTerms): OfferRow {
+  return {
+    base_fee: terms.baseFeeSats,
+    amount_relative_fee_pct: terms.amountFeePct,
+    time_relative_fee_pct: terms.timeFeePct,
+    required_confirms: terms.requiredConfirms ?? null,
+    minimum_locktime: terms.lockBlocksMin,
+    min_size: terms.amountSatsMin,
+    max_size: terms.amountSatsMax,
+    swap_fee: swapFee(terms),
+    seen_at: Math.floor(terms.atMs / 1000),
+  }
+}

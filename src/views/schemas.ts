@@ -1,0 +1,298 @@
+/**
+ * One row for every noun, as a zod schema: what HTTP sends, `--json` prints, export writes, the page and the verbs' text
+ * are made of, and the wire maps. The OpenAPI document is written from these. Conventions: snake_case; hashes and txids in
+ * display order; heights, sats and Unix seconds as numbers; what is not known is null, never left out.
+ */
+import { z } from 'zod'
+import { ANNOUNCEMENT_FORMATS, BOND_STATES, REFUSALS } from '../bonds/types.ts'
+import { NETWORKS } from '../chain/types.ts'
+import { DIALECTS, REACHES } from '../peers/types.ts'
+import { SPEND_STATES } from '../watch/spend.ts'
+
+/** The named parts of the OpenAPI document. */
+export const components = z.registry<{ id: string }>()
+
+export function named<T extends z.ZodType>(id: string, schema: T): T {
+  components.add(schema, { id })
+  return schema
+}
+
+// ---- words -----------------------------------------------------------------------------------------------------------
+
+export const height = z.int().min(0).describe('block height')
+export const unixS = z.int().min(0).describe('Unix seconds')
+export const sats = z.int().min(0).describe('satoshis')
+export const count = z.int().min(0)
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
+export const txid = hash.describe('transaction id, display order')
+export const blockHash = hash.describe('block hash, display order')
+export const digest = hash.describe('SHA-256 over the live bonds')
+export const outpoint = z
+  .string()
+  .regex(/^[0-9a-f]{64}:(0|[1-9]\d{0,9})$/)
+  .describe('txid:vout')
+export const address = z.string().min(3).max(80).describe('host.onion:port')
+const value = z.number().min(0).describe('worth of the bond, sats to the power 1.3')
+export const reach = z.enum(REACHES).describe('unknown: not probed, or not lately')
+const ppm = z.int().min(0).max(1_000_000)
+const lockHeight = height.nullable().describe('null in format A, which announces none')
+
+/** What probes have found out of a maker. */
+const probed = {
+  reach,
+  last_up: unixS.nullable().describe('the last valid answer'),
+  probes: count.describe('observed in the last 30 days'),
+  uptime_ppm: ppm.nullable().describe('answered of a million observed; null without any'),
+}
+
+// ---- bonds and makers ------------------------------------------------------------------------------------------------
+
+export const bond = named(
+  'Bond',
+  z.strictObject({
+    outpoint,
+    address,
+    amount: sats,
+    conf_height: height.nullable(),
+    block_hash: blockHash.nullable(),
+    block_time: unixS.nullable(),
+    lock_height: lockHeight,
+    value,
+    format: z.enum(ANNOUNCEMENT_FORMATS),
+    state: z.enum(BOND_STATES),
+    refusal: z.enum(REFUSALS).nullable(),
+    blocks_left: count.nullable().describe('blocks that may still follow with the bond alive; null unless live'),
+    spent_by: z.strictObject({ txid, vin: count, height, block_hash: blockHash }).nullable(),
+    proven: z.boolean().describe("whether the maker's own offer has proven the bond to be its"),
+    ...probed,
+  }),
+)
+export type BondRow = z.infer<typeof bond>
+
+export const offer = named(
+  'Offer',
+  z.strictObject({
+    base_fee: sats,
+    amount_relative_fee_pct: z.number().min(0).describe('per cent of the swapped amount'),
+    time_relative_fee_pct: z.number().min(0).describe('per cent of the swapped amount per block of refund lock'),
+    required_confirms: count.nullable(),
+    minimum_locktime: count.describe('blocks'),
+    min_size: sats,
+    max_size: sats,
+    swap_fee: sats.describe(
+      'what a swap of 1,000,000 sats with a refund lock of 150 blocks costs: to compare offers by',
+    ),
+    seen_at: unixS,
+  }),
+)
+export type OfferRow = z.infer<typeof offer>
+
+export const maker = named(
+  'Maker',
+  z.strictObject({
+    address,
+    outpoint: outpoint.describe('its best bond, by which it is listed; what follows is of that one'),
+    amount: sats,
+    value,
+    conf_height: height,
+    lock_height: lockHeight,
+    blocks_left: count,
+    format: z.enum(ANNOUNCEMENT_FORMATS),
+    proven: z.boolean(),
+    proof_failed: z.string().nullable().describe('the check that the proof in its last offer failed'),
+    bonds: count.describe('live ones'),
+    total_amount: sats.describe('locked in all its live bonds'),
+    ...probed,
+    probes_1d: count.describe('observed in the last day'),
+    uptime_1d_ppm: ppm.nullable(),
+    dialect: z.enum(DIALECTS).nullable().describe('of the maker protocol, as it answered last'),
+    protocols: z.array(z.string()).nullable().describe('of swaps, as it lists them'),
+    offer: offer.nullable().describe('its last one; null when it was never asked, or never gave one that can be shown'),
+    offer_fault: z.string().nullable().describe('what is wrong with its last offer, which is therefore not shown'),
+  }),
+)
+export type MakerRow = z.infer<typeof maker>
+
+/** Why a maker is listed, or is not. */
+export const REASON_CODES = [
+  'not-synced',
+  'malformed-address',
+  'no-bond',
+  'pending',
+  'refused-not-p2wsh',
+  'refused-too-small',
+  'refused-lock-passed',
+  'refused-lock-too-short',
+  'refused-lock-too-long',
+  'spent',
+  'expired',
+  'shadowed',
+  'expiring',
+  'down',
+  'failing',
+  'never-probed',
+  'proof-failed',
+  'not-proven',
+] as const
+
+const reason = named(
+  'Reason',
+  z.strictObject({
+    code: z.enum(REASON_CODES),
+    text: z.string().describe('what is so, and what to do'),
+    outpoint: outpoint.nullable(),
+    height: height.nullable(),
+  }),
+)
+export type ReasonRow = z.infer<typeof reason>
+
+export const why = named(
+  'Why',
+  z.strictObject({
+    address: z.string().max(80).describe('as it was asked'),
+    listed: z.boolean().describe('`Get` names it'),
+    reasons: z.array(reason),
+  }),
+)
+export type WhyRow = z.infer<typeof why>
+
+// ---- spends ----------------------------------------------------------------------------------------------------------
+
+export const spend = named(
+  'Spend',
+  z.strictObject({
+    outpoint,
+    state: z.enum(SPEND_STATES).describe('unknown: no spend was recorded; evicted: seen in the mempool once, and gone'),
+    registered: z.boolean().describe('whether somebody has asked to watch it'),
+    txid: txid.nullable(),
+    vin: count.nullable(),
+    tx: z
+      .string()
+      .regex(/^[0-9a-f]*$/)
+      .nullable()
+      .describe('the spending transaction with witnesses, hex'),
+    height: height.nullable(),
+    block_hash: blockHash.nullable(),
+    first_seen: unixS.nullable(),
+    conflicts: z.array(txid).describe('other transactions known to spend it'),
+  }),
+)
+export type SpendRow = z.infer<typeof spend>
+
+// ---- other trackers --------------------------------------------------------------------------------------------------
+
+export const tracker = named(
+  'Tracker',
+  z.strictObject({
+    address,
+    source: z.enum(['configured', 'learnt']),
+    version: z.string().nullable().describe('null for trackers that speak version 1 alone'),
+    last_seen: unixS.nullable().describe('null while it never answered'),
+    height: height.nullable(),
+    digest: digest.nullable(),
+    agrees: z.boolean().nullable().describe('null while it was never at our block'),
+    compared_height: height.nullable(),
+    only_ours: z.array(outpoint).describe('live bonds that it lacks or tells differently; the first hundred'),
+    only_theirs: z.array(outpoint).describe('live bonds that only it has, or tells differently; the first hundred'),
+    failures: count.describe('times in a row that it was asked in vain'),
+    failure: z.string().nullable().describe('what happened the last time'),
+  }),
+)
+export type TrackerRow = z.infer<typeof tracker>
+
+// ---- this tracker ----------------------------------------------------------------------------------------------------
+
+export const check = z.strictObject({ ok: z.boolean(), detail: z.string() })
+export const checks = named(
+  'Checks',
+  z.strictObject({
+    database: check.describe('can be read'),
+    bitcoind: check.describe('answers'),
+    sync: check.describe("the scan has reached bitcoind's tip: lists are answered"),
+    tor: check.describe('answers'),
+    onion: check.describe('published, and reached through Tor by our own canary'),
+  }),
+)
+export type Checks = z.infer<typeof checks>
+
+export const status = named(
+  'Status',
+  z.strictObject({
+    version: z.string(),
+    network: z.enum(NETWORKS),
+    running: z.boolean().describe('whether a daemon runs; over HTTP always true'),
+    pid: count.nullable(),
+    started_at: unixS.nullable(),
+    uptime_s: count.describe('since this daemon was started'),
+    time: unixS.describe('when all of this was so'),
+    ready: z.boolean().describe('whether takers get answers: all checks are ok'),
+    not_ready: z.array(z.string()).describe('what is waited for, in words; empty when ready'),
+    checks,
+    height: height.nullable().describe('our tip; null before anything is scanned'),
+    block_hash: blockHash.nullable(),
+    block_time: unixS.nullable(),
+    scanned_from: height.nullable().describe('the lowest height scanned'),
+    unseen: z
+      .strictObject({ from: height, to: height })
+      .nullable()
+      .describe('blocks that bitcoind had pruned before they were scanned: bonds confirmed there are not known'),
+    synced: z.boolean().describe('whether lists are answered'),
+    bonds: count.describe('live bonds'),
+    makers: count.describe('makers with a live bond'),
+    makers_up: count,
+    makers_down: count,
+    makers_unknown: count,
+    digest: digest.nullable(),
+    address: z.string().describe('where takers reach this tracker'),
+    bitcoind: z.strictObject({
+      state: z
+        .enum(['connecting', 'unreachable', 'initial-download', 'following'])
+        .describe('connecting: not reached yet since the start'),
+      detail: z.string(),
+      best_height: height.nullable(),
+      best_hash: blockHash.nullable(),
+      blocks_by: z.enum(['rest', 'rpc']).nullable().describe('how blocks are read just now'),
+    }),
+    progress: z
+      .strictObject({
+        from: height,
+        at: height,
+        to: height,
+        blocks_per_s: z.number().min(0),
+        mb_per_s: z.number().min(0),
+        eta_s: count.nullable(),
+      })
+      .nullable()
+      .describe('while catching up'),
+    onion: z.strictObject({
+      state: z.enum(['disabled', 'starting', 'unreachable', 'publishing', 'published']),
+      detail: z.string(),
+      address: address.nullable(),
+      tor_version: z.string().nullable(),
+      canary: z
+        .strictObject({ state: z.enum(['untried', 'green', 'red']), detail: z.string() })
+        .nullable()
+        .describe('whether our own onion service is reached through Tor; null without Tor'),
+    }),
+    mempool: z.strictObject({ transactions: count, complete: z.boolean() }),
+    reorgs: count.describe('since the start'),
+    reorg_depth_max: count,
+    connections: count.describe('of takers'),
+    subscriptions: count.describe('outpoints that connections are subscribed to'),
+    registrations: count.describe('outpoints registered, across restarts'),
+  }),
+)
+export type StatusRow = z.infer<typeof status>
+
+// ---- the past --------------------------------------------------------------------------------------------------------
+
+export const historyPoint = z.strictObject({ height, time: unixS, bonds: count, makers: count, amount: sats })
+export const probePoint = z.strictObject({
+  time: unixS.describe('the end of ten minutes'),
+  answered: count,
+  failed: count,
+  median_ms: z.number().min(0).nullable(),
+  p95_ms: z.number().min(0).nullable(),
+})
+export type HistoryRow = z.infer<typeof historyPoint>
+export type ProbePointRow = z.infer<typeof probePoint>

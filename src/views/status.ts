@@ -1,0 +1,206 @@
+/**
+ * How this tracker is doing, told once: the cells that the daemon's loops write, the one rule of readiness, and the row
+ * made of them. Health checks, verbs, page, service manager, metrics and webhooks say what this says.
+ */
+import { type Following, newFollowing, whyNotSynced } from '../chain/following.ts'
+import { unseenHeights } from '../chain/plan.ts'
+import { describeError } from '../errors.ts'
+import type { CanaryState } from '../peers/canary.ts'
+import type { Db } from '../store/open.ts'
+import { readTip } from '../store/tip.ts'
+import type { OnionState } from '../tor/onion.ts'
+import { VERSION } from '../version.ts'
+import type { Facts } from './facts.ts'
+import type { Checks, StatusRow } from './schemas.ts'
+
+/** One cell per loop, written by that loop alone. */
+export interface StatusCells {
+  following: Following
+  onion: OnionState | { kind: 'disabled'; detail: string }
+  /** Absent without Tor. */
+  canary?: CanaryState
+  /** Why the store could not be read at the last look. */
+  databaseFault?: string | undefined
+}
+
+export function newStatusCells(hasTor: boolean): StatusCells {
+  return {
+    following: newFollowing(),
+    onion: hasTor ? { kind: 'starting', detail: 'starting' } : { kind: 'disabled', detail: '--no-tor' },
+  }
+}
+
+// ---- readiness -------------------------------------------------------------------------------------------------------
+
+export interface Readiness {
+  /** Nothing keeps a taker from an answer through Tor: all checks are ok. */
+  ready: boolean
+  /** What is waited for, in words; empty when ready. */
+  notReady: string[]
+  checks: Checks
+}
+
+/** Pure. `nowMs` is monotonic. */
+export function readiness(cells: StatusCells, nowMs: number): Readiness {
+  const { following, onion, databaseFault } = cells
+  const { node } = following
+  const notSynced = whyNotSynced(following, nowMs)
+  const isNodeUp = node.kind === 'following' || node.kind === 'initial-download'
+  const checks: Checks = {
+    database: { ok: databaseFault === undefined, detail: databaseFault ?? 'ok' },
+    bitcoind: { ok: isNodeUp, detail: isNodeUp && following.best ? `block ${following.best.height}` : node.detail },
+    sync: { ok: notSynced === undefined, detail: notSynced ?? `scanned ${following.tip?.height}` },
+    tor: { ok: onion.kind !== 'starting' && onion.kind !== 'unreachable', detail: torDetail(onion) },
+    onion: onionCheck(cells),
+  }
+  const failing = (Object.keys(checks) as (keyof Checks)[]).filter((name) => !checks[name].ok)
+  const words = failing.map((name) => `${wordFor(name, cells)}: ${checks[name].detail}`)
+  return { ready: failing.length === 0, notReady: words, checks }
+}
+
+/** Published, and reached through Tor by our own canary. */
+function onionCheck({ onion, canary }: StatusCells): Checks['onion'] {
+  if (onion.kind === 'published' && canary) return { ok: canary.kind === 'green', detail: canary.detail }
+  return { ok: onion.kind === 'published' || onion.kind === 'disabled', detail: onion.detail }
+}
+
+function torDetail(onion: StatusCells['onion']): string {
+  if ('torVersion' in onion && onion.torVersion !== undefined) return `Tor ${onion.torVersion}`
+  return onion.kind === 'published' ? 'not asked: the service stands in torrc' : onion.detail
+}
+
+function wordFor(check: keyof Checks, { onion }: StatusCells): string {
+  if (check === 'sync') return 'not synced'
+  if (check === 'tor') return 'Tor'
+  if (check !== 'onion') return check
+  return onion.kind === 'published' ? 'canary' : 'onion service'
+}
+
+/** One line, for the service manager and the health verb. */
+export function summaryOf({
+  ready,
+  not_ready,
+  address,
+  height,
+}: Pick<StatusRow, 'ready' | 'not_ready' | 'address' | 'height'>): string {
+  return ready ? `ready at ${address}, block ${height ?? '-'}` : `not ready: ${not_ready.join('; ')}`
+}
+
+// ---- the row ---------------------------------------------------------------------------------------------------------
+
+/** What a running daemon adds to what the views are made from. */
+export interface RunningFacts extends Facts {
+  readonly cells: StatusCells
+  readonly startedAtMs: number
+  /** `host:port` under which takers reach us. */
+  ownAddress(): string
+  /** Of takers, open just now. */
+  connections(): number
+  subscriptions(): number
+  registrations(): number
+}
+
+type ChainPart = Pick<
+  StatusRow,
+  | 'version'
+  | 'network'
+  | 'height'
+  | 'block_hash'
+  | 'block_time'
+  | 'scanned_from'
+  | 'unseen'
+  | 'synced'
+  | 'bonds'
+  | 'makers'
+  | 'makers_up'
+  | 'makers_down'
+  | 'makers_unknown'
+  | 'digest'
+>
+
+/** What the wire tells of it, too. */
+export function chainStatus({ config, chain, market, liveness, notSynced }: Facts): ChainPart {
+  const now = market.read()
+  const reach = liveness.counts()
+  return {
+    version: VERSION,
+    network: config.network,
+    height: now?.tip.height ?? null,
+    block_hash: now?.tip.hash ?? null,
+    block_time: now?.tip.timeS ?? null,
+    scanned_from: chain.scannedFrom() ?? null,
+    unseen: unseenHeights(chain.scannedFrom(), now?.tip) ?? null,
+    synced: notSynced() === undefined,
+    bonds: now?.counts.live ?? 0,
+    makers: now?.makers.size ?? 0,
+    makers_up: reach.up,
+    makers_down: reach.down,
+    makers_unknown: reach.unknown,
+    digest: now?.list.digest.toString('hex') ?? null,
+  }
+}
+
+/** Readiness as it is just now, the store looked at. */
+export function currentReadiness({ cells, db, clock }: Pick<RunningFacts, 'cells' | 'db' | 'clock'>): Readiness {
+  cells.databaseFault = faultOf(db)
+  return readiness(cells, clock.monotonicMs())
+}
+
+function faultOf(db: Db): string | undefined {
+  try {
+    readTip(db)
+    return undefined
+  } catch (error) {
+    return describeError(error)
+  }
+}
+
+export function statusRow(facts: RunningFacts): StatusRow {
+  const { cells, clock, startedAtMs } = facts
+  const { following, onion, canary } = cells
+  const { node, best, progress, mempool, source } = following
+  const { ready, notReady, checks } = currentReadiness(facts)
+  const nowMs = clock.nowMs()
+  return {
+    running: true,
+    pid: process.pid,
+    started_at: Math.floor(startedAtMs / 1000),
+    uptime_s: Math.max(0, Math.floor((nowMs - startedAtMs) / 1000)),
+    time: Math.floor(nowMs / 1000),
+    ready,
+    not_ready: notReady,
+    checks,
+    ...chainStatus(facts),
+    address: facts.ownAddress(),
+    bitcoind: {
+      state: node.kind,
+      detail: node.detail,
+      best_height: best?.height ?? null,
+      best_hash: best?.hash ?? null,
+      blocks_by: source ?? null,
+    },
+    progress: progress
+      ? {
+          from: progress.from,
+          at: progress.at,
+          to: progress.to,
+          blocks_per_s: progress.blocksPerS,
+          mb_per_s: progress.mbPerS,
+          eta_s: progress.etaS ?? null,
+        }
+      : null,
+    onion: {
+      state: onion.kind,
+      detail: onion.detail,
+      address: 'onionHost' in onion ? facts.ownAddress() : null,
+      tor_version: ('torVersion' in onion && onion.torVersion) || null,
+      canary: canary ? { state: canary.kind, detail: canary.detail } : null,
+    },
+    mempool: { transactions: mempool.size, complete: mempool.isComplete },
+    reorgs: following.reorgs,
+    reorg_depth_max: following.reorgDepthMax,
+    connections: facts.connections(),
+    subscriptions: facts.subscriptions(),
+    registrations: facts.registrations(),
+  }
+}

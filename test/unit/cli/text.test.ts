@@ -1,0 +1,71 @@
+/** The order in which the makers verb shows its rows. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type MakerSort, sortMakers } from '../../../src/cli/text.ts'
+import { type MakerRow, maker } from '../../../src/views/schemas.ts'
+
+const OFFER = {
+  seen_at: 0,
+  base_fee: 500,
+  amount_relative_fee_pct: 0.0025,
+  time_relative_fee_pct: 0.0001,
+  swap_fee: 540,
+  required_confirms: 1,
+  minimum_locktime: 10,
+  min_size: 10_000,
+  max_size: 1_000_000,
+}
+
+function aRow(name: string, overrides: Partial<MakerRow>): MakerRow {
+  return maker.parse({
+    address: `${name}.onion:21`,
+    outpoint: `${'ab'.repeat(32)}:0`,
+    amount: 50_000,
+    value: 1_000,
+    conf_height: 1,
+    lock_height: 20_000,
+    blocks_left: 5_000,
+    format: 'D',
+    proven: true,
+    proof_failed: null,
+    bonds: 1,
+    total_amount: 50_000,
+    reach: 'up',
+    last_up: null,
+    probes: 100,
+    uptime_ppm: 900_000,
+    probes_1d: 0,
+    uptime_1d_ppm: null,
+    dialect: null,
+    protocols: null,
+    offer: OFFER,
+    offer_fault: null,
+    ...overrides,
+  })
+}
+
+const ROWS = [
+  aRow('plain', {}),
+  aRow('rich', { value: 2_000, offer: { ...OFFER, swap_fee: 640 } }),
+  aRow('new', { probes: 0, uptime_ppm: null, offer: null, blocks_left: 9_000 }),
+  aRow('steady', { probes: 200, blocks_left: 100 }),
+  aRow('dear', { value: 500, offer: { ...OFFER, swap_fee: 1_000 }, probes: 1, uptime_ppm: 1 }),
+]
+
+const ORDER: Record<MakerSort, string> = {
+  value: 'rich plain new steady dear',
+  uptime: 'steady plain rich dear new',
+  fee: 'plain steady rich dear new',
+  left: 'new plain rich dear steady',
+}
+
+for (const [by, order] of Object.entries(ORDER) as [MakerSort, string][]) {
+  test(`by ${by}, best first, equals as they were, the unknown last`, () => {
+    assert.equal(
+      sortMakers(ROWS, by)
+        .map(({ address }) => address.replace('.onion:21', ''))
+        .join(' '),
+      order,
+    )
+  })
+}
