@@ -238,4 +238,5 @@ setup_checks() {
   setup_systemd
   setup_promtool
   need_package python3 python3-minimal
+  need_package git git
 }

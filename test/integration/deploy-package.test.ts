@@ -1,0 +1,116 @@
+/**
+ * The package as it would be published: what is in the tarball of a fresh clone and what is not, that the program in it
+ * runs, that it comes out the same each time, and what release.sh refuses. Of the last commit, without the network.
+ */
+import assert from 'node:assert/strict'
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { tempDir } from '../support/temp-dir.ts'
+
+const ROOT = new URL('../../', import.meta.url).pathname
+
+/** A fresh clone with the packages that are installed here, and nothing built. */
+function freshClone(): Disposable & { path: string; run: (...command: string[]) => SpawnSyncReturns<string> } {
+  const dir = tempDir()
+  const path = join(dir.path, 'clone')
+  const gitConfig = join(dir.path, 'gitconfig')
+  writeFileSync(gitConfig, '[safe]\n\tdirectory = *\n[user]\n\tname = test\n\temail = test@localhost\n')
+  const env = { ...process.env, GIT_CONFIG_GLOBAL: gitConfig, npm_config_offline: 'true' }
+  const runIn = (cwd: string, [program, ...args]: string[]) => spawnSync(program!, args, { cwd, env, encoding: 'utf8' })
+  const cloned = runIn(dir.path, ['git', 'clone', '--quiet', '--no-tags', ROOT, path])
+  assert.equal(cloned.status, 0, cloned.stderr)
+  symlinkSync(join(ROOT, 'node_modules'), join(path, 'node_modules'))
+  appendFileSync(join(path, '.git/info/exclude'), '/node_modules\n') // .gitignore knows it as a folder
+  return { path, run: (...command) => runIn(path, command), [Symbol.dispose]: () => dir[Symbol.dispose]() }
+}
+
+const sha256 = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex')
+const manifestOf = (folder: string) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+
+test('npm pack in a fresh clone: built, complete, without sources, tests or secrets; the same each time', () => {
+  process.umask(0o022)
+  using clone = freshClone()
+  using out = tempDir()
+  const { name, version } = manifestOf(clone.path)
+  const tarball = join(out.path, `${name}-${version}.tgz`)
+  // What a used clone may have beside what git knows.
+  writeFileSync(join(clone.path, 'deploy/.env'), 'RPC_PASSWORD=secret\n')
+  assert.equal(existsSync(join(clone.path, 'dist')), false)
+  const pack = () => {
+    const { status, stderr } = clone.run('npm', 'pack', '--ignore-scripts=false', '--pack-destination', out.path)
+    assert.equal(status, 0, stderr)
+    return sha256(tarball)
+  }
+  const sum = pack()
+  assert.equal(pack(), sum, 'a second time, with dist/ there')
+
+  assert.equal(spawnSync('tar', ['-xzf', tarball, '-C', out.path]).status, 0)
+  const unpacked = join(out.path, 'package')
+  assert.deepEqual(readdirSync(unpacked).sort(), [
+    ...['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'deploy', 'dist'],
+    ...['docs', 'migrations', 'package.json', 'torrc.example'],
+  ])
+  const files = readdirSync(unpacked, { recursive: true, encoding: 'utf8' })
+  assert.deepEqual(
+    files.filter((file) => /\.env$|\.test\.|(?<!\.d)\.ts$/.test(file)),
+    [],
+  )
+  for (const folder of ['migrations', 'docs']) {
+    assert.deepEqual(readdirSync(join(unpacked, folder)), readdirSync(join(clone.path, folder)))
+  }
+  assert.ok(files.includes('dist/http/dashboard/index.html'))
+
+  symlinkSync(join(ROOT, 'node_modules'), join(out.path, 'node_modules'))
+  const program = join(unpacked, manifestOf(unpacked).bin[name])
+  accessSync(program, constants.X_OK)
+  const asked = spawnSync(process.execPath, [program, '--version'], { cwd: '/', encoding: 'utf8' })
+  assert.deepEqual([asked.status, asked.stdout], [0, `${version}\n`], asked.stderr)
+
+  // In other folders, by release.sh, whose tree must be clean: deploy/.env and dist/ are ignored.
+  const dry = clone.run('scripts/release.sh', '--dry-run', version)
+  assert.equal(dry.status, 0, dry.stderr)
+  assert.ok(dry.stdout.startsWith(`${sum}  ${name}-${version}.tgz\n`), dry.stdout)
+})
+
+test('release.sh: nothing is kept of a dry run, and what is not ready is refused', () => {
+  using clone = freshClone()
+  const { version } = manifestOf(clone.path)
+  const release = (...args: string[]) => clone.run('scripts/release.sh', '--dry-run', ...args)
+  const refused = (why: RegExp, ...args: string[]) => {
+    const { status, stdout, stderr } = release(...args)
+    assert.deepEqual([status, stdout], [1, ''], args.join(' '))
+    assert.match(stderr, why)
+  }
+  refused(/which version/)
+  refused(/is no version/, 'v1.0.0')
+  refused(/is no version/, '1.0')
+  refused(/is older than package\.json's/, '0.0.1')
+  refused(/is older than package\.json's/, `${version}-rc.1`)
+  refused(/CHANGELOG\.md has no section "## 99\.0\.0"/, '99.0.0')
+  appendFileSync(join(clone.path, 'CHANGELOG.md'), '\n## 99.0.0\n\n## 98.0.0-rc.1 (some day)\n\n- Something.\n')
+  refused(/the work tree is not clean/, '98.0.0-rc.1')
+  assert.equal(clone.run('git', 'commit', '--quiet', '-am', 'Changelog').status, 0)
+  refused(/CHANGELOG\.md has no section "## 99\.0\.0"/, '99.0.0')
+
+  // The tag itself can be made again; what comes after it is another release.
+  assert.equal(clone.run('git', 'tag', 'v98.0.0-rc.1').status, 0)
+  const made = release('98.0.0-rc.1')
+  assert.equal(made.status, 0, made.stderr)
+  assert.match(made.stdout, /^[0-9a-f]{64} {2}fidelity-tracker-98\.0\.0-rc\.1\.tgz\n[0-9a-f]{64} {2}\S+\.cdx\.json\n$/)
+  assert.equal(clone.run('git', 'status', '--porcelain', '--ignored=no').stdout, '')
+  assert.equal(existsSync(join(clone.path, 'release')), false)
+  assert.equal(clone.run('git', 'commit', '--quiet', '--allow-empty', '-m', 'Later').status, 0)
+  refused(/is tagged already/, '98.0.0-rc.1')
+})
