@@ -112,7 +112,7 @@ setup_packages() {
   want=$(sha256sum "$ROOT/package-lock.json" | cut -d' ' -f1)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ]; then return 0; fi
   say 'installing the dependencies (npm ci)'
-  (cd "$ROOT" && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error) >&2 || fail 'npm ci failed (above)'
+  (cd "$ROOT" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) >&2 || fail 'npm ci failed (above)'
   printf '%s\n' "$want" >"$stamp"
 }
 

@@ -58,13 +58,12 @@ make_tarball() {
   mkdir -p "$copy"
   git archive HEAD | tar -xf - -C "$copy"
   if [ -n "$dry" ]; then ln -s "$ROOT/node_modules" "$copy/node_modules"
-  else (cd "$copy" && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error) >&2 || fail 'npm ci failed (above)'
+  else (cd "$copy" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error) >&2 || fail 'npm ci failed (above)'
   fi
-  # .npmrc turns scripts off, because of other people's: the only one that runs here is our own prepack, which builds.
   (
     cd "$copy" \
       && npm version --no-git-tag-version --allow-same-version --loglevel=error "$version" \
-      && npm pack --ignore-scripts=false --loglevel=error --pack-destination "$1"
+      && npm pack --loglevel=error --pack-destination "$1"
   ) >&2 || fail 'the tarball could not be made (above)'
 }
 if [ -n "$dry" ] && [ ! -d node_modules ]; then fail '--dry-run needs the packages: npm ci'; fi

@@ -49,7 +49,7 @@ test('npm pack in a fresh clone: built, complete, without sources, tests or secr
   writeFileSync(join(clone.path, 'deploy/.env'), 'RPC_PASSWORD=secret\n')
   assert.equal(existsSync(join(clone.path, 'dist')), false)
   const pack = () => {
-    const { status, stderr } = clone.run('npm', 'pack', '--ignore-scripts=false', '--pack-destination', out.path)
+    const { status, stderr } = clone.run('npm', 'pack', '--pack-destination', out.path)
     assert.equal(status, 0, stderr)
     return sha256(tarball)
   }
