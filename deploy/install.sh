@@ -99,7 +99,7 @@ step() { STEPS+=("$1" "$2"); } # step FUNCTION WORDS
 plan_install() {
   NODE=$(find_node)
   [ -n "$NODE" ] || fail "Node 22.14 or later is needed: install Node 24, or run $HERE/scripts/test.sh once, which brings it"
-  if [ ! -f "$HERE/dist/main.js" ] || [ ! -d "$HERE/node_modules" ]; then fail "not built yet: cd $HERE && npm ci && npm run build"; fi
+  if [ ! -f "$HERE/dist/main.js" ] || [ ! -d "$HERE/node_modules" ]; then fail "not built yet: cd $HERE && npm ci --ignore-scripts && npm run build"; fi
   [ -f "$ROOT$TORRC" ] || fail "Tor is not installed: apt install tor"
   [ -n "$COOKIE" ] || COOKIE=$(find_cookie)
   has_user $USER_NAME || step add_user "add the system user $USER_NAME, without a shell or a password"

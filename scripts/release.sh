@@ -5,7 +5,7 @@
 # The work tree must be clean, VERSION newer than package.json's (or the same, and not tagged yet), and CHANGELOG.md must
 # have a section `## VERSION`. Then package.json and package-lock.json have the version, and release/ has the tarball, its
 # SBOM (CycloneDX) and SHA256SUMS. The tarball is made twice, in two fresh copies of the commit; both must be the same. It
-# is the same on another machine with the same Node and npm: a dry run on the tag shows its sum.
+# is the same on another machine with the same Node and npm, which the SBOM names: a dry run on the tag shows the sums.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -78,13 +78,14 @@ if ! cmp -s "$work/one/$name.tgz" "$work/two/$name.tgz"; then
 fi
 
 # ---- SBOM and sums ---------------------------------------------------------
-# What is installed with it on any platform, as the lock file has it; of the commit's time, and without npm's random
-# number, so that it comes out the same again.
+# What is installed with it on any platform, as the lock file has it; of the time at which CHANGELOG.md got the section
+# (the tag's commit is not there yet), and without npm's random number, so that it comes out the same again.
 options=(--sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only --loglevel=error)
 (cd "$work/one/fidelity-tracker" && npm sbom "${options[@]}") >"$work/sbom.json" || fail 'the SBOM could not be made (above)'
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) node - "$work/sbom.json" >"$work/one/$name.cdx.json" <<'SCRIPT'
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- CHANGELOG.md) node - "$work/sbom.json" >"$work/one/$name.cdx.json" <<'SCRIPT'
 const sbom = JSON.parse(require('node:fs').readFileSync(process.argv[2], 'utf8'))
 delete sbom.serialNumber
+sbom.metadata.tools.push({ vendor: 'nodejs.org', name: 'node', version: process.versions.node });
 sbom.metadata.timestamp = new Date(process.env.SOURCE_DATE_EPOCH * 1000).toISOString()
 console.log(JSON.stringify(sbom, null, 2))
 SCRIPT
@@ -105,3 +106,4 @@ case $version in
   *-*) printf 'npm publish --tag next ./release/%s.tgz\n' "$name" ;;
   *) printf 'npm publish ./release/%s.tgz\n' "$name" ;;
 esac
+printf 'git push --follow-tags   # and put the three files beside the tag\n'

@@ -11,7 +11,7 @@ export default async function* report(source) {
     if (type !== 'test:pass' && type !== 'test:fail') continue
     if (data.details?.type === 'suite') continue
     // A file without tests of its own is reported as one: it counts only when it failed.
-    const isFile = data.nesting === 0 && data.file !== undefined && data.name.endsWith('.test.ts')
+    const isFile = data.nesting === 0 && data.file !== undefined && /\.test\.[jt]s$/.test(data.name)
     const where = data.file === undefined ? '' : `${relative(process.cwd(), data.file)} `
     const ms = Math.round(data.details?.duration_ms ?? 0)
     if (data.skip !== undefined || data.todo !== undefined) {

@@ -104,11 +104,15 @@ test('release.sh: nothing is kept of a dry run, and what is not ready is refused
   assert.equal(clone.run('git', 'commit', '--quiet', '-am', 'Changelog').status, 0)
   refused(/CHANGELOG\.md has no section "## 99\.0\.0"/, '99.0.0')
 
-  // The tag itself can be made again; what comes after it is another release.
-  assert.equal(clone.run('git', 'tag', 'v98.0.0-rc.1').status, 0)
   const made = release('98.0.0-rc.1')
   assert.equal(made.status, 0, made.stderr)
   assert.match(made.stdout, /^[0-9a-f]{64} {2}fidelity-tracker-98\.0\.0-rc\.1\.tgz\n[0-9a-f]{64} {2}\S+\.cdx\.json\n$/)
+  // From the tag, which is of a later commit, both come out the same again; what comes after it is another release.
+  assert.equal(clone.run('npm', 'version', '--no-git-tag-version', '98.0.0-rc.1').status, 0)
+  const commit = ['git', 'commit', '--quiet', '-am', 'Release']
+  assert.equal(clone.run('env', 'GIT_COMMITTER_DATE=2031-01-01T00:00:00Z', ...commit).status, 0)
+  assert.equal(clone.run('git', 'tag', 'v98.0.0-rc.1').status, 0)
+  assert.equal(release('98.0.0-rc.1').stdout, made.stdout)
   assert.equal(clone.run('git', 'status', '--porcelain', '--ignored=no').stdout, '')
   assert.equal(existsSync(join(clone.path, 'release')), false)
   assert.equal(clone.run('git', 'commit', '--quiet', '--allow-empty', '-m', 'Later').status, 0)
