@@ -10,7 +10,7 @@ import { dial } from '../tor/socks.ts'
 import type { StatusRow } from '../views/schemas.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
-export const LIMITS = {
+const LIMITS = {
   dialMs: 5_000,
   /** The first Tor that takes PoWDefensesEnabled for a service added over the control port. */
   powVersion: [0, 4, 9, 2],
@@ -65,8 +65,8 @@ async function controlFindings(tor: Extract<Tor, { kind: 'control' }>): Promise<
     return [controlRefusal(where, error)]
   }
   const findings = [well('tor-control', `the control port ${where} answers`), authFinding(control)]
-  const version = (await control.getInfo('version')).split(' ', 1)[0]!
-  findings.push(bootstrapFinding(version, await control.getInfo('status/bootstrap-phase')), powFinding(version))
+  const version = (await control.info('version')).split(' ', 1)[0]!
+  findings.push(bootstrapFinding(version, await control.info('status/bootstrap-phase')), powFinding(version))
   return findings
 }
 

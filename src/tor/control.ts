@@ -1,6 +1,7 @@
 /**
- * Tor's control port. The command vocabulary is tor-control-ts's; its transport is replaced: replies are parsed line by
- * line however they are cut, given to their commands in order, and events told apart. Source: Tor's control-spec.
+ * Tor's control port. The commands are tor-control-ts's (ADD_ONION, GETINFO and whatever else it knows); ours is the
+ * transport beneath them, connecting and authentication included: replies are parsed line by line however they are cut,
+ * given to their commands in order, and events told apart. Source: Tor's control-spec.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
@@ -13,12 +14,19 @@ import type { Secret } from '../secret.ts'
 import { after } from '../world.ts'
 import { formatHostPort, type HostPort } from './address.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** A healthy Tor answers in milliseconds. */
   commandMs: 10_000,
   connectMs: 5_000,
   /** Our longest reply is a list of onion services; what grows beyond this is no control port. */
   replyBytes: 1_048_576,
+}
+
+declare module 'tor-control-ts' {
+  // It has this, and its types lack it.
+  interface Tor {
+    getInfo(keys: string | string[]): Promise<{ type: number; message: string; data: string }>
+  }
 }
 
 export interface ControlOptions {
@@ -196,15 +204,28 @@ export class TorControl extends Tor implements Disposable {
 
   /** A command that must succeed (2xx). Throws TorRefusal. */
   async must(command: string): Promise<ControlReply> {
-    const reply = await this.sendCommand(command)
-    if (reply.type >= 200 && reply.type <= 299) return reply
-    throw new TorRefusal(reply.type, `${command.split(' ', 1)[0]}: ${reply.type} ${reply.message}`)
+    return accepted(command.split(' ', 1)[0]!, await this.sendCommand(command))
   }
 
-  /** The value of one GETINFO key. */
-  async getInfo(key: string): Promise<string> {
-    const { lines } = await this.must(`GETINFO ${key}`)
+  /** The value of one GETINFO key. Throws TorRefusal. */
+  async info(key: string): Promise<string> {
+    const { lines } = accepted('GETINFO', (await this.getInfo(key)) as ControlReply)
     return lines[0]!.slice(key.length + 1).replace(/^\n/, '')
+  }
+
+  /**
+   * Adds an onion service that lives as long as this connection. `key`: as ADD_ONION takes it (`ED25519-V3:<base64>`);
+   * `options`: further arguments, for example `PoWDefensesEnabled=1`. Returns its host name. Throws TorRefusal.
+   */
+  async addService(key: Secret, virtualPort: number, target: HostPort, options: readonly string[]): Promise<string> {
+    const added: Partial<Record<'ServiceID' | 'msg', string>> & { error?: number } = await this.addOnion(
+      virtualPort,
+      formatHostPort(target),
+      [key.reveal(), ...options].join(' '),
+    )
+    if (added.error !== undefined) throw new TorRefusal(added.error, `ADD_ONION: ${(added.msg ?? '').trim()}`)
+    if (added.ServiceID === undefined) throw new TransientError('Tor answered ADD_ONION without a ServiceID')
+    return added.ServiceID
   }
 
   /** Asks for asynchronous events; `onEvent` gets each one's text without its code. */
@@ -256,6 +277,11 @@ export class TorControl extends Tor implements Disposable {
     if (type >= 600) this.#onEvent(lines.join('\n'))
     else this.#pending.shift()?.resolve({ type, message: lines.at(-1)!, data: asReceived(type, lines), lines })
   }
+}
+
+function accepted(verb: string, reply: ControlReply): ControlReply {
+  if (reply.type >= 200 && reply.type <= 299) return reply
+  throw new TorRefusal(reply.type, `${verb}: ${reply.type} ${reply.message}`)
 }
 
 /** The reply as inherited commands expect it in `data`. */

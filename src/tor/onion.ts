@@ -12,7 +12,7 @@ import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
 import { type ControlOptions, TorControl, TorRefusal } from './control.ts'
 import { openOnionKey } from './key.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Tor is on this machine: come back soon after it does. */
   backoff: { firstMs: 250, maxMs: 5_000 },
   /** A descriptor is uploaded within seconds; without one after this, the service is added anew. */
@@ -81,7 +81,7 @@ async function holdService(
   const orEnd = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
 
   await orEnd(control.connect())
-  const torVersion = (await orEnd(control.getInfo('version'))).split(' ', 1)[0]!
+  const torVersion = (await orEnd(control.info('version'))).split(' ', 1)[0]!
   const uploads = new Bell()
   const uploadedIds = new Set<string>()
   await orEnd(
@@ -92,8 +92,8 @@ async function holdService(
       uploads.ring()
     }),
   )
-  const serviceId = await orEnd(addService(control, options, key, deps))
-  const onionHost = `${serviceId}.onion`
+  const onionHost = await orEnd(addService(control, options, key, deps))
+  const serviceId = onionHost.replace(/\.onion$/, '')
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
   deps.report({ kind: 'publishing', onionHost, torVersion, detail: 'waiting for the first descriptor upload' })
   deps.log.info({ onionHost, torVersion }, 'onion service added')
@@ -115,7 +115,7 @@ async function holdService(
 
   for (;;) {
     await orEnd(sleep(LIMITS.checkMs, signal))
-    const current = (await orEnd(control.getInfo('onions/current'))).split('\n')
+    const current = (await orEnd(control.info('onions/current'))).split('\n')
     if (!current.includes(serviceId)) throw new TransientError('Tor no longer lists the service')
   }
 }
@@ -125,23 +125,15 @@ function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason), { once: true }))
 }
 
-/** Returns the service's id (its host without `.onion`). */
+/** Returns the service's host name. */
 async function addService(
   control: TorControl,
-  options: OnionOptions,
+  { virtualPort, target }: OnionOptions,
   key: Secret,
   { log }: OnionDeps,
 ): Promise<string> {
-  const add = async (extra: string): Promise<string> => {
-    const port = `Port=${options.virtualPort},${formatHostPort(options.target)}`
-    const { lines } = await control.must(`ADD_ONION ${key.reveal()} ${extra}${port}`)
-    const line = lines.find((text) => text.startsWith('ServiceID='))
-    if (!line) throw new TransientError('Tor answered ADD_ONION without a ServiceID')
-    return line.slice('ServiceID='.length)
-  }
-  const withDefence = 'PoWDefensesEnabled=1 '
   try {
-    return await add(withDefence)
+    return await control.addService(key, virtualPort, target, ['PoWDefensesEnabled=1'])
   } catch (error) {
     if (!(error instanceof TorRefusal)) throw error
     if (error.code === 550) throw new TransientError(`another program publishes our onion key (${error.message})`)
@@ -149,7 +141,7 @@ async function addService(
   }
   log.info('this Tor has no proof-of-work defence for onion services: published without')
   try {
-    return await add('')
+    return await control.addService(key, virtualPort, target, [])
   } catch (error) {
     throw error instanceof TorRefusal ? asFate(error) : error
   }

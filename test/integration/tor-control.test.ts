@@ -44,7 +44,7 @@ test('replies cut at every byte, with data lines and events between them, reach 
   await control.connect()
   const events: string[] = []
   await control.subscribe(['HS_DESC'], (line) => events.push(line))
-  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => control.getInfo(`config-${i}`)))
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => control.info(`config-${i}`)))
   assert.deepEqual(answers, Array(20).fill(data))
   assert.equal(events.length, 20)
   assert.equal(events[0], 'HS_DESC UPLOADED x y z')
@@ -81,7 +81,7 @@ test('a reply without end is cut off', async () => {
   )
   using control = open(fake.control)
   await control.connect()
-  await assert.rejects(control.getInfo('flood'), /longer than/)
+  await assert.rejects(control.info('flood'), /longer than/)
 })
 
 test('each way of being refused names its setting', async () => {
