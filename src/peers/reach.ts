@@ -28,7 +28,7 @@ export function isDown({ failures, firstFailureMs, lastFailureMs }: MakerRecord,
 }
 
 /** What a probe at `atMs` says. `unjudged`: it failed, and our own Tor was not known to work. */
-export type Finding =
+export type ProbeFinding =
   | { outcome: 'answered'; dialect: DialectName; protocols?: readonly string[] | undefined }
   | { outcome: 'failed'; failure: ProbeFailure; text: string }
   | { outcome: 'unjudged' }
@@ -38,7 +38,7 @@ export function afterProbe(
   before: MakerRecord | undefined,
   address: string,
   atMs: number,
-  finding: Finding,
+  finding: ProbeFinding,
 ): MakerRecord {
   const record: MakerRecord = { ...(before ?? { address, failures: 0 }), lastProbeMs: atMs }
   switch (finding.outcome) {
@@ -116,12 +116,16 @@ export function nextProbeMs(
 ): number {
   if (!record) return 0
   const jitter = 1 + SCHEDULE_LIMITS.jitter * (2 * chance - 1)
-  return record.lastProbeMs + rules.intervalMs * jitter * intervalsAfter(record, rules, wasUnjudged)
+  const dueMs = record.lastProbeMs + rules.intervalMs * jitter * intervalsAfter(record, rules, wasUnjudged)
+  const { dialect, pingedMs } = record
+  if ((dialect !== 'ping' && dialect !== 'ping-unit') || pingedMs === undefined) return dueMs
+  // It answers nothing else: asked before it may be pinged again, it would seem to have failed.
+  const late = 1 + SCHEDULE_LIMITS.jitter * chance
+  return Math.max(dueMs, pingedMs + rules.intervalMs * SCHEDULE_LIMITS.pingIntervals * late)
 }
 
 function intervalsAfter(record: MakerRecord, rules: ProbeRules, wasUnjudged: boolean): number {
   if (wasUnjudged) return SCHEDULE_LIMITS.unjudgedIntervals
-  if (record.dialect === 'ping' || record.dialect === 'ping-unit') return SCHEDULE_LIMITS.pingIntervals // it answers nothing else
   const { failures, firstFailureMs = 0, lastFailureMs = 0 } = record
   const isSpread = lastFailureMs - firstFailureMs >= rules.downSpanMs
   const extra = isSpread ? failures - rules.downFailures : 0

@@ -51,9 +51,22 @@ test('a probe that said nothing is soon repeated', () => {
   assert.equal(nextProbeMs(aRecord(), RULES, 0.5, true) - AT, 5 * MINUTE)
 })
 
-test('a maker that answers nothing but pings is asked every six hours', () => {
-  assert.equal(nextProbeMs(aRecord({ dialect: 'ping' }), RULES, 0.5) - AT, 6 * HOUR)
-  assert.equal(nextProbeMs(aRecord({ dialect: 'legacy' }), RULES, 0.5) - AT, 10 * MINUTE)
+test('a maker that answers nothing but pings is not asked before it may be pinged again', () => {
+  const pinged = aRecord({ dialect: 'ping', pingedMs: AT })
+  assert.equal(nextProbeMs(pinged, RULES, 0) - AT, 6 * HOUR)
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.boolean(), (chance, wasUnjudged) => {
+      const dueMs = nextProbeMs(pinged, RULES, chance, wasUnjudged)
+      assert.ok(mayPing(pinged, dueMs, RULES) && dueMs <= AT + 6.9 * HOUR)
+    }),
+  )
+  const unreached = { ...pinged, lastProbeMs: AT + 7 * HOUR }
+  assert.equal(
+    nextProbeMs(unreached, RULES, 0.5) - AT,
+    7 * HOUR + 10 * MINUTE,
+    'the last probe did not come to the ping',
+  )
+  assert.equal(nextProbeMs(aRecord({ dialect: 'legacy', pingedMs: AT }), RULES, 0.5) - AT, 10 * MINUTE)
 })
 
 test('the offer is asked for when a proof is missing, every hour, and when it is a day old', () => {
