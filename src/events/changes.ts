@@ -7,17 +7,17 @@ import { BOND_STATES, type BondState, type Tip } from '../bonds/types.ts'
 import type { Reorg } from '../chain/following.ts'
 import type { Height } from '../chain/types.ts'
 import type { Reach } from '../peers/types.ts'
-import { address, blockHash, count, digest, height, named, outpoint, reach, txid, unixS } from '../views/schemas.ts'
+import { address, blockHash, component, count, digest, height, outpoint, reach, txid, unixS } from '../views/schemas.ts'
 
 const blockRef = { height, block_hash: blockHash }
 
 /** What is told of each kind of change. */
 export const CHANGES = {
-  block: named(
+  block: component(
     'BlockEvent',
     z.strictObject({ ...blockRef, block_time: unixS, bonds: count.describe('live ones at the newest block'), digest }),
   ),
-  reorg: named(
+  reorg: component(
     'ReorgEvent',
     z.strictObject({
       depth: count.describe('blocks taken back'),
@@ -27,7 +27,7 @@ export const CHANGES = {
       ...blockRef,
     }),
   ),
-  bond: named(
+  bond: component(
     'BondEvent',
     z.strictObject({
       outpoint,
@@ -38,7 +38,7 @@ export const CHANGES = {
     }),
   ),
   expiring: z.strictObject({ outpoint, address, blocks_left: count, height }),
-  maker: named(
+  maker: component(
     'MakerEvent',
     z.strictObject({
       address,
@@ -49,7 +49,7 @@ export const CHANGES = {
       height,
     }),
   ),
-  spend: named(
+  spend: component(
     'SpendEvent',
     z.strictObject({
       outpoint,
@@ -68,7 +68,7 @@ export const CHANGES = {
     height,
   }),
   readiness: z.strictObject({ ready: z.boolean(), not_ready: z.array(z.string()), height: height.nullable() }),
-  reset: named(
+  reset: component(
     'ResetEvent',
     z
       .strictObject({
@@ -129,31 +129,47 @@ function marketChanges(
   expiringBlocks: number,
 ): Change[] {
   if (!after || before === after) return []
-  // Everything is new: that is no list of changes.
-  if (!before) return [{ kind: 'reset', data: { changes: null, height: after.blocks[0]!.height } }]
+  const reset: Change = { kind: 'reset', data: { changes: null, height: after.blocks[0]!.height } }
+  if (!before) return [reset] // everything is new: that is no list of changes
+  const isTorn = areTorn(before, after)
   return [
     ...chainChanges(before, after),
     ...bondChanges(before, after, expiringBlocks),
     ...makerChanges(before, after),
-    ...(before.areSpendsCut || after.areSpendsCut ? [] : spendChanges(before, after)),
+    ...(before.areSpendsCut || after.areSpendsCut || isTorn ? [] : spendChanges(before, after)),
     ...trackerChanges(before, after),
+    ...(isTorn ? [reset] : []),
   ]
+}
+
+/** Those between two looks, as far as they are remembered. */
+function reorgsBetween(before: MarketLook, after: MarketLook): readonly Reorg[] {
+  const count = after.reorgs.count - before.reorgs.count
+  return count === 0 ? [] : after.reorgs.last.slice(-count)
+}
+
+/** The newest block that both looks have. */
+function sharedHeight(before: MarketLook, after: MarketLook): Height {
+  return Math.min(before.blocks[0]!.height, ...reorgsBetween(before, after).map(({ forkHeight }) => forkHeight))
+}
+
+/** More happened in between than is remembered: blocks with spends in them, or reorgs, are missing. */
+function areTorn(before: MarketLook, after: MarketLook): boolean {
+  if (after.reorgs.count - before.reorgs.count > after.reorgs.last.length) return true
+  return after.blocks.at(-1)!.height > sharedHeight(before, after) + 1
 }
 
 /** Reorgs in their order, then the blocks that have come, from the lowest that was replaced on. */
 function chainChanges(before: MarketLook, after: MarketLook): Change[] {
-  const oldTip = before.blocks[0]!
   const newTip = after.blocks[0]!
   const to = { height: newTip.height, block_hash: newTip.hash }
-  const count = after.reorgs.count - before.reorgs.count
-  const reorgs = count === 0 ? [] : after.reorgs.last.slice(-count)
-  const changes = reorgs.map(
+  const changes = reorgsBetween(before, after).map(
     ({ depth, from, forkHeight }): Change => ({
       kind: 'reorg',
       data: { depth, fork_height: forkHeight, from: { height: from.height, block_hash: from.hash }, to, ...to },
     }),
   )
-  const knownHeight = Math.min(oldTip.height, ...reorgs.map(({ forkHeight }) => forkHeight))
+  const knownHeight = sharedHeight(before, after)
   for (const { height, hash, timeS } of after.blocks.filter((block) => block.height > knownHeight).reverse()) {
     changes.push({
       kind: 'block',

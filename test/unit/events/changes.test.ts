@@ -63,10 +63,26 @@ test('two reorgs between two looks are two, and no block is left out', () => {
   assert.deepEqual(between(later, { ...later }), [])
 })
 
-test('after a long absence the blocks remembered are told, and no reorg is made up', () => {
-  const events = told(between(look(), look({ blocks: blocks(901, 1_000) })))
-  assert.equal(events.length, 100)
-  assert.equal(events[0], 'block 901')
+test('after a long absence the blocks remembered are told, no reorg is made up, and that there was more is said', () => {
+  const after = (from: number) => told(between(look(), look({ blocks: blocks(from, from + 99) })))
+  const events = after(901)
+  assert.equal(events.length, 101)
+  assert.deepEqual([events[0], events.at(-1)], ['block 901', 'reset'])
+  assert.equal(after(12).at(-1), 'reset', 'one block is missing')
+  assert.equal(after(11).at(-1), 'block 110', 'none is')
+  const deep = [...blocks(201, 300, 900)]
+  const fork = { reorgs: { count: 1, last: [{ depth: 100, from: blocks(1, 250)[0]!, forkHeight: 150 }] } }
+  const replaced = told(between(look({ blocks: blocks(151, 250) }), look({ blocks: deep, ...fork })))
+  assert.deepEqual([replaced[0], replaced.length, replaced.at(-1)], ['reorg 100 to 150', 102, 'reset'])
+})
+
+test('more reorgs than are remembered are not passed over in silence', () => {
+  const reorgs = (count: number) => ({ reorgs: { count, last: Array.from({ length: 2 }, () => reorgTo(8)) } })
+  assert.deepEqual(
+    told(between(look(reorgs(2)), look(reorgs(4)))).filter((kind) => !kind.startsWith('block')),
+    ['reorg 2 to 8', 'reorg 2 to 8'],
+  )
+  assert.deepEqual(told(between(look(reorgs(2)), look(reorgs(5)))).at(-1), 'reset')
 })
 
 test('bonds and makers: what came, changed, and went', () => {
@@ -127,6 +143,16 @@ test('spends: seen, confirmed, taken back; one that grew old is no event', () =>
   assert.deepEqual(states(look({ ...spend('confirmed', 3), blocks: blocks(4, 10) }), later), [])
 })
 
+test('a spend that confirmed in a block too old to be remembered is not told to be gone', () => {
+  const waiting = { outpoint: `${hashOf(1)}:0`, txid: hashOf(2), state: 'mempool' as const, height: null }
+  const before = look({ spends: new Map([['key', waiting]]) })
+  const events = told(between(before, look({ blocks: blocks(101, 200) })))
+  assert.deepEqual(
+    events.filter((kind) => !kind.startsWith('block')),
+    ['reset'],
+  )
+})
+
 test('more spends than can be compared are not compared', () => {
   const outpoint = `${hashOf(1)}:0`
   const spends = new Map([['key', { outpoint, txid: hashOf(2), state: 'mempool' as const, height: null }]])
@@ -175,4 +201,7 @@ test('a stream tells all changes of a look, or that there were too many: never s
     { kind: 'expiring', data: { outpoint, address: 'maker.onion:21', blocks_left: 3, height: 10 } },
   ]
   assert.equal(format(elsewhere), '')
+  const reset: Change = { kind: 'reset', data: { changes: null, height: 10 } }
+  assert.deepEqual(kinds([...elsewhere, reset]), ['reset'], 'whatever else a stream leaves out')
+  assert.deepEqual(kinds([...many(STREAM_LIMITS.eventsPerLook), reset]), ['reset'])
 })

@@ -33,6 +33,7 @@ function look(parts: {
     trackers: new Map(agrees === undefined ? [] : [['t.onion:8080', { agrees, ...lists }]]),
   }
 }
+const at = (height: number) => ({ height, block_hash: hashOf(height) })
 const between = (before: MarketLook, now: MarketLook) =>
   webhookEvents(
     changesBetween(
@@ -102,6 +103,19 @@ test('more than the lists could tell better is told as one', () => {
   assert.equal(webhookEvents(many.slice(1), REORG_DEPTH).length, WEBHOOK_LIMITS.eventsPerLook)
   assert.deepEqual(webhookEvents(many, REORG_DEPTH), [{ event: 'reset', data: { changes: many.length, height: 9 } }])
   assert.ok(WEBHOOK_EVENTS.includes('reset'))
+  const [reorg, spend, bond]: Change[] = [
+    {
+      kind: 'reorg',
+      data: { depth: 3, fork_height: 6, from: at(9), to: at(9), ...at(9) },
+    },
+    { kind: 'spend', data: { outpoint: NAME, txid: hashOf(2), state: 'mempool', spent_height: null, height: 9 } },
+    { kind: 'bond', data: { outpoint: NAME, address: 'a.onion:21', state: 'live', previous: null, height: 9 } },
+  ]
+  const told = webhookEvents([bond!, spend!, reorg!, ...many.slice(2)], REORG_DEPTH)
+  assert.deepEqual([told[0]!.event, told.length], ['reorg', WEBHOOK_LIMITS.eventsPerLook], 'only what is told counts')
+  assert.deepEqual(webhookEvents([reorg!, ...many.slice(1)], REORG_DEPTH), [
+    { event: 'reset', data: { changes: many.length, height: 9 } },
+  ])
 })
 
 test('trackers: a first comparison is told when it is bad news, then each change', () => {
