@@ -210,7 +210,7 @@ export const SETTINGS = {
   'webhook-url': {
     schema: httpUrl,
     argument: '<url>',
-    about: 'where to tell that a bond ends soon, a maker is down or back, a reorg was deep, a tracker disagrees',
+    about: 'where to tell of readiness, bonds that end soon, makers down or back, deep reorgs, trackers that disagree',
     defaultText: 'none',
   },
   'webhook-secret': {

@@ -76,6 +76,11 @@ export const PROOF_CHECKS = [
 ] as const
 export type ProofCheck = (typeof PROOF_CHECKS)[number]
 
+/** Whether takers make this check, too; the others tie the proof to the announcement. */
+export function isTakersCheck(check: ProofCheck): boolean {
+  return PROOF_CHECKS.indexOf(check) <= PROOF_CHECKS.indexOf('signature')
+}
+
 export type ProofVerdict =
   | { ok: true; era: CertificateEra }
   /** `failed` is the first that failed, `text` says what was expected and what came. No era: the proof is of none. */

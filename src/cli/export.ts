@@ -5,7 +5,7 @@ import { ConfigError, describeError } from '../errors.ts'
 import { bondRows } from '../views/bonds.ts'
 import type { Facts } from '../views/facts.ts'
 import { makerRows } from '../views/makers.ts'
-import { bond, maker, tracker } from '../views/schemas.ts'
+import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
 
@@ -13,9 +13,9 @@ export const EXPORT_FORMATS = ['json', 'csv'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
 
 const NOUNS = {
-  bonds: { schema: bond, rows: bondRows },
-  makers: { schema: maker, rows: makerRows },
-  trackers: { schema: tracker, rows: trackerRows },
+  bonds: { schema: bondSchema, rows: bondRows },
+  makers: { schema: makerSchema, rows: makerRows },
+  trackers: { schema: trackerSchema, rows: trackerRows },
 } as const satisfies Record<string, { schema: z.ZodObject; rows: (facts: Facts) => unknown[] }>
 export type ExportNoun = keyof typeof NOUNS
 export const EXPORT_NOUNS = Object.keys(NOUNS) as ExportNoun[]
@@ -54,7 +54,7 @@ function valueAt(row: unknown, path: readonly string[]): unknown {
 function csvCell(value: unknown): string {
   if (value === null) return ''
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-  const text = (Array.isArray(value) ? value.join(' ') : String(value)).replace(/^[=+\-@]/, "'$&")
+  const text = (Array.isArray(value) ? value.join(' ') : String(value)).replace(/^[=+\-@\t\r\n]/, "'$&")
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 

@@ -1,7 +1,7 @@
 /** The query verb: asks any tracker, through Tor or on this machine. */
 import type { Socket } from 'node:net'
 import { type SpvVerdict, verifyBondProof } from '../bonds/spv.ts'
-import { formatOutpoint, type Outpoint, parseOutpoint } from '../chain/types.ts'
+import { formatOutpoint, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { type Config, socksOf } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { printable, utc } from '../format.ts'
@@ -11,7 +11,7 @@ import { spendRow } from '../views/spends.ts'
 import { ask, NoReply } from '../wire/client.ts'
 import type { Reply, ReplyOf, Request } from '../wire/messages.ts'
 import { bondRowOf, hex, statusRowOf, trackerRowOf, whyRowOf } from '../wire/rows.ts'
-import { type Ask, walkBonds } from '../wire/walk.ts'
+import { type AskTracker, walkBonds } from '../wire/walk.ts'
 import { describeBonds, describeSpend, describeTrackers, describeWhy, sortBonds } from './text.ts'
 
 const LIMITS = {
@@ -84,7 +84,7 @@ export async function withTracker<T>(
   config: Config,
   address: HostPort,
   signal: AbortSignal,
-  work: (ask: Ask) => Promise<T>,
+  work: (ask: AskTracker) => Promise<T>,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
     let asked: Request['type'] | undefined
@@ -202,16 +202,18 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
       return { type, ...whyRowOf(reply) }
     case 'Error':
       return { type, code: reply.code, message: reply.message }
-    case 'Pong':
+    case 'Pong': {
+      const { height, blockHash, digest } = reply.blockHash === NO_BLOCK ? {} : reply
       return {
         type,
         address: printable(reply.address),
         version: reply.version === undefined ? null : printable(reply.version),
         network: reply.network === undefined ? null : printable(reply.network),
-        height: reply.height ?? null,
-        block_hash: reply.blockHash ?? null,
-        digest: reply.digest ? hex(reply.digest) : null,
+        height: height ?? null,
+        block_hash: blockHash ?? null,
+        digest: digest ? hex(digest) : null,
       }
+    }
     case 'Status':
       return { type, ...statusRowOf(reply) }
   }

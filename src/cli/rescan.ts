@@ -9,7 +9,7 @@ import { readScannedFrom } from '../store/tip.ts'
 import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Blocks between two looks at the signal and two lines of progress. */
   blocksAtOnce: 1_000,
 }

@@ -15,10 +15,10 @@ import type { OwnNetwork } from './canary.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
-import { type Finding, mayPing, nextProbeMs, type ProbeRules, wantsOffer } from './reach.ts'
+import { mayPing, nextProbeMs, type ProbeFinding, type ProbeRules, wantsOffer } from './reach.ts'
 import type { ProbeOutcome, ProbeResult } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** How soon a maker that has just come onto the market is seen. */
   lookMs: 1_000,
   /** How often the history is pruned: a bounded step each time. */
@@ -165,7 +165,7 @@ export class Monitor {
   }
 
   /** `mark`: of our network before the probe; absent when there was no network of ours to fail. */
-  async #findingOf(result: ProbeResult, mark: number | undefined, signal: AbortSignal): Promise<Finding> {
+  async #findingOf(result: ProbeResult, mark: number | undefined, signal: AbortSignal): Promise<ProbeFinding> {
     if (result.kind === 'answered') {
       return { outcome: 'answered', dialect: result.dialect, protocols: result.protocols }
     }
@@ -180,8 +180,11 @@ export class Monitor {
 
   async #judge(address: string, atMs: number, result: Extract<ProbeResult, { kind: 'answered' }>): Promise<void> {
     const { liveness, judge, log } = this.#deps
-    const { offer } = result
-    if (!offer) return liveness.recordOfferAsked(address, atMs)
+    const { offer, offerFault } = result
+    if (!offer) {
+      if (offerFault !== undefined) log.debug({ maker: address, detail: offerFault }, 'no offer')
+      return liveness.recordOfferAsked(address, atMs)
+    }
     try {
       const { verdict, bond } = await judge(offer.proof, offer, address)
       liveness.recordOffer(address, atMs, offer, verdict, bond)

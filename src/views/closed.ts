@@ -16,7 +16,7 @@ import { readTrackers } from '../store/trackers.ts'
 import { formatHostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { ChainFacts, Facts } from './facts.ts'
-import { type Checks, type StatusRow, status } from './schemas.ts'
+import { type Checks, type StatusRow, statusSchema } from './schemas.ts'
 import { chainStatus, newStatusCells, statusRow, summaryOf } from './status.ts'
 
 const LIMITS = {
@@ -55,7 +55,7 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
 
 /** What the daemon last said of itself; undefined where none did, or one of another version. */
 export function lastStatus(db: Db): StatusRow | undefined {
-  return status.safeParse(readStoredStatus(db)).data
+  return statusSchema.safeParse(readStoredStatus(db)).data
 }
 
 /**

@@ -7,10 +7,10 @@ import { uptimePpm } from '../peers/reach.ts'
 import type { OfferTerms } from '../peers/types.ts'
 import { probed } from './bonds.ts'
 import type { Facts } from './facts.ts'
-import { type MakerRow, type OfferRow, offer } from './schemas.ts'
+import { type MakerRow, type OfferRow, offerSchema } from './schemas.ts'
 
-/** The swap by which offers are compared: the refund lock is that of the last maker of a route, as today's takers choose it. */
-const COMPARED_SWAP = { amountSats: 1_000_000, refundLockBlocks: 150 }
+/** The swap by which offers are compared. The refund lock is OpenSwap's `REFUND_LOCKTIME_BASE`: of a route's last maker. */
+const COMPARED_SWAP = { amountSats: 1_000_000, refundLockBlocks: 20 }
 
 /**
  * What a maker keeps of a swap, in sats, rounded up: its fee as makers and takers both compute it. Source: OpenSwap,
@@ -58,7 +58,7 @@ export function makerRows({ market, liveness }: Facts): MakerRow[] {
 /** An offer holds whatever its maker said: one that can't be shown costs nobody else the list. */
 function offered(terms: OfferTerms | undefined): Pick<MakerRow, 'offer' | 'offer_fault'> {
   if (!terms) return { offer: null, offer_fault: null }
-  const { success, data, error } = offer.safeParse(offerRow(terms))
+  const { success, data, error } = offerSchema.safeParse(offerRow(terms))
   if (success) return { offer: data, offer_fault: null }
   const { path, message } = error.issues[0]!
   return { offer: null, offer_fault: `${path.join('.')}: ${message}` }

@@ -12,7 +12,7 @@ import { SPEND_STATES } from '../watch/spend.ts'
 /** The named parts of the OpenAPI document. */
 export const components = z.registry<{ id: string }>()
 
-export function named<T extends z.ZodType>(id: string, schema: T): T {
+export function component<T extends z.ZodType>(id: string, schema: T): T {
   components.add(schema, { id })
   return schema
 }
@@ -47,7 +47,7 @@ const probed = {
 
 // ---- bonds and makers ------------------------------------------------------------------------------------------------
 
-export const bond = named(
+export const bondSchema = component(
   'Bond',
   z.strictObject({
     outpoint,
@@ -63,13 +63,13 @@ export const bond = named(
     refusal: z.enum(REFUSALS).nullable(),
     blocks_left: count.nullable().describe('blocks that may still follow with the bond alive; null unless live'),
     spent_by: z.strictObject({ txid, vin: count, height, block_hash: blockHash }).nullable(),
-    proven: z.boolean().describe("whether the maker's own offer has proven the bond to be its"),
+    proven: z.boolean().describe("whether an offer of the maker's, or a `Post`, has proven the bond to be its"),
     ...probed,
   }),
 )
-export type BondRow = z.infer<typeof bond>
+export type BondRow = z.infer<typeof bondSchema>
 
-export const offer = named(
+export const offerSchema = component(
   'Offer',
   z.strictObject({
     base_fee: sats,
@@ -80,14 +80,14 @@ export const offer = named(
     min_size: sats,
     max_size: sats,
     swap_fee: sats.describe(
-      'what a swap of 1,000,000 sats with a refund lock of 150 blocks costs: to compare offers by',
+      'what a swap of 1,000,000 sats with a refund lock of 20 blocks costs: to compare offers by',
     ),
     seen_at: unixS,
   }),
 )
-export type OfferRow = z.infer<typeof offer>
+export type OfferRow = z.infer<typeof offerSchema>
 
-export const maker = named(
+export const makerSchema = component(
   'Maker',
   z.strictObject({
     address,
@@ -107,11 +107,13 @@ export const maker = named(
     uptime_1d_ppm: ppm.nullable(),
     dialect: z.enum(DIALECTS).nullable().describe('of the maker protocol, as it answered last'),
     protocols: z.array(z.string()).nullable().describe('of swaps, as it lists them'),
-    offer: offer.nullable().describe('its last one; null when it was never asked, or never gave one that can be shown'),
+    offer: offerSchema
+      .nullable()
+      .describe('its last one; null when it was never asked, or never gave one that can be shown'),
     offer_fault: z.string().nullable().describe('what is wrong with its last offer, which is therefore not shown'),
   }),
 )
-export type MakerRow = z.infer<typeof maker>
+export type MakerRow = z.infer<typeof makerSchema>
 
 /** Why a maker is listed, or is not. */
 export const REASON_CODES = [
@@ -135,7 +137,7 @@ export const REASON_CODES = [
   'not-proven',
 ] as const
 
-const reason = named(
+const reasonSchema = component(
   'Reason',
   z.strictObject({
     code: z.enum(REASON_CODES),
@@ -144,21 +146,21 @@ const reason = named(
     height: height.nullable(),
   }),
 )
-export type ReasonRow = z.infer<typeof reason>
+export type ReasonRow = z.infer<typeof reasonSchema>
 
-export const why = named(
+export const whySchema = component(
   'Why',
   z.strictObject({
     address: z.string().max(80).describe('as it was asked'),
     listed: z.boolean().describe('`Get` names it'),
-    reasons: z.array(reason),
+    reasons: z.array(reasonSchema),
   }),
 )
-export type WhyRow = z.infer<typeof why>
+export type WhyRow = z.infer<typeof whySchema>
 
 // ---- spends ----------------------------------------------------------------------------------------------------------
 
-export const spend = named(
+export const spendSchema = component(
   'Spend',
   z.strictObject({
     outpoint,
@@ -177,11 +179,11 @@ export const spend = named(
     conflicts: z.array(txid).describe('other transactions known to spend it'),
   }),
 )
-export type SpendRow = z.infer<typeof spend>
+export type SpendRow = z.infer<typeof spendSchema>
 
 // ---- other trackers --------------------------------------------------------------------------------------------------
 
-export const tracker = named(
+export const trackerSchema = component(
   'Tracker',
   z.strictObject({
     address,
@@ -198,12 +200,12 @@ export const tracker = named(
     failure: z.string().nullable().describe('what happened the last time'),
   }),
 )
-export type TrackerRow = z.infer<typeof tracker>
+export type TrackerRow = z.infer<typeof trackerSchema>
 
 // ---- this tracker ----------------------------------------------------------------------------------------------------
 
 export const check = z.strictObject({ ok: z.boolean(), detail: z.string() })
-export const checks = named(
+export const checksSchema = component(
   'Checks',
   z.strictObject({
     database: check.describe('can be read'),
@@ -213,9 +215,9 @@ export const checks = named(
     onion: check.describe('published, and reached through Tor by our own canary'),
   }),
 )
-export type Checks = z.infer<typeof checks>
+export type Checks = z.infer<typeof checksSchema>
 
-export const status = named(
+export const statusSchema = component(
   'Status',
   z.strictObject({
     version: z.string(),
@@ -227,7 +229,7 @@ export const status = named(
     time: unixS.describe('when all of this was so'),
     ready: z.boolean().describe('whether takers get answers: all checks are ok'),
     not_ready: z.array(z.string()).describe('what is waited for, in words; empty when ready'),
-    checks,
+    checks: checksSchema,
     height: height.nullable().describe('our tip; null before anything is scanned'),
     block_hash: blockHash.nullable(),
     block_time: unixS.nullable(),
@@ -282,17 +284,17 @@ export const status = named(
     registrations: count.describe('outpoints registered, across restarts'),
   }),
 )
-export type StatusRow = z.infer<typeof status>
+export type StatusRow = z.infer<typeof statusSchema>
 
 // ---- the past --------------------------------------------------------------------------------------------------------
 
-export const historyPoint = z.strictObject({ height, time: unixS, bonds: count, makers: count, amount: sats })
-export const probePoint = z.strictObject({
+export const historyPointSchema = z.strictObject({ height, time: unixS, bonds: count, makers: count, amount: sats })
+export const probePointSchema = z.strictObject({
   time: unixS.describe('the end of ten minutes'),
   answered: count,
   failed: count,
   median_ms: z.number().min(0).nullable(),
   p95_ms: z.number().min(0).nullable(),
 })
-export type HistoryRow = z.infer<typeof historyPoint>
-export type ProbePointRow = z.infer<typeof probePoint>
+export type HistoryRow = z.infer<typeof historyPointSchema>
+export type ProbePointRow = z.infer<typeof probePointSchema>

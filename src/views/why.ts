@@ -2,6 +2,8 @@
  * Why a maker is listed, or is not: everything that speaks against it or soon will, each with what to do. Source:
  * docs/makers.md, "Reasons".
  */
+import { compareOutpoints } from '../bonds/digest.ts'
+import { isTakersCheck } from '../bonds/proof.ts'
 import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
 import { bondValue } from '../bonds/value.ts'
 import { AMOUNT_SATS_MIN, blocksLeft, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
@@ -88,7 +90,7 @@ export function explain(facts: WhyFacts): WhyRow {
   const live = bonds
     .filter((bond) => stateOf(bond, tip) === 'live')
     .map((bond) => ({ bond, value: bondValue(bond, tip) }))
-    .sort((a, b) => b.value - a.value)
+    .sort((a, b) => b.value - a.value || compareOutpoints(a.bond.outpoint, b.bond.outpoint)) // as in the list
   const addresses = [...new Set(live.map(({ bond }) => bond.address))]
   for (const own of addresses) reasons.push(...lifeOf(own, live, facts))
   for (const { bond } of live) reasons.push(...standingOf(bond, live, tip))
@@ -126,7 +128,7 @@ function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { lif
   const listedBy = live.find(({ bond }) => bond.address === address)!.bond
   const { verdict } = record
   if (verdict?.failed !== undefined) {
-    const text = `the proof in its last offer (${utc(verdict.atMs)}) failed the check ${verdict.failed}: ${verdict.text}. Takers refuse the maker for this; docs/makers.md explains the check`
+    const text = `the proof in its last offer (${utc(verdict.atMs)}) failed the check ${verdict.failed}: ${verdict.text}. ${isTakersCheck(verdict.failed) ? 'Takers refuse the maker for this' : 'Takers do not make this check'}; docs/makers.md explains it`
     reasons.push({ code: 'proof-failed', text, outpoint: verdict.outpoint })
   } else if (!life.isProven(listedBy)) {
     const text = `no proof for ${formatOutpoint(listedBy.outpoint)} was seen yet: the maker has not answered a request for its offer since the bond confirmed`

@@ -1,6 +1,6 @@
 /**
  * Rows ↔ the wire's fields: names and byte orders change, nothing else. Absent on the wire is null in a row; zeros on the
- * wire (a block of a bond that is pending, a digest that is not known) are null, too.
+ * wire (a block of a bond that is pending, a tip before the first, a digest that is not known) are null, too.
  */
 import { blocksLeft } from '../bonds/verify.ts'
 import { type BlockHash, formatOutpoint, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
@@ -135,18 +135,19 @@ function left({ lockHeight, confHeight }: BondFields, height: number): number {
 
 /** As far as the wire tells a status. */
 export function statusRowOf(fields: ReplyOf<'Status'>): Record<string, unknown> {
+  const hasScanned = fields.blockHash !== NO_BLOCK
   return {
     version: printable(fields.version),
     network: printable(fields.network),
-    height: fields.height,
-    block_hash: fields.blockHash,
-    block_time: fields.blockTimeS,
-    scanned_from: fields.scannedFrom,
+    height: hasScanned ? fields.height : null,
+    block_hash: hasScanned ? fields.blockHash : null,
+    block_time: hasScanned ? fields.blockTimeS : null,
+    scanned_from: hasScanned ? fields.scannedFrom : null,
     unseen: fields.unseen ?? null,
     synced: fields.synced,
     bonds: fields.bonds,
     makers_up: fields.makersUp,
-    digest: hex(fields.digest),
+    digest: hasScanned ? hex(fields.digest) : null,
     uptime_s: fields.uptimeS,
   }
 }

@@ -105,7 +105,7 @@ test('every release is proven, every bad manner ends down, every lie is named; t
     minimum_locktime: 10,
     min_size: 10_000,
     max_size: 1_000_000,
-    swap_fee: 675,
+    swap_fee: 545,
   })
   assert.deepEqual(seen.get('today')!.protocols, ['Legacy', 'Taproot'])
   assert.equal(seen.get('0.1.3-taproot')!.dialect, 'taproot-prefixed')

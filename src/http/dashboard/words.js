@@ -58,7 +58,7 @@ export function fees(offer) {
 export function feesInFull(offer) {
   const { time_relative_fee_pct: perBlock, min_size: min, max_size: max, swap_fee: total } = offer
   const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of the refund lock` : ''
-  const example = `${number(total)} sats for a swap of 1,000,000 with a lock of 150 blocks`
+  const example = `${number(total)} sats for a swap of 1,000,000 with a lock of 20 blocks`
   return `${fees(offer)}${waiting}: ${example}; swaps from ${number(min)} to ${number(max)} sats`
 }
 

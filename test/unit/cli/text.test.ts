@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type MakerSort, sortMakers } from '../../../src/cli/text.ts'
-import { type MakerRow, maker } from '../../../src/views/schemas.ts'
+import { type MakerRow, makerSchema } from '../../../src/views/schemas.ts'
 
 const OFFER = {
   seen_at: 0,
@@ -17,7 +17,7 @@ const OFFER = {
 }
 
 function aRow(name: string, overrides: Partial<MakerRow>): MakerRow {
-  return maker.parse({
+  return makerSchema.parse({
     address: `${name}.onion:21`,
     outpoint: `${'ab'.repeat(32)}:0`,
     amount: 50_000,

@@ -6,8 +6,10 @@ import { asBlockHash, asSats, asTxid, formatOutpoint } from '../../../src/chain/
 import { REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
 import { parseMakerName } from '../../../src/tor/address.ts'
-import { REASON_CODES, why as whySchema } from '../../../src/views/schemas.ts'
+import { makerRows } from '../../../src/views/makers.ts'
+import { REASON_CODES, whySchema } from '../../../src/views/schemas.ts'
 import { explain, type WhyFacts } from '../../../src/views/why.ts'
+import { factsOf } from '../../support/facts.ts'
 import { onionHost } from '../../support/onions.ts'
 
 const HOST = onionHost('maker')
@@ -116,6 +118,70 @@ test('a better bond of the same maker stands before another; one that ends withi
   const [soon] = why({ bonds: [aBond({ lockHeight: 100_144 })] }).reasons
   assert.deepEqual([soon!.code, soon!.height], ['expiring', 100_144])
   assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 101_009 })] }), [true])
+  assert.deepEqual(
+    codes({ bonds: [aBond({ lockHeight: 101_008 })] }),
+    [true, 'expiring'],
+    'a week and not a block more',
+  )
+})
+
+test('a bond lives up to the block before its lock, and is expired from that on', () => {
+  assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 100_001 })] }), [true, 'expiring'])
+  assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 100_000 })] }), [false, 'expired'])
+})
+
+test('of bonds worth the same the one stands before the others that the makers’ rows name', () => {
+  const conf = { height: 90_000, hash: TIP.hash }
+  // Number 0100 comes before 01 where bytes are compared as blocks have them; and formats without a lock are worth 0.
+  const ids = ['01', '0100'].map((id) => ({ txid: asTxid(id.padStart(64, '0')), vout: 0 }))
+  const twins = ids.map((outpoint) => aBond({ outpoint, conf }))
+  const unlocked = ids.map((outpoint, i) => {
+    const { lockHeight: _, ...bond } = aBond({ outpoint, format: 'A', conf: { ...conf, height: conf.height + i } })
+    return bond
+  })
+  for (const bonds of [twins, twins.toReversed(), unlocked, unlocked.toReversed()]) {
+    const [row] = makerRows(factsOf({ tip: TIP, bonds }))
+    const { reasons } = why({ bonds })
+    const shadowed = reasons.filter(({ code }) => code === 'shadowed')
+    assert.deepEqual(
+      shadowed.map(({ outpoint }) => outpoint),
+      [formatOutpoint(ids[0]!)],
+    )
+    assert.equal(row!.outpoint, formatOutpoint(ids[1]!))
+    assert.ok(shadowed[0]!.text.includes(`listed once, by ${row!.outpoint}`))
+  }
+})
+
+test('asked by its host, each of its ports is told of; one that is up is enough to be listed', () => {
+  const other = `${HOST}:99`
+  const bonds = [aBond(), aBond({ address: other, amountSats: asSats(90_000) })]
+  const ports = (reaches: Record<string, 'up' | 'down'>) => {
+    const life: WhyFacts['life'] = {
+      record: (address) =>
+        reaches[address] === 'up'
+          ? { ...UP, address }
+          : { ...UP, address, failures: 3, failure: 'silent', failureText: 'no reply within 30 s' },
+      reachOf: (address) => reaches[address]!,
+      isProven: () => true,
+    }
+    const { listed, reasons } = why({ asked: HOST, name: { host: HOST }, bonds, life })
+    return [listed, ...reasons.map(({ code, text }) => `${code} ${text.split(' ')[0]}`)]
+  }
+  assert.deepEqual(ports({ [MAKER]: 'up', [other]: 'up' }), [true], 'no bond stands before another maker’s')
+  assert.deepEqual(ports({ [MAKER]: 'up', [other]: 'down' }), [true, `down ${other}`])
+  assert.deepEqual(ports({ [MAKER]: 'down', [other]: 'down' }), [false, `down ${other}`, `down ${MAKER}`])
+})
+
+test('what is alive, what waits and what has ended are told together, in this order', () => {
+  const { conf: _, confTimeS: __, ...pending } = aBond()
+  const ended = [aBond({ refusal: 'too-small', conf: { height: 1, hash: TIP.hash } }), aBond({ lockHeight: 99_500 })]
+  assert.deepEqual(
+    codes(
+      { notSynced: 'scanned 5 of 9', bonds: [...ended, aBond({ lockHeight: 100_100 })], pending: [pending] },
+      { proven: false },
+    ),
+    [false, 'not-synced', 'not-proven', 'expiring', 'pending', 'expired', 'refused-too-small'],
+  )
 })
 
 test('what probes say: never probed, failing, down since', () => {
@@ -150,6 +216,10 @@ test('what its offers say: a proof that failed, and one that never came', () => 
   const { listed, reasons } = why({ bonds }, { record: { ...UP, verdict }, proven: false })
   assert.ok(listed, 'listed all the same: nothing but the chain and reach hide a bond')
   assert.deepEqual([reasons[0]!.code, reasons[0]!.outpoint], ['proof-failed', formatOutpoint(bonds[0]!.outpoint)])
+  assert.match(reasons[0]!.text, /Takers refuse the maker for this/)
+  const ours = { ...verdict, failed: 'announced-address' as const }
+  const tied = why({ bonds }, { record: { ...UP, verdict: ours }, proven: false })
+  assert.match(tied.reasons[0]!.text, /Takers do not make this check/)
 })
 
 test('a maker that announced without end gets a bounded answer, what is alive first', () => {
