@@ -16,9 +16,9 @@ test('SIGUSR1 writes the state to the log, at any level, and opens no debugger',
   assert.deepEqual(tracker.log, [])
   process.kill(tracker.pid, 'SIGUSR1')
   const line = await tracker.said('state')
-  const { report } = line as unknown as { report: { ready: boolean; tip: { height: number } } }
-  assert.equal(report.ready, true)
-  assert.equal(report.tip.height, 5)
+  const { status } = line as unknown as { status: { ready: boolean; height: number } }
+  assert.equal(status.ready, true)
+  assert.equal(status.height, 5)
   assert.ok((line.memory as { rss: number }).rss > 0)
   const debuggerAnswers = await new Promise((resolve) => {
     const socket = connect(9229, '127.0.0.1')

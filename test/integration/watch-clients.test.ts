@@ -73,8 +73,7 @@ test('the watch verb follows live, comes back when the tracker does, and ends wi
   assert.deepEqual(
     { ...line, first_seen: typeof line.first_seen },
     {
-      type: 'Spend',
-      outpoint: a,
+      outpoint: formatOutpoint(a!),
       state: 'confirmed',
       registered: false,
       txid: spent.txid,
@@ -83,6 +82,7 @@ test('the watch verb follows live, comes back when the tracker does, and ends wi
       height,
       block_hash: blockHash,
       first_seen: 'number',
+      conflicts: [],
     },
   )
 
