@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process'
 import { describeError } from './errors.ts'
 import { after, sleep, type World } from './world.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** How often we look whether there is something to say. */
   lookMs: 1_000,
   /** The status is said again at most this often: while catching up it changes every second. */

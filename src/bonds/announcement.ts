@@ -9,7 +9,7 @@ import { asSats, asTxid } from '../chain/types.ts'
 import { isOnionLabel } from '../tor/address.ts'
 import type { AnnouncedOutput, Announcement } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** The funding transaction: bond, announcement, perhaps change, and a margin for other wallets. */
   outputsMin: 2,
   outputsMax: 5,

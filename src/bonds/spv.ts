@@ -22,7 +22,7 @@ import {
 import { findAnnouncement } from './announcement.ts'
 import type { AnnouncedOutput } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Consensus: 4,000,000 units of weight, and no transaction weighs less than 240. */
   transactionsMax: 16_666,
 }

@@ -17,7 +17,7 @@ import {
   toInternal,
 } from './types.ts'
 
-export const LIMITS = {
+export const BLOCK_LIMITS = {
   /** Consensus: a block weighs at most 4,000,000 units, so it can't have more bytes. */
   blockBytes: 4_000_000,
   /** OP_RETURN scripts of this length may hold an announcement: `127.0.0.1:1` pushed is 13 bytes, the longest 83. */
@@ -92,8 +92,8 @@ function walkTransaction(cursor: Cursor, shape: TxShape, onInput: OnInput | unde
     const length = cursor.compactSize()
     if (
       raw[cursor.at] === OP_RETURN &&
-      length >= LIMITS.announcementScriptBytesMin &&
-      length <= LIMITS.announcementScriptBytesMax
+      length >= BLOCK_LIMITS.announcementScriptBytesMin &&
+      length <= BLOCK_LIMITS.announcementScriptBytesMax
     ) {
       shape.mayAnnounce = true
     }
@@ -171,7 +171,7 @@ export interface ScannedBlock {
 }
 
 /** Room for the keys of any block, used anew for each: an input takes at least 41 bytes. */
-const keysScratch = new Uint32Array(2 * Math.ceil(LIMITS.blockBytes / 41))
+const keysScratch = new Uint32Array(2 * Math.ceil(BLOCK_LIMITS.blockBytes / 41))
 
 /**
  * Walks a whole block. Throws MalformedError when the header is not that of `expected`, or the bytes don't end exactly
@@ -191,7 +191,7 @@ export function scanBlock(
   const shape = newShape()
   const candidates: Uint8Array[] = []
   const txids: Buffer[] = []
-  if (raw.length > LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
+  if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
   const view = viewOf(raw)
   const spent = keysScratch
   let count = 0

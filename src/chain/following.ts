@@ -4,7 +4,7 @@
  */
 import type { BlockRef, BlockSource, Height } from './types.ts'
 
-export const LIMITS = {
+export const FOLLOWING_LIMITS = {
   /** Blocks we may be behind and still answer: a block takes a moment to connect. */
   behindBlocksMax: 2,
   /** Being behind at all may last this long. */
@@ -56,7 +56,7 @@ export interface Following {
   progress: Progress | undefined
   reorgs: number
   reorgDepthMax: number
-  /** The last ones since the start, the newest last; at most LIMITS.reorgsKept. */
+  /** The last ones since the start, the newest last; at most FOLLOWING_LIMITS.reorgsKept. */
   lastReorgs: readonly Reorg[]
   /** In the midst of a reorg: what has been taken back so far, until the first block that replaces it. */
   takenBack: { from: BlockRef; depth: number } | undefined
@@ -87,7 +87,7 @@ export function newFollowing(): Following {
 export function whyNotSynced(following: Following, nowMs: number): string | undefined {
   const { node, best, tip, answeredAtMs, behindSinceMs } = following
   if (answeredAtMs === undefined || !best) return `no answer from bitcoind yet: ${node.detail}`
-  if (nowMs - answeredAtMs > LIMITS.silentMsMax) {
+  if (nowMs - answeredAtMs > FOLLOWING_LIMITS.silentMsMax) {
     return `bitcoind has not answered for ${Math.round((nowMs - answeredAtMs) / 60_000)} minutes: ${node.detail}`
   }
   if (node.kind === 'initial-download') return node.detail
@@ -99,8 +99,8 @@ export function whyNotSynced(following: Following, nowMs: number): string | unde
     const eta = progress?.etaS === undefined ? '' : `, about ${Math.ceil(progress.etaS)} s left`
     return `${at}${eta}`
   }
-  if (behind > LIMITS.behindBlocksMax) return `${behind} blocks behind: ${at}`
-  if (behindSinceMs !== undefined && nowMs - behindSinceMs > LIMITS.behindMsMax) {
+  if (behind > FOLLOWING_LIMITS.behindBlocksMax) return `${behind} blocks behind: ${at}`
+  if (behindSinceMs !== undefined && nowMs - behindSinceMs > FOLLOWING_LIMITS.behindMsMax) {
     return `behind for more than an hour: ${at}`
   }
   return undefined

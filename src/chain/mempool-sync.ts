@@ -10,7 +10,7 @@ import type { Node } from './node.ts'
 import type { NodeApi } from './node-reader.ts'
 import type { BlockRef } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** The pause between two looks when nothing wakes us. */
   pollMs: 1_000,
   /** While a block is being connected somebody's leave is withheld: the first pause, doubled up to `pollMs`. */

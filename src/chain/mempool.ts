@@ -15,7 +15,7 @@ import { type BitcoindRpc, RPC_CODES } from './rpc.ts'
 import type { BlockHash, Outpoint, Spender, Txid } from './types.ts'
 import type { MempoolEvent } from './zmq.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Transactions a batch: 100 × 0.5 kB as a rule, 100 × 0.8 MB of hex at the very worst. */
   batch: 100,
   /** Transactions handed over at once, so that the main thread is never busy with them for long. */

@@ -14,7 +14,7 @@ import {
   type IndexInfo,
   type NetworkInfo,
   RPC_CODES,
-  LIMITS as RPC_LIMITS,
+  RPC_LIMITS,
   RpcFailure,
   type RpcOptions,
   type ZmqNotification,
@@ -37,7 +37,7 @@ import {
 } from './types.ts'
 import { ZmqFeed } from './zmq.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Block hashes fetched ahead in one look: 2,000 × 64 hex digits stay far below a megabyte of JSON. */
   hashesAhead: 2_000,
   /** Outputs judged in one batch: each may bring a transaction of 100 kB. */

@@ -10,7 +10,7 @@ import { after } from '../world.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 import type { Spender } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
   closeMs: 3_000,
   /** A mempool of 100,000 takes about 60 MB while it is listed; garbage of large replies is not left to pile up. */

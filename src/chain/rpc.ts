@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import BitcoinCore from 'bitcoin-core'
 import { z } from 'zod'
 import { AccessRefused, ConfigError, describeError, TransientError } from '../errors.ts'
-import { LIMITS as BLOCK_LIMITS } from './decode.ts'
+import { BLOCK_LIMITS } from './decode.ts'
 import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
 
 export type RpcAuth = { kind: 'cookie'; file: string } | { kind: 'password'; user: string; password: string }
@@ -18,7 +18,7 @@ export interface RpcOptions {
   auth: RpcAuth
 }
 
-export const LIMITS = {
+export const RPC_LIMITS = {
   /** A healthy node answers in milliseconds; while it flushes or verifies a block it may take this long. */
   callMs: 30_000,
   /** `waitfornewblock` is asked to return after this: a lost notice costs no more. */
@@ -131,9 +131,9 @@ export class BitcoindRpc {
   bestBlockHash(): Promise<BlockHash> {
     return this.#call(blockHash, 'getbestblockhash')
   }
-  /** Returns when the tip changes, at the latest after LIMITS.tipWaitMs. */
+  /** Returns when the tip changes, at the latest after RPC_LIMITS.tipWaitMs. */
   async waitForNewBlock(): Promise<BlockHash> {
-    const reply = await this.#call(z.object({ hash: blockHash }), 'waitfornewblock', LIMITS.tipWaitMs)
+    const reply = await this.#call(z.object({ hash: blockHash }), 'waitfornewblock', RPC_LIMITS.tipWaitMs)
     return reply.hash
   }
   zmqNotifications(): Promise<ZmqNotification[]> {
@@ -320,7 +320,7 @@ export class BitcoindRpc {
     this.#client ??= new BitcoinCore({
       host: `http://${this.#options.host.includes(':') ? `[${this.#options.host}]` : this.#options.host}:${this.#options.port}`,
       ...this.#credentials(),
-      timeout: LIMITS.callMs,
+      timeout: RPC_LIMITS.callMs,
       // Its own logger would format every body, credentials included; ours logs outcomes instead.
       logger: { debug() {} },
     })

@@ -6,13 +6,13 @@
 import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { ScannedBlock } from './decode.ts'
-import { LIMITS as FOLLOWING_LIMITS, type Following, type NodeCondition } from './following.ts'
+import { FOLLOWING_LIMITS, type Following, type NodeCondition } from './following.ts'
 import type { Node } from './node.ts'
 import type { ChainView, NodeApi, NodeInfo } from './node-reader.ts'
 import { nextStep, windowStart } from './plan.ts'
 import type { BlockHash, BlockRef, BlockSource, Height } from './types.ts'
 
-export const LIMITS = {
+export const SYNC_LIMITS = {
   /** Blocks fetched ahead: at most 8 × 4 MB in flight, and enough to keep two cores and the disk busy. */
   blocksInFlight: 8,
   /** bitcoind is on this machine or near: come back soon after it does. */
@@ -47,7 +47,7 @@ interface SyncDeps extends World {
 /** Runs until the signal. Rejects with ConfigError when bitcoind is the wrong one or refuses us at first contact. */
 export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void> {
   const { log, following, clock } = deps
-  const backoff = new Backoff(LIMITS.backoff, deps.random)
+  const backoff = new Backoff(SYNC_LIMITS.backoff, deps.random)
   let hasMet = false
   let lostAtMs: number | undefined
   for (;;) {
@@ -106,7 +106,7 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
         log.info({ height: view.best.height, headers: view.headers }, 'waiting: bitcoind is in initial download')
       isWaiting = true
       setCondition(deps, { kind: 'initial-download', detail })
-      await sleep(LIMITS.downloadPollMs, signal)
+      await sleep(SYNC_LIMITS.downloadPollMs, signal)
       continue
     }
     isWaiting = false
@@ -152,7 +152,7 @@ async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal
       case 'idle': {
         // A chain that has become shorter is half a reorg: the other half comes with the blocks that replace it.
         meter = undefined
-        await api.waitForTip(view.best.hash, LIMITS.tipWaitMs)
+        await api.waitForTip(view.best.hash, SYNC_LIMITS.tipWaitMs)
         break
       }
     }
@@ -174,7 +174,7 @@ async function connectAll(
   const inFlight: Promise<{ block: ScannedBlock; source: BlockSource }>[] = []
   let next = 0
   const fetchAhead = () => {
-    while (next < hashes.length && inFlight.length < LIMITS.blocksInFlight) {
+    while (next < hashes.length && inFlight.length < SYNC_LIMITS.blocksInFlight) {
       const fetched = api.readBlock(hashes[next++]!, { withTxids: index.wantsTxids })
       fetched.catch(() => {}) // awaited in its turn below, or dropped with the rest
       inFlight.push(fetched)
@@ -262,7 +262,7 @@ class Meter {
       etaS: blocksPerS > 0 ? Math.ceil((to - height) / blocksPerS) : undefined,
     }
     this.#deps.following.progress = progress
-    if (nowMs - this.#loggedMs < LIMITS.progressLogMs) return
+    if (nowMs - this.#loggedMs < SYNC_LIMITS.progressLogMs) return
     this.#loggedMs = nowMs
     const span = to - this.#from + 1
     const percent = span > 0 ? Math.round((1000 * (height - this.#from + 1)) / span) / 10 : 100

@@ -8,7 +8,7 @@ import { Subscriber } from 'zeromq'
 import type { ZmqNotification } from './rpc.ts'
 import { asTxid, type Txid } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Messages waiting to be read. A burst of the mempool is some thousands of 45 bytes; what is dropped is noticed. */
   backlog: 20_000,
 }
@@ -34,7 +34,7 @@ export interface ZmqListener {
 }
 
 /** What of it we listen to. */
-export interface Offer {
+export interface ZmqOffer {
   blocks: boolean
   mempoolEvents: boolean
 }
@@ -53,7 +53,7 @@ export class ZmqFeed {
   }
 
   /** Listens to what is offered; ends what was listened to before. `nodeHost` stands for "every interface". */
-  listen(offered: readonly ZmqNotification[], nodeHost: string): Offer {
+  listen(offered: readonly ZmqNotification[], nodeHost: string): ZmqOffer {
     void this.#end()
     if (this.#isClosed) return { blocks: false, mempoolEvents: false }
     const at = new Map<Topic, string>()

@@ -9,7 +9,7 @@ import {
   type ChainInfo,
   type IndexInfo,
   type NetworkInfo,
-  LIMITS as RPC_LIMITS,
+  RPC_LIMITS,
   type RpcOptions,
   type ZmqNotification,
 } from '../chain/rpc.ts'
@@ -20,7 +20,7 @@ import { dial } from '../tor/socks.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { clockFinding } from './host.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** On this machine or near. */
   dialMs: 5_000,
   /** Disk of the window's blocks and their undo data on main, in MiB; the others are smaller. */

@@ -7,7 +7,7 @@ import { inspectDatabase } from '../store/check.ts'
 import { databasePath } from '../store/open.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** The database takes about 52 kB a block of --retention-blocks, and as much again for its log while it grows. */
   bytesPerBlock: 2 * 52_000,
   /** With less than this SQLite soon fails. */

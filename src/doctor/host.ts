@@ -6,7 +6,7 @@ import type { Network } from '../chain/types.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Besides connections of takers: database, bitcoind, Tor, probes. */
   filesBesides: 128,
   /** At ten minutes a block no tip gets as old as this by chance. */

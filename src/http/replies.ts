@@ -3,25 +3,25 @@ import { z } from 'zod'
 import {
   address,
   blockHash,
-  bond,
-  checks,
+  bondSchema,
+  checksSchema,
+  component,
   count,
   digest,
   height,
-  historyPoint,
-  maker,
-  named,
-  probePoint,
-  spend,
-  tracker,
+  historyPointSchema,
+  makerSchema,
+  probePointSchema,
+  spendSchema,
+  trackerSchema,
 } from '../views/schemas.ts'
 
-export { status as statusReply, why as whyReply } from '../views/schemas.ts'
+export { statusSchema as statusReply, whySchema as whyReply } from '../views/schemas.ts'
 
 const next = z.string().nullable().describe('give it as `after` for the next page; null on the last one')
 const atTip = { height, block_hash: blockHash }
 
-export const errorReply = named(
+export const errorReply = component(
   'Error',
   z.strictObject({
     error: z.strictObject({
@@ -41,42 +41,48 @@ export const errorReply = named(
 )
 export type ErrorCode = z.infer<typeof errorReply>['error']['code']
 
-export const liveReply = named('Live', z.strictObject({ status: z.literal('ok') }))
+export const liveReply = component('Live', z.strictObject({ status: z.literal('ok') }))
 
-export const readyReply = named('Ready', z.strictObject({ status: z.enum(['ok', 'not_ready']), checks }))
+export const readyReply = component(
+  'Ready',
+  z.strictObject({ status: z.enum(['ok', 'not_ready']), checks: checksSchema }),
+)
 
-export const bondsReply = named(
+export const bondsReply = component(
   'Bonds',
-  z.strictObject({ ...atTip, digest, total: count.describe('rows of all pages'), bonds: z.array(bond), next }),
+  z.strictObject({ ...atTip, digest, total: count.describe('rows of all pages'), bonds: z.array(bondSchema), next }),
 )
-export const bondReply = named('BondAtTip', z.strictObject({ ...atTip, bond }))
+export const bondReply = component('BondAtTip', z.strictObject({ ...atTip, bond: bondSchema }))
 
-export const makersReply = named(
+export const makersReply = component(
   'Makers',
-  z.strictObject({ ...atTip, digest, total: count, makers: z.array(maker), next }),
+  z.strictObject({ ...atTip, digest, total: count, makers: z.array(makerSchema), next }),
 )
 
-export const makerReply = named(
+export const makerReply = component(
   'MakerAtTip',
   z.strictObject({
     ...atTip,
     address,
     listed: z.boolean(),
-    maker: maker.nullable().describe('null when it has no live bond'),
-    bonds: z.array(bond).describe('all it ever announced, as far as scanned'),
+    maker: makerSchema.nullable().describe('null when it has no live bond'),
+    bonds: z.array(bondSchema).describe('all it ever announced, as far as scanned'),
   }),
 )
 
-export const trackersReply = named('Trackers', z.strictObject({ trackers: z.array(tracker) }))
+export const trackersReply = component('Trackers', z.strictObject({ trackers: z.array(trackerSchema) }))
 
-export const spendsReply = named('SpendAtTip', z.strictObject({ ...atTip, indexed_from: height, spend }))
+export const spendsReply = component(
+  'SpendAtTip',
+  z.strictObject({ ...atTip, indexed_from: height, spend: spendSchema }),
+)
 
-export const historyReply = named(
+export const historyReply = component(
   'History',
   z.strictObject({
     ...atTip,
     complete_from: height.describe('before it, bonds older than the scan are missing from the counts'),
-    points: z.array(historyPoint).describe('oldest first, evenly apart'),
-    probes: z.array(probePoint).describe('empty where nobody was probed'),
+    points: z.array(historyPointSchema).describe('oldest first, evenly apart'),
+    probes: z.array(probePointSchema).describe('empty where nobody was probed'),
   }),
 )

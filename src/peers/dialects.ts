@@ -23,13 +23,13 @@ import {
 } from '../wire/shape.ts'
 import type { DialectName, MakerReply, ReadReply } from './types.ts'
 
-export const LIMITS = {
+export const DIALECT_LIMITS = {
   /** An offer takes 700 bytes; a maker that fills a frame of its own limit, 10 MiB, means us no good. */
   replyBytesMax: 65_536,
 }
 
 /** One request and how its reply is read. */
-export interface Ask {
+export interface MakerQuestion {
   /** What a good reply brings. */
   brings: MakerReply['type']
   /** The CBOR item, without prefix and length. `self` is our own onion service, which only pings tell. */
@@ -43,7 +43,7 @@ export interface Dialect {
   /** The byte before every request, counted in the frame's length: 01 from takers, 02 from trackers. */
   prefix?: 0x01 | 0x02
   /** The first alone proves that a maker lives there; the last brings its offer (but a ping has none). */
-  asks: readonly [Ask, ...Ask[]]
+  asks: readonly [MakerQuestion, ...MakerQuestion[]]
 }
 
 // ---- replies ---------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ const versions = struct({
 })
 
 /** The one variant `name` with fields of `shape`; anything else is a fault. */
-function reader<T>(name: string, shape: Shape<T>, toReply: (content: T) => MakerReply): Ask['read'] {
+function reader<T>(name: string, shape: Shape<T>, toReply: (content: T) => MakerReply): MakerQuestion['read'] {
   return (payload) => {
     try {
       const variant = readVariant(decode(payload))
@@ -102,7 +102,7 @@ function reader<T>(name: string, shape: Shape<T>, toReply: (content: T) => Maker
 
 // ---- requests and their replies --------------------------------------------------------------------------------------
 
-function ask(brings: Ask['brings'], request: Encodable, read: Ask['read']): Ask {
+function ask(brings: MakerQuestion['brings'], request: Encodable, read: MakerQuestion['read']): MakerQuestion {
   const payload = encode(request)
   return { brings, request: () => payload, read }
 }
@@ -141,7 +141,7 @@ const taprootOnlyOffer = ask(
 )
 
 const readPong = reader('Pong', struct({ address: text }), ({ address }) => ({ type: 'pong', address }))
-const ping: Ask = {
+const ping: MakerQuestion = {
   brings: 'pong',
   request: ({ host, port }) => encode({ Ping: { address: host, port } }),
   read: readPong,

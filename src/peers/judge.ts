@@ -62,7 +62,7 @@ function pendingOf(db: Db, { txid }: Outpoint): ProofFacts['announcement'] {
   return readPendingBonds(db).find(({ outpoint }) => outpoint.txid === txid)
 }
 
-export const LIMITS = {
+const LIMITS = {
   /** Each asks bitcoind three times, and nobody is in a hurry: a full queue takes about a second. */
   turns: { atOnce: 2, queued: 64 },
 }

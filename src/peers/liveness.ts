@@ -20,9 +20,9 @@ import {
   upsertProof,
 } from '../store/makers.ts'
 import type { Db } from '../store/open.ts'
-import { hourOf, insertProbe, LIMITS as PROBE_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
+import { hourOf, insertProbe, PROBE_HISTORY_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
 import type { Clock } from '../world.ts'
-import { afterProbe, type Finding, isDown, type ReachRules, reachOf } from './reach.ts'
+import { afterProbe, isDown, type ProbeFinding, type ReachRules, reachOf } from './reach.ts'
 import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
 
 const DAY_MS = 86_400_000
@@ -130,7 +130,7 @@ export class Liveness {
   }
 
   /** One probe that began at `atMs`: its row, its hour, and the maker's record. */
-  recordProbe(address: string, atMs: number, finding: Finding, result: ProbeResult): MakerRecord {
+  recordProbe(address: string, atMs: number, finding: ProbeFinding, result: ProbeResult): MakerRecord {
     const wasDown = this.isDown(address)
     const record = afterProbe(this.#records.get(address), address, atMs, finding)
     if (result.hasPinged) record.pingedMs = atMs
@@ -209,10 +209,10 @@ export class Liveness {
     const nowMs = this.#clock.nowMs()
     this.#db.transaction(() => {
       pruneProbes(this.#db, nowMs)
-      deleteMakersBefore(this.#db, nowMs - PROBE_LIMITS.hoursMs)
+      deleteMakersBefore(this.#db, nowMs - PROBE_HISTORY_LIMITS.hoursMs)
     })
     for (const [address, { lastProbeMs }] of this.#records) {
-      if (lastProbeMs >= nowMs - PROBE_LIMITS.hoursMs) continue
+      if (lastProbeMs >= nowMs - PROBE_HISTORY_LIMITS.hoursMs) continue
       this.#records.delete(address)
       this.#offers.delete(address)
       this.#uptimes.delete(address)

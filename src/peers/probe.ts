@@ -9,10 +9,10 @@ import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { exchange, NoReply } from '../wire/client.ts'
 import type { Clock } from '../world.ts'
 import type { Attempt } from './attempts.ts'
-import { LIMITS as DIALECT_LIMITS, type Dialect } from './dialects.ts'
+import { DIALECT_LIMITS, type Dialect } from './dialects.ts'
 import type { MakerReply, ProbeFailure, ProbeResult } from './types.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** It may list a few protocols; today's list two. */
   protocolsMax: 8,
   protocolLengthMax: 32,

@@ -18,10 +18,10 @@ import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../to
 import { dial, freshIsolation, Unreached } from '../tor/socks.ts'
 import { ask, NoReply } from '../wire/client.ts'
 import type { Reply } from '../wire/messages.ts'
-import { type Ask, walkBonds } from '../wire/walk.ts'
+import { type AskTracker, walkBonds } from '../wire/walk.ts'
 import type { World } from '../world.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Asked at the same time: a round over a hundred of them still ends within the interval. */
   atOnce: 4,
   /** Learnt ones that are kept. The market has a handful of trackers; what comes beyond is somebody's game. */
@@ -266,7 +266,7 @@ export class Trackers {
     const limits = { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax }
     const socket = await connect()
     try {
-      const question: Ask = (request) => ask(socket, request, limits)
+      const question: AskTracker = (request) => ask(socket, request, limits)
       const pong = await this.#ping(target, question)
       if (pong) return await this.#compare(pong, question)
     } finally {
@@ -283,7 +283,7 @@ export class Trackers {
   }
 
   /** Undefined when it closes without a word, as a tracker of version 1 does on what it doesn't know. */
-  async #ping(target: HostPort, question: Ask): Promise<Said | undefined> {
+  async #ping(target: HostPort, question: AskTracker): Promise<Said | undefined> {
     const self = this.#deps.self()
     let pong: Reply
     try {
@@ -302,7 +302,7 @@ export class Trackers {
     return { version: printable(version, LIMITS.versionLength), height, blockHash, digest: Buffer.from(digest) }
   }
 
-  async #compare(said: Said, question: Ask): Promise<TrackerAnswer> {
+  async #compare(said: Said, question: AskTracker): Promise<TrackerAnswer> {
     const { height } = said
     const own = this.#deps.ownList()
     if (!own || own.tip.hash !== said.blockHash) return { kind: 'pong', said }

@@ -3,9 +3,9 @@ import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSyn
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
-import { LIMITS as STORE_LIMITS } from './open.ts'
+import { STORE_LIMITS } from './open.ts'
 
-export const LIMITS = {
+export const BACKUP_LIMITS = {
   /** Pages copied between two looks at the signal: 16 MB. */
   pagesAtOnce: 4_096,
 }
@@ -49,7 +49,7 @@ async function copyTo(path: string, part: string, signal: AbortSignal): Promise<
     await source.backup(part, {
       progress: () => {
         signal.throwIfAborted()
-        return LIMITS.pagesAtOnce
+        return BACKUP_LIMITS.pagesAtOnce
       },
     })
     source.exec('COMMIT')

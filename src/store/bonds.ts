@@ -2,7 +2,7 @@
 import type { InferResult } from 'kysely'
 import type { AnnouncedOutput, AnnouncementFormat, ConfirmedBond, Refusal } from '../bonds/types.ts'
 import { asSats, type BlockRef, type Height, type Outpoint, type Txid } from '../chain/types.ts'
-import { blockHashOf, hashColumn, txidOf } from './columns.ts'
+import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { AnnouncementColumns } from './schema.ts'
 import { readSpends } from './spends.ts'
@@ -46,10 +46,10 @@ export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
     const bond = confirmedBond(row)
     if (row.spender_txid && row.vin !== null && row.spent_height !== null && row.spent_hash) {
       bond.spentBy = {
-        txid: txidOf(row.spender_txid),
+        txid: columnTxid(row.spender_txid),
         vin: row.vin,
         height: row.spent_height,
-        blockHash: blockHashOf(row.spent_hash),
+        blockHash: columnBlockHash(row.spent_hash),
       }
     }
     return bond
@@ -66,7 +66,7 @@ export function readBondBlock(db: Db, { txid, vout }: Outpoint): BlockRef | unde
       .where('b.txid', '=', hashColumn(txid))
       .where('b.vout', '=', vout),
   )
-  return row && { height: row.height, hash: blockHashOf(row.hash) }
+  return row && { height: row.height, hash: columnBlockHash(row.hash) }
 }
 
 /** What the transaction announced, in a block. */
@@ -99,7 +99,7 @@ function inBlocks() {
 function confirmedBond(row: InferResult<ReturnType<typeof inBlocks>>[number]): ConfirmedBond {
   const bond: ConfirmedBond = {
     ...announcedOutput(row),
-    conf: { height: row.conf_height, hash: blockHashOf(row.conf_hash) },
+    conf: { height: row.conf_height, hash: columnBlockHash(row.conf_hash) },
     confTimeS: row.conf_time_s,
   }
   if (row.refusal !== null) bond.refusal = row.refusal as Refusal
@@ -117,13 +117,13 @@ function withSpend(db: Db, bond: ConfirmedBond): ConfirmedBond {
 /** Outpoints of every bond that qualified, alive or not: their spends are recorded for ever. */
 export function readBondOutpoints(db: Db): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('refusal', 'is', null))
-  return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+  return rows.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
 }
 
 /** Outpoints of all bonds of one block, qualified or not. */
 export function readBondOutpointsAt(db: Db, confHeight: Height): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('conf_height', '=', confHeight))
-  return rows.map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+  return rows.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
 }
 
 export function insertPendingBond(db: Db, bond: AnnouncedOutput): void {
@@ -182,7 +182,7 @@ function announcementColumns(bond: AnnouncedOutput): AnnouncementColumns {
 
 function announcedOutput(row: AnnouncementColumns): AnnouncedOutput {
   const output: AnnouncedOutput = {
-    outpoint: { txid: txidOf(row.txid), vout: row.vout },
+    outpoint: { txid: columnTxid(row.txid), vout: row.vout },
     address: row.address,
     format: row.format as AnnouncementFormat,
     amountSats: asSats(row.amount_sats),

@@ -8,11 +8,11 @@ import { spenderOf } from '../chain/decode.ts'
 import { BUCKETS } from '../chain/outpoint-keys.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
-import { txidOf } from './columns.ts'
+import { columnTxid } from './columns.ts'
 import { assertSchema, readMigrations } from './migrate.ts'
-import { LIMITS as STORE_LIMITS } from './open.ts'
+import { STORE_LIMITS } from './open.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Complaints listed at the most, each kind; a damaged file has thousands. */
   complaints: 20,
 }
@@ -160,8 +160,8 @@ function brokenSpends(db: Database.Database): string[] {
   }>
   const wrong: string[] = []
   for (const { txid, vout, spender_txid, vin, raw_tx } of rows) {
-    const outpoint = { txid: txidOf(txid), vout }
-    if (!isSpend(raw_tx, outpoint, txidOf(spender_txid), vin)) {
+    const outpoint = { txid: columnTxid(txid), vout }
+    if (!isSpend(raw_tx, outpoint, columnTxid(spender_txid), vin)) {
       wrong.push(`the transaction recorded as the spend of ${outpoint.txid}:${vout} is another one`)
     }
     if (wrong.length >= LIMITS.complaints) break

@@ -4,9 +4,9 @@ import type { BlockHash, Txid } from '../chain/types.ts'
 export function hashColumn(hex: Txid | BlockHash): Buffer {
   return Buffer.from(hex, 'hex')
 }
-export function txidOf(column: Buffer): Txid {
+export function columnTxid(column: Buffer): Txid {
   return column.toString('hex') as Txid
 }
-export function blockHashOf(column: Buffer): BlockHash {
+export function columnBlockHash(column: Buffer): BlockHash {
   return column.toString('hex') as BlockHash
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { ConfigError, describeError } from '../errors.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Another process that only looks (isLocked) has the file for less than a millisecond. */
   lookMs: 250,
 }

@@ -2,7 +2,7 @@
 import type { CertificateEra, ProofCheck } from '../bonds/proof.ts'
 import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { DialectName, MakerRecord, OfferTerms, ProbeFailure } from '../peers/types.ts'
-import { blockHashOf, hashColumn, txidOf } from './columns.ts'
+import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { MakerColumns } from './schema.ts'
 
@@ -105,10 +105,10 @@ export function readProofs(db: Db): Map<string, ProvenBond> {
   const rows = db.all(sql.selectFrom('proofs').selectAll())
   return new Map(
     rows.map((row) => {
-      const outpoint = { txid: txidOf(row.txid), vout: row.vout }
+      const outpoint = { txid: columnTxid(row.txid), vout: row.vout }
       const proof: ProvenBond = {
         outpoint,
-        confHash: blockHashOf(row.conf_hash),
+        confHash: columnBlockHash(row.conf_hash),
         era: row.era as CertificateEra,
         source: row.source as ProvenBond['source'],
         atMs: row.at_ms,
@@ -155,7 +155,7 @@ function makerOf(row: MakerColumns): MakerRecord {
   if (row.proof_ms !== null && row.proof_txid && row.proof_vout !== null) {
     record.verdict = {
       atMs: row.proof_ms,
-      outpoint: { txid: txidOf(row.proof_txid), vout: row.proof_vout },
+      outpoint: { txid: columnTxid(row.proof_txid), vout: row.proof_vout },
       ...(row.proof_failed !== null && { failed: row.proof_failed as ProofCheck }),
       ...(row.proof_text !== null && { text: row.proof_text }),
     }

@@ -23,7 +23,7 @@ import { ConfigError, describeError, StoreError } from '../errors.ts'
 import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
 
-export const LIMITS = {
+export const STORE_LIMITS = {
   /** A reader of another process (status, backup) may hold the file this long before we give up. */
   busyMs: 5_000,
   /** Prepared statements kept. Ours are a few dozen; a bound in case one is built from data. */
@@ -83,7 +83,7 @@ export class Db implements Disposable {
   prepare(text: string): Database.Statement {
     let statement = this.#statements.get(text)
     if (!statement) {
-      if (this.#statements.size >= LIMITS.statements) this.#statements.clear()
+      if (this.#statements.size >= STORE_LIMITS.statements) this.#statements.clear()
       statement = this.#sqlite.prepare(text)
       this.#statements.set(text, statement)
     }
@@ -195,7 +195,7 @@ export function openStoreReadonly(dataDir: string): Db {
 
 function openFile(path: string, options: Database.Options): Database.Database {
   try {
-    return new Database(path, { timeout: LIMITS.busyMs, ...options })
+    return new Database(path, { timeout: STORE_LIMITS.busyMs, ...options })
   } catch (error) {
     throw asOpenFailure(path, error)
   }

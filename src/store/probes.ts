@@ -2,7 +2,7 @@
 import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../peers/types.ts'
 import { type Db, sql } from './open.ts'
 
-export const LIMITS = {
+export const PROBE_HISTORY_LIMITS = {
   /** Single probes are for looking into yesterday's trouble: 1,008 a maker at one in ten minutes. */
   rawMs: 7 * 86_400_000,
   /** Hours, so that a year can be compared with the year before: 9,600 narrow rows a maker, about 150 kB. */
@@ -126,12 +126,12 @@ export function pruneProbes(db: Db, nowMs: number): void {
   const old = sql
     .selectFrom('probes')
     .select('id')
-    .where('at_ms', '<', nowMs - LIMITS.rawMs)
-    .limit(LIMITS.deletedAtOnce)
+    .where('at_ms', '<', nowMs - PROBE_HISTORY_LIMITS.rawMs)
+    .limit(PROBE_HISTORY_LIMITS.deletedAtOnce)
   db.run(sql.deleteFrom('probes').where('id', 'in', old))
   const first = db.first(sql.selectFrom('probe_hours').select('hour').orderBy('hour', 'asc').limit(1))
   // One hour a call: a row per maker.
-  if (first && first.hour < hourOf(nowMs - LIMITS.hoursMs)) {
+  if (first && first.hour < hourOf(nowMs - PROBE_HISTORY_LIMITS.hoursMs)) {
     db.run(sql.deleteFrom('probe_hours').where('hour', '=', first.hour))
   }
 }

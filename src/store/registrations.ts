@@ -1,6 +1,6 @@
 /** Registered outpoints (table `watches`): each is watched until a height, whatever happens to us meanwhile. */
 import type { Height, Outpoint } from '../chain/types.ts'
-import { hashColumn, txidOf } from './columns.ts'
+import { columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export function countRegistrations(db: Db): number {
@@ -31,11 +31,11 @@ export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Heig
 /** Ends those that were asked for until below `tipHeight`. Returns them. */
 export function expireRegistrations(db: Db, tipHeight: Height): Outpoint[] {
   const expired = sql.deleteFrom('watches').where('until_height', '<', tipHeight)
-  return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+  return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
 }
 
 export function readRegistrations(db: Db): Outpoint[] {
   return db
     .all(sql.selectFrom('watches').select(['txid', 'vout']))
-    .map((row) => ({ txid: txidOf(row.txid), vout: row.vout }))
+    .map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
 }

@@ -6,7 +6,7 @@
 
 import type { InferResult } from 'kysely'
 import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Spender, type Txid } from '../chain/types.ts'
-import { blockHashOf, hashColumn, txidOf } from './columns.ts'
+import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export type SpendState =
@@ -139,13 +139,13 @@ export function readSpends(db: Db, outpoint: Outpoint): RecordedSpend[] {
   const rows = db.guard(() => db.prepare(SPENDS_OF_SQL).all(txid, vout)) as SpendRow[]
   return rows.map((row) => ({
     outpoint,
-    txid: txidOf(row.spender_txid),
+    txid: columnTxid(row.spender_txid),
     vin: row.vin,
     rawTx: row.raw_tx,
     firstSeenS: row.first_seen_s,
     state:
       row.height !== null && row.hash !== null
-        ? { kind: 'confirmed', height: row.height, blockHash: blockHashOf(row.hash) }
+        ? { kind: 'confirmed', height: row.height, blockHash: columnBlockHash(row.hash) }
         : row.in_mempool
           ? { kind: 'mempool' }
           : { kind: 'evicted' },
@@ -157,7 +157,7 @@ function outpointColumns({ txid, vout }: Outpoint) {
 }
 
 function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
-  return { txid: txidOf(row.txid), vout: row.vout }
+  return { txid: columnTxid(row.txid), vout: row.vout }
 }
 
 /** A recorded spend that may still change, for whoever tells about changes. */
@@ -181,8 +181,8 @@ export function readRecentSpends(db: Db, minHeight: Height, limit: number): Rece
       .limit(limit),
   )
   return rows.map((row) => ({
-    outpoint: formatOutpoint({ txid: txidOf(row.txid), vout: row.vout }),
-    txid: txidOf(row.spender_txid),
+    outpoint: formatOutpoint({ txid: columnTxid(row.txid), vout: row.vout }),
+    txid: columnTxid(row.spender_txid),
     state: row.height !== null ? 'confirmed' : row.in_mempool ? 'mempool' : 'evicted',
     height: row.height,
   }))

@@ -1,12 +1,12 @@
 /** The best chain as scanned: block rows, the tip, the move of one block down; and what the daemon says of itself. */
 import type { Tip } from '../bonds/types.ts'
 import type { BlockHash, BlockHeaderRef, Height } from '../chain/types.ts'
-import { blockHashOf, hashColumn } from './columns.ts'
+import { columnBlockHash, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export function readTip(db: Db): Tip | undefined {
   const row = db.first(sql.selectFrom('blocks').selectAll().orderBy('height', 'desc').limit(1))
-  return row && { height: row.height, hash: blockHashOf(row.hash), timeS: row.time_s }
+  return row && { height: row.height, hash: columnBlockHash(row.hash), timeS: row.time_s }
 }
 
 /** The lowest height we have scanned. */
@@ -16,7 +16,7 @@ export function readScannedFrom(db: Db): Height | undefined {
 
 export function readBlockHash(db: Db, height: Height): BlockHash | undefined {
   const row = db.first(sql.selectFrom('blocks').select('hash').where('height', '=', height))
-  return row && blockHashOf(row.hash)
+  return row && columnBlockHash(row.hash)
 }
 
 /** The height of a block of our chain. */
@@ -32,7 +32,7 @@ export function readBlockTimeS(db: Db, height: Height): number | undefined {
 /** The newest `count` blocks, tip first. */
 export function readRecentBlocks(db: Db, count: number): Tip[] {
   const rows = db.all(sql.selectFrom('blocks').selectAll().orderBy('height', 'desc').limit(count))
-  return rows.map((row) => ({ height: row.height, hash: blockHashOf(row.hash), timeS: row.time_s }))
+  return rows.map((row) => ({ height: row.height, hash: columnBlockHash(row.hash), timeS: row.time_s }))
 }
 
 /** Header times of the blocks at these heights, as far as they were scanned. Unix seconds. */

@@ -1,7 +1,7 @@
 /** Other trackers: who they are, what they last said, whether their list is ours. */
 import { type BlockHash, formatOutpoint, type Height, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { BrokenInvariant } from '../errors.ts'
-import { blockHashOf, hashColumn } from './columns.ts'
+import { columnBlockHash, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export interface TrackerRecord {
@@ -76,7 +76,7 @@ export function readTrackers(db: Db): TrackerRecord[] {
     if (row.failure !== null) record.failure = row.failure
     if (row.version !== null) record.version = row.version
     if (row.height !== null) record.height = row.height
-    if (row.block_hash !== null) record.blockHash = blockHashOf(row.block_hash)
+    if (row.block_hash !== null) record.blockHash = columnBlockHash(row.block_hash)
     if (row.digest !== null) record.digest = row.digest
     if (row.agrees !== null && row.compared_height !== null) {
       record.compared = {

@@ -7,7 +7,7 @@ import { formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/
 import type { RecordedSpend } from '../store/spends.ts'
 import type { Output } from './spend.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** Entries that nobody holds, about 0.5 kB each; the oldest make room. */
   idle: 20_000,
   /** Blocks an entry stays after it was last asked about. */

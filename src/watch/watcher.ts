@@ -19,7 +19,7 @@ import { Book, type Entry, type Subscriber } from './book.ts'
 import type { SpendRecorder } from './recorder.ts'
 import { type Spend, signatureOf, spendOf } from './spend.ts'
 
-export const LIMITS = {
+export const WATCHER_LIMITS = {
   /** Look-ups at bitcoind: each is a few batched calls, some passes over the index, and the blocks found there. */
   turns: { atOnce: 2, queued: 4_000 },
   /** Chain or mempool may move during a look-up; each time it is made again. */
@@ -70,7 +70,7 @@ interface WatcherDeps extends World {
 export class Watcher implements IndexListener {
   readonly #deps: WatcherDeps
   readonly #book: Book
-  readonly #turns = new Turns(LIMITS.turns)
+  readonly #turns = new Turns(WATCHER_LIMITS.turns)
   /** Entries whose subscribers may have to be told. */
   readonly #dirty = new Set<Entry>()
   readonly #bell = new Bell()
@@ -149,8 +149,8 @@ export class Watcher implements IndexListener {
     ttlBlocks: number,
     subscription: Subscription,
   ): Promise<{ count: number; untilHeight: Height }> {
-    if (ttlBlocks < 1 || ttlBlocks > LIMITS.registerBlocksMax) {
-      throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${LIMITS.registerBlocksMax}`)
+    if (ttlBlocks < 1 || ttlBlocks > WATCHER_LIMITS.registerBlocksMax) {
+      throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${WATCHER_LIMITS.registerBlocksMax}`)
     }
     return this.#answer(outpoints, (entries) => ({
       count: entries.length,
@@ -161,7 +161,7 @@ export class Watcher implements IndexListener {
   /** v1 `Watch`: every known spend of `outpoint`, the one that counts first; registers it for two weeks. */
   watch(outpoint: Outpoint, subscription: Subscription): Promise<RecordedSpend[]> {
     return this.#answer([outpoint], (entries) => {
-      this.#register(entries, LIMITS.v1Blocks, subscription)
+      this.#register(entries, WATCHER_LIMITS.v1Blocks, subscription)
       return this.#spendsOf(entries[0]!)
     })
   }
@@ -202,8 +202,8 @@ export class Watcher implements IndexListener {
     const told = new Map(entries.map((entry) => [entry.name, this.#spendOf(entry)]))
     const spends = outpoints.map((outpoint) => told.get(this.#book.get(outpoint)!.name)!)
     const bytes = spends.reduce((sum, { tx }) => sum + (tx?.length ?? 0), 0)
-    if (bytes > LIMITS.replyTxBytesMax) {
-      const message = `the transactions that spend these outpoints take ${bytes} bytes, one reply has at most ${LIMITS.replyTxBytesMax}: ask about fewer at once`
+    if (bytes > WATCHER_LIMITS.replyTxBytesMax) {
+      const message = `the transactions that spend these outpoints take ${bytes} bytes, one reply has at most ${WATCHER_LIMITS.replyTxBytesMax}: ask about fewer at once`
       throw new PeerFault('limit', message)
     }
     return { ...this.header(), spends }
@@ -222,7 +222,7 @@ export class Watcher implements IndexListener {
     const { height } = this.#tip()
     const entries = outpoints.map((outpoint) => this.#book.hold(outpoint, height))
     try {
-      for (let tries = 0; tries < LIMITS.lookTries; tries++) {
+      for (let tries = 0; tries < WATCHER_LIMITS.lookTries; tries++) {
         await this.#settled()
         const open = entries.filter((entry) => !this.#isKnown(entry))
         if (open.length === 0) return build([...new Set(entries)])
@@ -243,7 +243,7 @@ export class Watcher implements IndexListener {
   /** Waits at most `settleMs` for something that blocks or the mempool bring. */
   async #until(isTrue: () => boolean): Promise<boolean> {
     const { clock } = this.#deps
-    const endMs = clock.monotonicMs() + LIMITS.settleMs
+    const endMs = clock.monotonicMs() + WATCHER_LIMITS.settleMs
     while (!isTrue()) {
       const leftMs = endMs - clock.monotonicMs()
       if (leftMs <= 0) return false
@@ -278,7 +278,10 @@ export class Watcher implements IndexListener {
       throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
     }
     if (hadTurn) return
-    throw new PeerFault('busy', `${LIMITS.turns.queued} outpoints wait to be looked up already: try again in a second`)
+    throw new PeerFault(
+      'busy',
+      `${WATCHER_LIMITS.turns.queued} outpoints wait to be looked up already: try again in a second`,
+    )
   }
 
   /** Finds out where the entries stand. One to which something happens meanwhile stays unknown. */
@@ -401,21 +404,21 @@ export class Watcher implements IndexListener {
     const { indexer, log } = this.#deps
     for (;;) {
       signal.throwIfAborted()
-      await this.#bell.wait(LIMITS.retryMs)
+      await this.#bell.wait(WATCHER_LIMITS.retryMs)
       signal.throwIfAborted()
       if (indexer.isSettled && this.#dirty.size > 0) {
         try {
-          const open = [...this.#dirty].slice(0, LIMITS.refreshBatch).filter((entry) => !this.#isKnown(entry))
+          const open = [...this.#dirty].slice(0, WATCHER_LIMITS.refreshBatch).filter((entry) => !this.#isKnown(entry))
           if (open.length > 0) await this.#lookUp(open)
           this.#tell()
         } catch (error) {
           if (isAbort(error, signal) || !(error instanceof PeerFault)) throw error
           log.debug({ detail: error.message }, 'subscribed outpoints not looked up')
-          await sleep(LIMITS.retryMs, signal)
+          await sleep(WATCHER_LIMITS.retryMs, signal)
         }
       }
       while (this.#isSweepDue) {
-        this.#isSweepDue = this.#book.sweep(indexer.tip()?.height ?? 0, LIMITS.sweepBatch)
+        this.#isSweepDue = this.#book.sweep(indexer.tip()?.height ?? 0, WATCHER_LIMITS.sweepBatch)
         await breathe()
       }
     }

@@ -11,7 +11,7 @@ import { bondRow } from '../views/bonds.ts'
 import { type BondFields, encodeReply, type Request } from './messages.ts'
 import { bondFields } from './rows.ts'
 
-export const LIMITS = {
+export const BOND_PAGE_LIMITS = {
   /** A row takes 370 bytes: 370 kB a page, far below what clients take as one reply. */
   limitMax: 1_000,
   limitDefault: 100,
@@ -45,9 +45,9 @@ export class BondPages {
 
   /** The encoded reply. Throws PeerFault. */
   page(request: Omit<Extract<Request, { type: 'Bonds' }>, 'type'>): Buffer {
-    const { after, limit = LIMITS.limitDefault, minValue = 0, all = false } = request
-    if (limit < 1 || limit > LIMITS.limitMax) {
-      throw new PeerFault('bad_request', `Bonds.limit: expected 1 to ${LIMITS.limitMax}, got ${limit}`)
+    const { after, limit = BOND_PAGE_LIMITS.limitDefault, minValue = 0, all = false } = request
+    if (limit < 1 || limit > BOND_PAGE_LIMITS.limitMax) {
+      throw new PeerFault('bad_request', `Bonds.limit: expected 1 to ${BOND_PAGE_LIMITS.limitMax}, got ${limit}`)
     }
     const market = this.#core.market.read()
     if (!market) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
@@ -73,7 +73,7 @@ export class BondPages {
       }),
       ...(hasMore && { next: page.at(-1)!.known.bond.outpoint }),
     })
-    if (this.#pages.size >= LIMITS.pagesKept) this.#pages.clear()
+    if (this.#pages.size >= BOND_PAGE_LIMITS.pagesKept) this.#pages.clear()
     this.#pages.set(name, encoded)
     return encoded
   }
@@ -81,7 +81,7 @@ export class BondPages {
   #forgetOld(): void {
     const nowMs = this.#core.clock.monotonicMs()
     const atTip = this.#core.market.atTip()
-    if (atTip === this.#atTip && nowMs - this.#madeAtMs < LIMITS.keptMs) return
+    if (atTip === this.#atTip && nowMs - this.#madeAtMs < BOND_PAGE_LIMITS.keptMs) return
     this.#atTip = atTip
     this.#madeAtMs = nowMs
     this.#rows.clear()

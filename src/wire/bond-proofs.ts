@@ -1,6 +1,6 @@
 /**
  * The answers to `BondProof`: a bond's transaction with what proves to a client with headers alone that it is in its
- * block. The one request besides watching that reaches bitcoind, so: only for bonds we know, a few at once, and kept.
+ * block. It reaches bitcoind, as watching and `Post` do, so: only for bonds we know, a few at once, and kept.
  * A proof belongs to a transaction and a block and never changes; after a reorg the store names another block.
  */
 import type { NodeApi } from '../chain/node-reader.ts'
@@ -11,7 +11,7 @@ import { readBondBlock } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { encodeReply } from './messages.ts'
 
-export const LIMITS = {
+export const BOND_PROOF_LIMITS = {
   /** bitcoind reads a whole block from the disk for each: about 20 ms. 50 that wait are answered within a second. */
   turns: { atOnce: 2, queued: 50 },
   /** Encoded proofs kept. One takes about a kilobyte: these are all bonds of a large market. */
@@ -21,7 +21,7 @@ export const LIMITS = {
 export class BondProofs {
   readonly #db: Db
   readonly #api: Pick<NodeApi, 'txProof'>
-  readonly #turns = new Turns(LIMITS.turns)
+  readonly #turns = new Turns(BOND_PROOF_LIMITS.turns)
   /** By outpoint and block; the one not asked for longest comes first. */
   readonly #kept = new Map<string, Buffer>()
   #keptBytes = 0
@@ -63,7 +63,10 @@ export class BondProofs {
       throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
     }
     if (!hadTurn) {
-      throw new PeerFault('busy', `${LIMITS.turns.queued} proofs are waited for already: try again in a second`)
+      throw new PeerFault(
+        'busy',
+        `${BOND_PROOF_LIMITS.turns.queued} proofs are waited for already: try again in a second`,
+      )
     }
     if (!encoded) throw new PeerFault('not_found', `bitcoind no longer has block ${block.height}: it was pruned`)
     return encoded
@@ -78,11 +81,11 @@ export class BondProofs {
   }
 
   #keep(name: string, encoded: Buffer): void {
-    if (encoded.length > LIMITS.keptBytes) return
+    if (encoded.length > BOND_PROOF_LIMITS.keptBytes) return
     this.#kept.set(name, encoded)
     this.#keptBytes += encoded.length
     for (const [oldest, { length }] of this.#kept) {
-      if (this.#keptBytes <= LIMITS.keptBytes) return
+      if (this.#keptBytes <= BOND_PROOF_LIMITS.keptBytes) return
       this.#kept.delete(oldest)
       this.#keptBytes -= length
     }

@@ -8,7 +8,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 
-export const LIMITS = {
+export const CBOR_LIMITS = {
   /** Our deepest message has 6 levels (Post); nobody needs more than this, and recursion stays shallow. */
   depthMax: 16,
   /** Items in one value. 1,000 outpoints take 7,000; a list of 10,000 addresses takes 10,000. */
@@ -66,7 +66,7 @@ class Reader {
   }
 
   #item(depth: number): CborValue | typeof BREAK {
-    if (depth > LIMITS.depthMax) throw new CborError(`nested deeper than ${LIMITS.depthMax}`)
+    if (depth > CBOR_LIMITS.depthMax) throw new CborError(`nested deeper than ${CBOR_LIMITS.depthMax}`)
     const first = this.#byte()
     let head = first
     while (head >> 5 === 6) {
@@ -174,7 +174,7 @@ class Reader {
   }
 
   #countItem(): void {
-    if (++this.#items > LIMITS.itemsMax) throw new CborError(`more than ${LIMITS.itemsMax} items`)
+    if (++this.#items > CBOR_LIMITS.itemsMax) throw new CborError(`more than ${CBOR_LIMITS.itemsMax} items`)
   }
 
   /** A length or number of elements: each takes at least one byte, so it can't exceed what is left. */

@@ -5,7 +5,7 @@ import { after } from '../world.ts'
 import { encodeFrame, FrameReader, FrameTooLarge } from './frame.ts'
 import { encodeRequest, NotAReply, parseReply, type Reply, type Request } from './messages.ts'
 
-export const LIMITS = {
+const LIMITS = {
   /** A list of 200,000 makers. What is longer is not meant for us. */
   replyBytesMax: 16_777_216,
 }

@@ -2,10 +2,10 @@
 import { compareOutpoints } from '../bonds/digest.ts'
 import { formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { TransientError } from '../errors.ts'
-import { LIMITS as PAGE_LIMITS } from './bond-pages.ts'
+import { BOND_PAGE_LIMITS } from './bond-pages.ts'
 import type { BondFields, Reply, Request } from './messages.ts'
 
-export const LIMITS = {
+export const WALK_LIMITS = {
   /** 100,000 bonds; a list that goes on is not meant for us. */
   pagesMax: 100,
   /** A walk takes seconds, a block ten minutes: this often in a row only a tracker that mocks us has another block. */
@@ -13,7 +13,7 @@ export const LIMITS = {
 }
 
 /** One request, one reply, on one connection; bounds what a reply may hold. */
-export type Ask = (request: Request) => Promise<Reply>
+export type AskTracker = (request: Request) => Promise<Reply>
 
 export interface BondFilter {
   all?: boolean
@@ -27,17 +27,18 @@ type Page = Extract<Reply, { type: 'Bonds' }>
  * Throws TransientError when the pages contradict each other or never end.
  */
 export async function walkBonds(
-  ask: Ask,
+  ask: AskTracker,
   { all, minValue }: BondFilter = {},
-  limit = PAGE_LIMITS.limitMax,
+  limit = BOND_PAGE_LIMITS.limitMax,
 ): Promise<Page | Extract<Reply, { type: 'Error' }>> {
   const filter = { limit, ...(all !== undefined && { all }), ...(minValue !== undefined && { minValue }) }
-  for (let starts = 1; starts <= LIMITS.startsMax; starts++) {
+  for (let starts = 1; starts <= WALK_LIMITS.startsMax; starts++) {
     const bonds: BondFields[] = []
     let first: Page | undefined
     let after: Outpoint | undefined
     for (let pages = 1; ; pages++) {
-      if (pages > LIMITS.pagesMax) throw new TransientError(`the list has not ended after ${LIMITS.pagesMax} pages`)
+      if (pages > WALK_LIMITS.pagesMax)
+        throw new TransientError(`the list has not ended after ${WALK_LIMITS.pagesMax} pages`)
       const page = await ask({ type: 'Bonds', ...filter, ...(after && { after }) })
       if (page.type === 'Error') return page
       if (page.type !== 'Bonds') throw new TransientError(`the tracker answered Bonds with ${page.type}`)
@@ -60,7 +61,7 @@ export async function walkBonds(
       }
     }
   }
-  throw new TransientError(`the tracker was at another block on each of ${LIMITS.startsMax} walks`)
+  throw new TransientError(`the tracker was at another block on each of ${WALK_LIMITS.startsMax} walks`)
 }
 
 function isSameBlock(a: Page, b: Page): boolean {

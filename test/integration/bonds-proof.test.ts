@@ -10,7 +10,7 @@ import { findAnnouncement } from '../../src/bonds/announcement.ts'
 import type { ProofFacts, ProofVerdict } from '../../src/bonds/proof.ts'
 import { verifyProof } from '../../src/bonds/verify-proof.ts'
 import { asSats, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
-import { DIALECT, LIMITS } from '../../src/peers/dialects.ts'
+import { DIALECT, DIALECT_LIMITS } from '../../src/peers/dialects.ts'
 import type { DialectName, Offer } from '../../src/peers/types.ts'
 import { exchange } from '../../src/wire/client.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -53,7 +53,7 @@ async function fetchOffer(t: TestContext, name: DialectName, port: number): Prom
   for (const ask of asks) {
     const options = {
       timeoutMs: 10_000,
-      replyBytesMax: LIMITS.replyBytesMax,
+      replyBytesMax: DIALECT_LIMITS.replyBytesMax,
       ...(prefix === undefined ? {} : { prefix }),
     }
     const read = ask.read(await exchange(socket, ask.request({ host: 'x.onion', port: 1 }), options))

@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import Database from 'better-sqlite3'
-import { backupDatabase, LIMITS } from '../../src/store/backup.ts'
+import { BACKUP_LIMITS, backupDatabase } from '../../src/store/backup.ts'
 import { checkDatabase } from '../../src/store/check.ts'
 import { databasePath, openStore } from '../../src/store/open.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -25,7 +25,7 @@ function aDatabase(dataDir: string): Disposable & { connect: () => void } {
     keys.run(64 * height, randomBytes(8 * 500))
   })
   db.transaction(() => {
-    for (let pages = 0; pages < 3 * LIMITS.pagesAtOnce; pages++) connect()
+    for (let pages = 0; pages < 3 * BACKUP_LIMITS.pagesAtOnce; pages++) connect()
   })()
   return { connect, [Symbol.dispose]: () => db.close() }
 }
@@ -47,7 +47,7 @@ test('the copy is of the moment at which it was asked for, and starts only once'
   const bytes = await copying
   isDone = true
   assert.ok((await writing) >= 3, 'somebody wrote between the steps')
-  assert.ok(bytes > 3 * LIMITS.pagesAtOnce * PAGE_BYTES)
+  assert.ok(bytes > 3 * BACKUP_LIMITS.pagesAtOnce * PAGE_BYTES)
   assert.deepEqual(checkDatabase(file), [])
   const copy = new Database(file, { readonly: true })
   const { blocks, top } = copy.prepare('SELECT count(*) AS blocks, max(height) AS top FROM blocks').get() as {
@@ -56,7 +56,7 @@ test('the copy is of the moment at which it was asked for, and starts only once'
   }
   copy.close()
   assert.equal(blocks, top)
-  assert.equal(top, 3 * LIMITS.pagesAtOnce, 'what was committed meanwhile is not in it')
+  assert.equal(top, 3 * BACKUP_LIMITS.pagesAtOnce, 'what was committed meanwhile is not in it')
 })
 
 test('stopped in the middle, it leaves nothing', async () => {

@@ -8,12 +8,12 @@ import type { ConfirmedBond } from '../../src/bonds/types.ts'
 import { asBlockHash, asSats, asTxid } from '../../src/chain/types.ts'
 import { CurrentMarket } from '../../src/market.ts'
 import { Liveness } from '../../src/peers/liveness.ts'
-import { type Finding, REACH_RULES, uptimePpm } from '../../src/peers/reach.ts'
+import { type ProbeFinding, REACH_RULES, uptimePpm } from '../../src/peers/reach.ts'
 import type { Offer, ProbeResult } from '../../src/peers/types.ts'
 import { insertBond } from '../../src/store/bonds.ts'
 import { readOffers } from '../../src/store/makers.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
-import { LIMITS, pruneProbes, readProbeSteps, readProbes, readUptime } from '../../src/store/probes.ts'
+import { PROBE_HISTORY_LIMITS, pruneProbes, readProbeSteps, readProbes, readUptime } from '../../src/store/probes.ts'
 import { insertBlock } from '../../src/store/tip.ts'
 import { HandClock } from '../support/wire.ts'
 
@@ -48,7 +48,7 @@ function open(t: TestContext): Ours {
   return { db, clock, liveness: again(), again }
 }
 
-const FINDING: Record<'answered' | 'failed' | 'unjudged', Finding> = {
+const FINDING: Record<'answered' | 'failed' | 'unjudged', ProbeFinding> = {
   answered: { outcome: 'answered', dialect: 'unified', protocols: ['Legacy'] },
   failed: { outcome: 'failed', failure: 'silent', text: 'no reply' },
   unjudged: { outcome: 'unjudged' },
@@ -94,11 +94,11 @@ test('single probes go after a week, their hours after 400 days, and then the ma
   const ours = open(t)
   probed(ours, 'answered', 'failed')
   assert.equal(readProbes(ours.db, MAKER, 10).length, 2)
-  ours.clock.atMs += LIMITS.rawMs
+  ours.clock.atMs += PROBE_HISTORY_LIMITS.rawMs
   ours.liveness.prune()
   assert.deepEqual(readProbes(ours.db, MAKER, 10), [])
   assert.equal(readUptime(ours.db, MAKER, 0).observed, 2)
-  ours.clock.atMs += LIMITS.hoursMs
+  ours.clock.atMs += PROBE_HISTORY_LIMITS.hoursMs
   pruneProbes(ours.db, ours.clock.nowMs())
   assert.equal(readUptime(ours.db, MAKER, 0).observed, 0)
   ours.liveness.prune()

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { asTxid } from '../../src/chain/types.ts'
-import { DIALECT, LIMITS } from '../../src/peers/dialects.ts'
+import { DIALECT, DIALECT_LIMITS } from '../../src/peers/dialects.ts'
 import { DIALECTS, type DialectName } from '../../src/peers/types.ts'
 import { exchange } from '../../src/wire/client.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -32,7 +32,11 @@ async function converse(t: TestContext, maker: MakerServer, name: DialectName, t
   t.after(() => socket.destroy())
   const brought: string[] = []
   for (const ask of asks) {
-    const options = { timeoutMs, replyBytesMax: LIMITS.replyBytesMax, ...(prefix === undefined ? {} : { prefix }) }
+    const options = {
+      timeoutMs,
+      replyBytesMax: DIALECT_LIMITS.replyBytesMax,
+      ...(prefix === undefined ? {} : { prefix }),
+    }
     const read = ask.read(await exchange(socket, ask.request(SELF), options))
     if (!read.ok) throw new Error(read.fault)
     assert.equal(read.reply.type, ask.brings)

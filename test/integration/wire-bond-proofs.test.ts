@@ -12,7 +12,7 @@ import { PeerFault, TransientError } from '../../src/errors.ts'
 import { insertBond } from '../../src/store/bonds.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
 import { insertBlock } from '../../src/store/tip.ts'
-import { BondProofs, LIMITS } from '../../src/wire/bond-proofs.ts'
+import { BOND_PROOF_LIMITS, BondProofs } from '../../src/wire/bond-proofs.ts'
 import { parseReply } from '../../src/wire/messages.ts'
 
 const hash = (i: number) => i.toString(16).padStart(64, '0')
@@ -64,7 +64,7 @@ const code = (expected: string) => (error: unknown) => error instanceof PeerFaul
 
 test('two at a time, a short queue, and beyond it busy at once', async (t) => {
   const api = new FarEnd()
-  const { atOnce, queued } = LIMITS.turns
+  const { atOnce, queued } = BOND_PROOF_LIMITS.turns
   const proofs = new BondProofs({ db: storeWith(t, atOnce + queued + 1), api })
   const all = Array.from({ length: atOnce + queued }, (_, i) => proofs.read(outpoint(i)))
   assert.equal(api.asked, atOnce)
@@ -106,7 +106,7 @@ test('the same proof is fetched once, however many ask; failures are not kept', 
 test('proofs are kept up to a number of bytes; the one not asked for longest goes first', async (t) => {
   const api = new FarEnd()
   const proofs = new BondProofs({ db: storeWith(t, 5), api })
-  const third: TxProof = { ...PROOF, tx: Buffer.alloc(Math.floor(LIMITS.keptBytes / 3) - 1_000) }
+  const third: TxProof = { ...PROOF, tx: Buffer.alloc(Math.floor(BOND_PROOF_LIMITS.keptBytes / 3) - 1_000) }
   const read = async (i: number, proof: TxProof) => {
     const before = api.asked
     const reading = proofs.read(outpoint(i))
@@ -119,7 +119,7 @@ test('proofs are kept up to a number of bytes; the one not asked for longest goe
   assert.equal(await read(3, third), 'asked')
   assert.deepEqual([await read(0, third), await read(2, third), await read(3, third)], ['kept', 'kept', 'kept'])
   assert.equal(await read(1, third), 'asked', 'it had to go')
-  const huge: TxProof = { ...PROOF, tx: Buffer.alloc(LIMITS.keptBytes) }
+  const huge: TxProof = { ...PROOF, tx: Buffer.alloc(BOND_PROOF_LIMITS.keptBytes) }
   assert.deepEqual([await read(4, huge), await read(4, huge)], ['asked', 'asked'], 'told, not kept')
   assert.equal(await read(1, third), 'kept')
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { LIMITS, newFollowing, whyNotSynced } from '../../../src/chain/following.ts'
+import { FOLLOWING_LIMITS, newFollowing, whyNotSynced } from '../../../src/chain/following.ts'
 import type { ChainView } from '../../../src/chain/node-reader.ts'
 import { nextStep, unseenHeights, windowStart } from '../../../src/chain/plan.ts'
 import { asBlockHash } from '../../../src/chain/types.ts'
@@ -65,12 +65,12 @@ test('synced: only at the tip, a little behind it, and not for long', () => {
   assert.match(why(0)!, /3 blocks behind/)
   following.best = { height: 11, hash: hash(11) }
   following.behindSinceMs = 0
-  following.answeredAtMs = LIMITS.behindMsMax
-  assert.equal(why(LIMITS.behindMsMax), undefined)
-  assert.match(why(LIMITS.behindMsMax + 1)!, /more than an hour/)
+  following.answeredAtMs = FOLLOWING_LIMITS.behindMsMax
+  assert.equal(why(FOLLOWING_LIMITS.behindMsMax), undefined)
+  assert.match(why(FOLLOWING_LIMITS.behindMsMax + 1)!, /more than an hour/)
   following.behindSinceMs = undefined
-  assert.equal(why(LIMITS.behindMsMax + LIMITS.silentMsMax), undefined)
-  assert.match(why(LIMITS.behindMsMax + LIMITS.silentMsMax + 1)!, /has not answered for 5 minutes/)
+  assert.equal(why(FOLLOWING_LIMITS.behindMsMax + FOLLOWING_LIMITS.silentMsMax), undefined)
+  assert.match(why(FOLLOWING_LIMITS.behindMsMax + FOLLOWING_LIMITS.silentMsMax + 1)!, /has not answered for 5 minutes/)
   following.node = { kind: 'initial-download', detail: 'bitcoind is in initial download' }
-  assert.match(why(LIMITS.behindMsMax)!, /initial download/)
+  assert.match(why(FOLLOWING_LIMITS.behindMsMax)!, /initial download/)
 })

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
 import { asSats } from '../../../src/chain/types.ts'
-import { DIALECT, LIMITS } from '../../../src/peers/dialects.ts'
+import { DIALECT, DIALECT_LIMITS } from '../../../src/peers/dialects.ts'
 import { DIALECTS, type DialectName, type MakerReply, type Offer } from '../../../src/peers/types.ts'
 import { encode, Float } from '../../../src/wire/cbor.ts'
 import { encodeFrame } from '../../../src/wire/frame.ts'
@@ -94,7 +94,7 @@ for (const [dialect, ask, name, reply] of REPLIES) {
   test(`"${dialect}" reads ${name}`, () => {
     assert.deepEqual(readOk(dialect, ask, hex(wireVector(name).cbor)), reply)
     assert.equal(DIALECT[dialect].asks[ask]!.brings, reply.type)
-    assert.ok(wireVector(name).cbor.length / 2 < LIMITS.replyBytesMax / 10)
+    assert.ok(wireVector(name).cbor.length / 2 < DIALECT_LIMITS.replyBytesMax / 10)
   })
 }
 

@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { afterProbe, type Finding, isDown, REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
+import { afterProbe, isDown, type ProbeFinding, REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
 
 const MINUTE = 60_000
 const AT = 1_800_000_000_000
-const UP: Finding = { outcome: 'answered', dialect: 'unified' }
-const FAILED: Finding = { outcome: 'failed', failure: 'silent', text: 'no reply' }
-const UNJUDGED: Finding = { outcome: 'unjudged' }
+const UP: ProbeFinding = { outcome: 'answered', dialect: 'unified' }
+const FAILED: ProbeFinding = { outcome: 'failed', failure: 'silent', text: 'no reply' }
+const UNJUDGED: ProbeFinding = { outcome: 'unjudged' }
 
 /** Findings at minutes after AT. */
-function history(...findings: readonly (readonly [minutes: number, finding: Finding])[]): MakerRecord | undefined {
+function history(...findings: readonly (readonly [minutes: number, finding: ProbeFinding])[]): MakerRecord | undefined {
   let record: MakerRecord | undefined
   for (const [minutes, finding] of findings) record = afterProbe(record, 'x', AT + minutes * MINUTE, finding)
   return record

@@ -25,7 +25,7 @@ import { PeerFault, TransientError } from '../../../src/errors.ts'
 import { Indexer } from '../../../src/indexer.ts'
 import { openStore } from '../../../src/store/open.ts'
 import { SpendRecorder } from '../../../src/watch/recorder.ts'
-import { LIMITS, Subscription, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
+import { Subscription, WATCHER_LIMITS, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
 import { systemClock } from '../../../src/world.ts'
 
 const hash = (height: number, branch = 0) =>
@@ -225,7 +225,7 @@ test('strangers wait in a short queue, and beyond it are told to come again', as
   setup.onLook = () => held.promise
   const batch = (from: number, count: number) => Array.from({ length: count }, (_, i) => outpoint(from + i))
   const busy = [setup.watcher.watchMany(batch(0, 1)), setup.watcher.watchMany(batch(100, 1))]
-  const waiting = setup.watcher.watchMany(batch(1_000, LIMITS.turns.queued))
+  const waiting = setup.watcher.watchMany(batch(1_000, WATCHER_LIMITS.turns.queued))
   await assert.rejects(setup.watcher.watchMany(batch(9_000, 1)), fault('busy', /wait to be looked up already/))
   held.resolve()
   await Promise.all([...busy, waiting])

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
+  CBOR_LIMITS,
   CborError,
   CborMap,
   type CborValue,
@@ -10,7 +11,6 @@ import {
   type Encodable,
   encode,
   Float,
-  LIMITS,
 } from '../../../src/wire/cbor.ts'
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')
@@ -162,8 +162,8 @@ test('what is no single well-formed value is refused', () => {
 
 test('depth is bounded, whatever it is made of', () => {
   const nested = (opening: string, count: number) => Buffer.concat([Buffer.alloc(count, hex(opening)), Buffer.of(0)])
-  assert.doesNotThrow(() => decode(nested('81', LIMITS.depthMax)))
-  assert.throws(() => decode(nested('81', LIMITS.depthMax + 1)), /deeper/)
+  assert.doesNotThrow(() => decode(nested('81', CBOR_LIMITS.depthMax)))
+  assert.throws(() => decode(nested('81', CBOR_LIMITS.depthMax + 1)), /deeper/)
   for (const opening of ['81', '9f', 'a100', 'bf00', 'd9d9f781']) {
     const bytes = nested(opening, 1_000_000 * (opening.length / 2))
     assert.throws(() => decode(bytes), CborError, opening)

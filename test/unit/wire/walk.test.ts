@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { asBlockHash, asTxid, type Outpoint } from '../../../src/chain/types.ts'
 import { TransientError } from '../../../src/errors.ts'
 import type { BondFields, Reply, Request } from '../../../src/wire/messages.ts'
-import { LIMITS, walkBonds } from '../../../src/wire/walk.ts'
+import { WALK_LIMITS, walkBonds } from '../../../src/wire/walk.ts'
 
 type Page = Extract<Reply, { type: 'Bonds' }>
 type Asked = Extract<Request, { type: 'Bonds' }>
@@ -92,7 +92,7 @@ test('a page of another block begins the walk anew, a bounded number of times', 
     walkBonds(async (request) => pageOf(4, asked(request), ++pages), {}, 2),
     /another block on each of 5 walks/,
   )
-  assert.equal(pages, 2 * LIMITS.startsMax)
+  assert.equal(pages, 2 * WALK_LIMITS.startsMax)
 })
 
 test('an Error is handed on', async () => {
@@ -117,6 +117,6 @@ test('pages that contradict each other, repeat or never end are no list', async 
       (error) => error instanceof TransientError && message.test(error.message),
       what,
     )
-    assert(pages <= LIMITS.pagesMax)
+    assert(pages <= WALK_LIMITS.pagesMax)
   }
 })
