@@ -79,6 +79,7 @@ test('links between the pages lead somewhere', () => {
     'README.md',
     'SECURITY.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`),
   ]
   for (const page of pages.filter((name) => name.endsWith('.md'))) {
@@ -96,4 +97,18 @@ test('links between the pages lead somewhere', () => {
       assert.ok(anchors.includes(anchor), `${page} → ${target}`)
     }
   }
+})
+
+test('the files and folders that CONTRIBUTING.md names exist', () => {
+  const text = read('CONTRIBUTING.md').replace(/^```[\s\S]*?^```$/gm, '')
+  const named = [...text.matchAll(/`((?:[\w.-]+\/)+(?:[\w.-]+\.(?:ts|js|sql|sh|md|json|yml))?)`/g)].map(
+    ([, path]) => path!,
+  )
+  // Placeholders, and what is made here and not kept by git.
+  const paths = named.filter((path) => !/NNNN|^(\.tools|dist|node_modules|release)\//.test(path))
+  assert.ok(paths.length > 50, 'paths are found')
+  assert.deepEqual(
+    paths.filter((path) => !existsSync(join(ROOT, path)) && !existsSync(join(ROOT, 'src', path))),
+    [],
+  )
 })

@@ -1,4 +1,7 @@
-/** What the canary vouches for. Method: a far end that answers as our own service does, or not, dialled directly. */
+/**
+ * When the canary says that our network has worked. Method: a far end that answers as our own service does, or not,
+ * dialled directly.
+ */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
@@ -71,42 +74,42 @@ async function startCanary(t: TestContext) {
   return { canary, service, states, signal: stop.signal }
 }
 
-test('it vouches when it sang before and sings after; not when it never sang', async (t) => {
+test('our network has worked when it was green before and is green after; not when it never was green', async (t) => {
   const { canary, signal } = await startCanary(t)
   assert.equal(await canary.workedSince(canary.mark(), signal), false, 'not tried yet')
-  await waitUntil('it sings', () => canary.state.kind === 'green')
+  await waitUntil('it is green', () => canary.state.kind === 'green')
   assert.equal(await canary.workedSince(canary.mark(), signal), true)
 })
 
-test('it does not vouch for what began before it fell silent, nor after, until it sings again', async (t) => {
+test('our network has not worked for what began before it turned red, nor after, until it is green again', async (t) => {
   const { canary, service, signal, states } = await startCanary(t)
-  await waitUntil('it sings', () => canary.state.kind === 'green')
+  await waitUntil('it is green', () => canary.state.kind === 'green')
   const token = canary.mark()
   service.mute = true
   assert.equal(await canary.workedSince(token, signal), false)
   assert.equal(canary.state.kind, 'red')
   const during = canary.mark()
   service.mute = false
-  await waitUntil('it sings again', () => canary.state.kind === 'green')
-  assert.equal(await canary.workedSince(token, signal), false, 'it was silent in between')
+  await waitUntil('it is green again', () => canary.state.kind === 'green')
+  assert.equal(await canary.workedSince(token, signal), false, 'it was red in between')
   assert.equal(await canary.workedSince(during, signal), false)
   assert.equal(await canary.workedSince(canary.mark(), signal), true)
   assert.deepEqual(states.slice(0, 3), ['green', 'red', 'green'])
 })
 
-test('a service that was lost in between is not vouched for, though it sings before and after', async (t) => {
+test('our network has not worked when the service was lost in between, though it is green before and after', async (t) => {
   const { canary, signal } = await startCanary(t)
-  await waitUntil('it sings', () => canary.state.kind === 'green')
+  await waitUntil('it is green', () => canary.state.kind === 'green')
   const token = canary.mark()
   canary.lost('the control connection broke')
   canary.published()
-  await waitUntil('it sings again', () => canary.state.kind === 'green')
+  await waitUntil('it is green again', () => canary.state.kind === 'green')
   assert.equal(await canary.workedSince(token, signal), false)
 })
 
 test('many verdicts wait for one run; a stop ends the waiting', async (t) => {
   const { canary, signal } = await startCanary(t)
-  await waitUntil('it sings', () => canary.state.kind === 'green')
+  await waitUntil('it is green', () => canary.state.kind === 'green')
   const token = canary.mark()
   const verdicts = await Promise.all(Array.from({ length: 50 }, () => canary.workedSince(token, signal)))
   assert.ok(verdicts.every(Boolean))

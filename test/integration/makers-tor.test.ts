@@ -59,7 +59,7 @@ let tor: TorNetwork
 let node: Regtest
 const makers = new Map<string, Announced>()
 const processes: MakerProcess[] = []
-/** Its onion service does not exist, so its canary never sings. Through the other Tor, which lives as long as the file. */
+/** Its onion service does not exist: its canary is never green. Through the other Tor, which lives as long as the file. */
 let broken: Tracker
 const brokenDir = mkdtempSync(join(tmpdir(), 'ft-hostname-'))
 
@@ -206,7 +206,7 @@ test('every dialect and every lie through Tor; the mute are down; one dies and r
   }
   assert.match(String(tracker.status()?.not_ready), /onion service/)
   tor.restart(0)
-  await waitUntil('the canary sings again', () => tracker.status()?.onion.canary?.state === 'green', {
+  await waitUntil('the canary is green again', () => tracker.status()?.onion.canary?.state === 'green', {
     timeoutMs: 120_000,
   })
   await waitUntil(
