@@ -2,19 +2,16 @@
  * The pages of `Bonds`: every row as at our tip, ascending by outpoint as in the digest. Rows are made and encoded once
  * for a moment, and so are pages, so that a stranger's walk costs little.
  */
-
 import { type Outpoint, toInternal } from '../chain/types.ts'
 import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import type { KnownBond, Market } from '../market.ts'
 import { bondRow } from '../views/bonds.ts'
+import { PAGE_LIMITS } from './limits.ts'
 import { type BondFields, encodeReply, type Request } from './messages.ts'
 import { bondFields } from './rows.ts'
 
-export const BOND_PAGE_LIMITS = {
-  /** A row takes 370 bytes: 370 kB a page, far below what clients take as one reply. */
-  limitMax: 1_000,
-  limitDefault: 100,
+const LIMITS = {
   /** Pages kept encoded: 12 MB of the longest ones. */
   pagesKept: 32,
   /** What the mempool and the probes have changed shows after this long; a new block at once. */
@@ -45,9 +42,9 @@ export class BondPages {
 
   /** The encoded reply. Throws PeerFault. */
   page(request: Omit<Extract<Request, { type: 'Bonds' }>, 'type'>): Buffer {
-    const { after, limit = BOND_PAGE_LIMITS.limitDefault, minValue = 0, all = false } = request
-    if (limit < 1 || limit > BOND_PAGE_LIMITS.limitMax) {
-      throw new PeerFault('bad_request', `Bonds.limit: expected 1 to ${BOND_PAGE_LIMITS.limitMax}, got ${limit}`)
+    const { after, limit = PAGE_LIMITS.limitDefault, minValue = 0, all = false } = request
+    if (limit < 1 || limit > PAGE_LIMITS.limitMax) {
+      throw new PeerFault('bad_request', `Bonds.limit: expected 1 to ${PAGE_LIMITS.limitMax}, got ${limit}`)
     }
     const market = this.#core.market.read()
     if (!market) throw new PeerFault('not_synced', 'not synced: nothing scanned yet')
@@ -73,7 +70,7 @@ export class BondPages {
       }),
       ...(hasMore && { next: page.at(-1)!.known.bond.outpoint }),
     })
-    if (this.#pages.size >= BOND_PAGE_LIMITS.pagesKept) this.#pages.clear()
+    if (this.#pages.size >= LIMITS.pagesKept) this.#pages.clear()
     this.#pages.set(name, encoded)
     return encoded
   }
@@ -81,7 +78,7 @@ export class BondPages {
   #forgetOld(): void {
     const nowMs = this.#core.clock.monotonicMs()
     const atTip = this.#core.market.atTip()
-    if (atTip === this.#atTip && nowMs - this.#madeAtMs < BOND_PAGE_LIMITS.keptMs) return
+    if (atTip === this.#atTip && nowMs - this.#madeAtMs < LIMITS.keptMs) return
     this.#atTip = atTip
     this.#madeAtMs = nowMs
     this.#rows.clear()

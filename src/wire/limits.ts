@@ -34,3 +34,10 @@ export const WIRE_LIMITS = {
 } as const satisfies Record<string, number>
 
 export type WireLimits = { readonly [K in keyof typeof WIRE_LIMITS]: number }
+
+/** Bonds on a page of `Bonds`: what is given without `limit`, and what may be asked for. */
+export const PAGE_LIMITS = {
+  /** A row takes 370 bytes: 370 kB a page, far below what clients take as one reply. */
+  limitMax: 1_000,
+  limitDefault: 100,
+}

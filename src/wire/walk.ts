@@ -2,7 +2,7 @@
 import { compareOutpoints } from '../bonds/digest.ts'
 import { formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { TransientError } from '../errors.ts'
-import { BOND_PAGE_LIMITS } from './bond-pages.ts'
+import { PAGE_LIMITS } from './limits.ts'
 import type { BondFields, Reply, Request } from './messages.ts'
 
 export const WALK_LIMITS = {
@@ -29,7 +29,7 @@ type Page = Extract<Reply, { type: 'Bonds' }>
 export async function walkBonds(
   ask: AskTracker,
   { all, minValue }: BondFilter = {},
-  limit = BOND_PAGE_LIMITS.limitMax,
+  limit = PAGE_LIMITS.limitMax,
 ): Promise<Page | Extract<Reply, { type: 'Error' }>> {
   const filter = { limit, ...(all !== undefined && { all }), ...(minValue !== undefined && { minValue }) }
   for (let starts = 1; starts <= WALK_LIMITS.startsMax; starts++) {
