@@ -1,2 +1,2 @@
-/** The browser gets uPlot beside the page's own modules; see pages.ts. */
+/** The browser gets uPlot beside the page's own modules; see server.ts. */
 export { default } from 'uplot'
