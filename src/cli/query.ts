@@ -139,6 +139,7 @@ export function describeReply(reply: Reply): string {
         `tx       ${hex(reply.tx)}`,
       ].join('\n')
     case 'Trackers':
+      if (reply.trackers.length === 0) return 'it knows no other tracker'
       return describeTrackers(reply.trackers.map(trackerRowOf))
     case 'Posted':
       return `${reply.address} is proven to own ${formatOutpoint(reply.outpoint)}`

@@ -67,8 +67,6 @@ export interface TrackersDeps extends World {
   self: () => HostPort | undefined
   /** Our list at our tip; undefined while behind. */
   ownList: () => Pick<MakerList, 'tip' | 'digest' | 'live'> | undefined
-  /** An outcome worth telling: called when a tracker begins or ceases to agree. */
-  onChange?: (record: TrackerRecord) => void
 }
 
 export class Trackers {
@@ -208,7 +206,6 @@ export class Trackers {
     const fields = { tracker: record.address, height, onlyOurs: onlyOurs.length, onlyTheirs: onlyTheirs.length }
     if (agrees) this.#deps.log.info(fields, 'tracker agrees')
     else this.#deps.log.warn(fields, 'tracker disagrees: compare with the verify verb')
-    this.#deps.onChange?.(record)
   }
 
   #noteFailure(record: TrackerRecord, failure: string): void {

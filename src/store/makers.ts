@@ -17,11 +17,6 @@ export function upsertMaker(db: Db, record: MakerRecord): number {
   return db.first(insert)!.id
 }
 
-export function readMaker(db: Db, address: string): MakerRecord | undefined {
-  const row = db.first(sql.selectFrom('makers').selectAll().where('address', '=', address))
-  return row && makerOf(row)
-}
-
 export function readMakers(db: Db): MakerRecord[] {
   return db.all(sql.selectFrom('makers').selectAll()).map(makerOf)
 }

@@ -100,7 +100,8 @@ export interface RunningFacts extends Facts {
   registrations(): number
 }
 
-type ChainPart = Pick<
+/** What a database alone tells of it. */
+export type ChainStatus = Pick<
   StatusRow,
   | 'version'
   | 'network'
@@ -119,7 +120,7 @@ type ChainPart = Pick<
 >
 
 /** What the wire tells of it, too. */
-export function chainStatus({ config, chain, market, liveness, notSynced }: Facts): ChainPart {
+export function chainStatus({ config, chain, market, liveness, notSynced }: Facts): ChainStatus {
   const now = market.read()
   const reach = liveness.counts()
   return {

@@ -40,7 +40,6 @@ import {
   u32,
   u64,
   unit,
-  type ValueOf,
   writeVariant,
 } from './shape.ts'
 
@@ -97,7 +96,6 @@ const watchedTx = struct({
   /** Consensus encoding with witnesses; empty when the tracker that answered doesn't send it. */
   rawTx: named('rawtx', orElse(hexText, Buffer.alloc(0))),
 })
-export type WatchedTx = ValueOf<typeof watchedTx>
 
 const blockHash = named('block_hash', internalBlockHash)
 const digest = bytes(32)

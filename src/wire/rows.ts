@@ -6,7 +6,8 @@ import { blocksLeft } from '../bonds/verify.ts'
 import { type BlockHash, formatOutpoint, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { BrokenInvariant } from '../errors.ts'
 import { printable } from '../format.ts'
-import type { BondRow, ReasonRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
+import type { BondRow, ReasonRow, TrackerRow, WhyRow } from '../views/schemas.ts'
+import type { ChainStatus } from '../views/status.ts'
 import type { BondFields, ReplyOf } from './messages.ts'
 
 // ---- to the wire -----------------------------------------------------------------------------------------------------
@@ -32,20 +33,8 @@ export function bondFields(row: BondRow): BondFields {
   }
 }
 
-type WireStatus = Pick<
-  StatusRow,
-  | 'version'
-  | 'network'
-  | 'height'
-  | 'block_hash'
-  | 'block_time'
-  | 'scanned_from'
-  | 'synced'
-  | 'bonds'
-  | 'makers_up'
-  | 'digest'
-  | 'unseen'
->
+/** The wire tells of makers how many are up. */
+type WireStatus = Omit<ChainStatus, 'makers' | 'makers_down' | 'makers_unknown'>
 
 export function statusFields(row: WireStatus): Omit<ReplyOf<'Status'>, 'type' | 'uptimeS'> {
   return {
