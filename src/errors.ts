@@ -18,7 +18,12 @@ export class AccessRefused extends ConfigError {
 
 /** Weather: bitcoind, Tor or a network was not there. The loop that called retries with backoff. */
 export class TransientError extends Error {
-  override readonly name = 'TransientError'
+  override readonly name: string = 'TransientError'
+}
+
+/** bitcoind is there, and can't give this one block: pruned, not downloaded yet, damaged on its disk. */
+export class BlockUnavailable extends TransientError {
+  override readonly name = 'BlockUnavailable'
 }
 
 /** A stranger on one connection misbehaved: that connection is answered with `code` (and closed where the spec says). */

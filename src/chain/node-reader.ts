@@ -3,7 +3,7 @@
  * changes. Lives in the node thread, next to its BitcoindRpc; the main thread sees it as `NodeApi`.
  */
 import { Bell } from '../concurrency.ts'
-import { ConfigError, describeError, TransientError } from '../errors.ts'
+import { BlockUnavailable, ConfigError, describeError, TransientError } from '../errors.ts'
 import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
 import { NETWORK_PARAMS } from './networks.ts'
@@ -256,7 +256,7 @@ export class NodeReader implements NodeApi {
     } catch (error) {
       if (error instanceof RpcFailure || error instanceof MalformedError) {
         // Pruned meanwhile, or on a branch the node has dropped: the caller looks at the chain again.
-        throw new TransientError(`bitcoind can't give block ${hash}: ${describeError(error)}`)
+        throw new BlockUnavailable(`bitcoind can't give block ${hash}: ${describeError(error)}`)
       }
       throw error
     }

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { AccessRefused, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
+import { AccessRefused, BlockUnavailable, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 import type { Spender } from './types.ts'
@@ -150,10 +150,12 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
   }
 }
 
+/** What crosses the thread as itself; everything else is a bug of ours. */
+const FATES = [TransientError, BlockUnavailable, ConfigError, AccessRefused]
+
 function revive({ name, message, stack }: Extract<ThreadReply, { ok: false }>): Error {
-  if (name === 'TransientError') return new TransientError(message)
-  if (name === 'ConfigError') return new ConfigError(message)
-  if (name === 'AccessRefused') return new AccessRefused(message)
+  const Fate = FATES.find((known) => known.name === name)
+  if (Fate) return new Fate(message)
   const error = new BrokenInvariant(message)
   if (stack !== undefined) error.stack = stack
   return error
