@@ -44,6 +44,8 @@ export interface IndexListener {
   /** These transactions came or went, in the mempool or with a block: their outputs may exist now, or no more. */
   onTransactions(txids: Iterable<Txid>): void
   onBlock(height: Height): void
+  /** A block came whose transactions nobody wanted when it was fetched. */
+  onUnknownTransactions(): void
   /** Blocks were taken back: what bitcoind said of outputs before may hold no more. */
   onReorg(): void
   /** After a start, a reorg or a loss: all of chain and mempool is known again. */
@@ -125,6 +127,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
     for (const outpoint of expired) this.#recorder.untrack(outpoint, 'registered')
     this.#listener?.onSpends(spends.keys())
     if (block.txids) this.#listener?.onTransactions(txidsOf(block.txids))
+    else this.#listener?.onUnknownTransactions()
     this.#listener?.onBlock(height)
   }
 
@@ -152,22 +155,25 @@ export class Indexer implements ChainIndex, MempoolIndex {
   }
 
   async applyMempool(changes: MempoolChanges, api: NodeApi): Promise<void> {
+    // Before anything is awaited: who leaves is who was there when this was said, not who has come back since.
+    const leaving = this.#recorder.presentAmong(changes.removed)
     const spenders = await this.#recorder.spendersAmong(changes.added, api)
     const announced = changes.added.flatMap(({ txid, candidate }) => {
       const output = candidate && this.#announcementIn(candidate)
       return output ? [[txid, output] as const] : []
     })
-    const left = changes.removed.filter((txid) => this.#pending.has(txid) || this.#recorder.isPresent(txid))
-    if (spenders.size > 0 || announced.length > 0 || left.length > 0) {
+    const withdrawn = changes.removed.filter((txid) => this.#pending.has(txid))
+    if (spenders.size > 0 || announced.length > 0 || leaving.size > 0 || withdrawn.length > 0) {
       const touched = this.#db.transaction(() => {
-        for (const txid of left) {
-          if (this.#pending.delete(txid)) deletePendingBond(this.#db, txid)
+        for (const txid of withdrawn) {
+          this.#pending.delete(txid)
+          deletePendingBond(this.#db, txid)
         }
         for (const [txid, output] of announced) {
           this.#pending.set(txid, output)
           insertPendingBond(this.#db, output)
         }
-        return this.#recorder.moveMempool(left, spenders)
+        return this.#recorder.moveMempool(leaving, spenders)
       })
       if (touched.length > 0) this.#listener?.onSpends(touched)
     }

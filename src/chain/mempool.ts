@@ -7,12 +7,12 @@
  * mempool either, and must never look as if it had been dropped. Until then the leave is withheld.
  */
 import { Bell } from '../concurrency.ts'
-import { ConfigError, TransientError } from '../errors.ts'
+import { TransientError } from '../errors.ts'
 import { type Clock, systemClock } from '../world.ts'
 import { type ScannedTx, scanTransaction, spenderOf, txidOf } from './decode.ts'
 import type { OutpointKeys } from './outpoint-keys.ts'
 import { type BitcoindRpc, RPC_CODES } from './rpc.ts'
-import type { BlockHash, Outpoint, Spender, Txid } from './types.ts'
+import { type BlockHash, canExist, type Outpoint, type Spender, type Txid } from './types.ts'
 import type { MempoolEvent } from './zmq.ts'
 
 const LIMITS = {
@@ -20,8 +20,10 @@ const LIMITS = {
   batch: 100,
   /** Transactions handed over at once, so that the main thread is never busy with them for long. */
   chunk: 1_000,
-  /** Transactions known at the most: ten times a full default mempool (300 MB); 64 hex digits each, about 100 bytes. */
+  /** Transactions followed at the most: some times a full default mempool (300 MB); about 150 bytes each, see node.ts. */
   known: 1_000_000,
+  /** A mempool that is too large is listed again after this: each listing is 70 MB of JSON. */
+  tooLargeMs: 30_000,
   /** Without a sign of life from the publisher the mempool is listed this often; main has seconds like that rarely. */
   quietMs: 1_000,
   /** With one it is listed this often all the same: no event that was missed stays missed for longer. */
@@ -31,8 +33,8 @@ const LIMITS = {
   /** Raw transactions kept from the publisher until their event comes: half a second of the busiest hours. */
   recent: 1_000,
   recentBytes: 4_000_000,
-  /** `look` asks again when the mempool moved between its questions; it moves about seven times a second. */
-  lookTries: 5,
+  /** `look` asks again when chain or mempool moved between its questions, and when it met a transaction for the first time. */
+  lookTries: 6,
 }
 
 export interface MempoolChanges {
@@ -48,9 +50,10 @@ export interface MempoolChanges {
   size: number
 }
 
-/** Where an outpoint stands according to the node. */
+/** Where an outpoint stands according to the node. What rests on the mempool says on which of its transactions. */
 export type Found =
-  | { kind: 'unspent' }
+  /** `fundedBy`: the transaction that makes it, while that is in the mempool. */
+  | { kind: 'unspent'; fundedBy?: Txid }
   /** By a transaction of the mempool. */
   | { kind: 'mempool'; by: Spender }
   /** By a transaction of this block; told by nodes with an index of spends. */
@@ -67,10 +70,14 @@ export class Mempool {
   readonly #known = new Set<Txid>()
   /** In the mempool, still to be fetched and told. */
   readonly #fresh = new Set<Txid>()
-  /** Known or looked up, no longer in the mempool, still to be told. */
+  /** Known or held, no longer in the mempool, still to be told. */
   readonly #leaving = new Set<Txid>()
-  /** Spenders told of outside `changes`: their leaving must be told even if they never were in one. */
-  readonly #lookedUp = new Set<Txid>()
+  /**
+   * Met by a look before `changes` told of them, each with the number of that look: their leaving is told all the same.
+   * All are the node's, so there are never more than it has.
+   */
+  readonly #held = new Map<Txid, number>()
+  #looks = 0
   readonly #recent = new RecentTransactions()
   /** Events that came while a listing was under way. */
   #during: MempoolEvent[] | undefined
@@ -81,6 +88,9 @@ export class Mempool {
   #listedAtMs = 0
   #listMs = 0
   #signAtMs = 0
+  /** Too large when it was listed last: not listed again before this. */
+  #restUntilMs = 0
+  #restWhy = ''
 
   constructor(rpc: BitcoindRpc, keys: OutpointKeys, clock: Clock = systemClock) {
     this.#rpc = rpc
@@ -116,12 +126,14 @@ export class Mempool {
 
   #enter(txid: Txid): void {
     this.#leaving.delete(txid)
-    if (!this.#known.has(txid)) this.#fresh.add(txid)
+    if (this.#known.has(txid) || this.#fresh.has(txid)) return
+    if (this.#known.size + this.#fresh.size < LIMITS.known) this.#fresh.add(txid)
+    else this.#isListDue = true // which says that there are too many
   }
 
   #leave(txid: Txid): void {
     this.#fresh.delete(txid)
-    if (this.#known.has(txid) || this.#lookedUp.has(txid)) this.#leaving.add(txid)
+    if (this.#known.has(txid) || this.#held.has(txid)) this.#leaving.add(txid)
   }
 
   // ---- what the index is told ----
@@ -129,12 +141,12 @@ export class Mempool {
   /** `tip`: the block the index is at. */
   async changes(tip: BlockHash | undefined): Promise<MempoolChanges> {
     if (this.#isTimeToList()) await this.#list()
-    const added = await this.#fetchFresh()
+    const fetched = await this.#fetchFresh()
     const removed = this.#leaving.size > 0 && (await this.#rpc.bestBlockHash()) === tip ? this.#takeLeaving() : []
     const isComplete = this.#fresh.size === 0
     const isWithheld = this.#leaving.size > 0
     return {
-      added,
+      added: fetched.filter(({ txid }) => this.#known.has(txid)), // the others have left since they were fetched
       removed,
       isComplete,
       isWithheld,
@@ -147,7 +159,7 @@ export class Mempool {
     const removed = [...this.#leaving]
     for (const txid of removed) {
       this.#known.delete(txid)
-      this.#lookedUp.delete(txid)
+      this.#held.delete(txid)
     }
     this.#leaving.clear()
     return removed
@@ -166,17 +178,14 @@ export class Mempool {
 
   async #list(): Promise<void> {
     const startMs = this.#clock.monotonicMs()
+    if (startMs < this.#restUntilMs) throw new TransientError(this.#restWhy)
     this.#isListDue = false
     this.#during = []
     try {
       const before = await this.#rpc.bestBlockHash()
       const { txids, sequence } = await this.#rpc.mempoolTxids()
       const after = await this.#rpc.bestBlockHash()
-      if (this.#known.size + txids.length > LIMITS.known) {
-        throw new ConfigError(
-          `bitcoind's mempool has ${txids.length} transactions, more than ${LIMITS.known}: lower its maxmempool`,
-        )
-      }
+      if (txids.length > LIMITS.known) throw this.#tooLarge(txids.length)
       this.#difference(txids)
       this.#listedSequence = sequence
       for (const event of this.#during) this.#apply(event)
@@ -192,6 +201,13 @@ export class Mempool {
     this.#listMs = this.#listedAtMs - startMs
   }
 
+  /** Nothing is known of such a mempool: watching rests until it is smaller. */
+  #tooLarge(size: number): TransientError {
+    this.#restUntilMs = this.#clock.monotonicMs() + LIMITS.tooLargeMs
+    this.#restWhy = `bitcoind's mempool has ${size} transactions, ${LIMITS.known} can be followed: lower its maxmempool`
+    return new TransientError(this.#restWhy)
+  }
+
   #difference(listed: readonly Txid[]): void {
     // As a rule only new ones come: who has left is looked for when the count says that somebody has.
     let stayed = 0
@@ -200,10 +216,10 @@ export class Mempool {
       else this.#fresh.add(txid)
       this.#leaving.delete(txid)
     }
-    if (stayed === this.#known.size && this.#fresh.size + stayed === listed.length && this.#lookedUp.size === 0) return
+    if (stayed === this.#known.size && this.#fresh.size + stayed === listed.length && this.#held.size === 0) return
     const present = new Set(listed)
     for (const txid of this.#known) if (!present.has(txid)) this.#leaving.add(txid)
-    for (const txid of this.#lookedUp) if (!present.has(txid)) this.#leaving.add(txid)
+    for (const txid of this.#held.keys()) if (!present.has(txid)) this.#leaving.add(txid)
     for (const txid of this.#fresh) if (!present.has(txid)) this.#fresh.delete(txid)
   }
 
@@ -217,10 +233,13 @@ export class Mempool {
       const raws = await this.#transactions(batch)
       for (const [i, txid] of batch.entries()) {
         const raw = raws[i]
-        // Gone between the two calls (replaced, evicted, mined), or its leave was told meanwhile.
-        if (!this.#fresh.delete(txid) || raw === undefined) continue
+        if (!this.#fresh.delete(txid)) continue // it left meanwhile
+        if (raw === undefined) {
+          this.#leave(txid) // gone between the two calls: replaced, evicted, mined
+          continue
+        }
         this.#known.add(txid)
-        this.#lookedUp.delete(txid)
+        this.#held.delete(txid)
         added.push(scanTransaction(txid, raw, this.#keys))
       }
     }
@@ -252,36 +271,51 @@ export class Mempool {
   }
 
   /**
-   * Where each of `outpoints` stands at block `at`, the mempool included. A spender told here is held from now on: when it
-   * leaves the mempool, `changes` says so, however short it was there.
+   * Where each of `outpoints` stands at block `at`, the mempool included. Whatever is told here of a mempool transaction
+   * (it spends an outpoint, it funds one) ends in `changes`: it was held before bitcoind was asked, and still is when this
+   * returns. The held check is the last step, with nothing awaited after it: a leave is told after the answer.
    */
   async look(outpoints: readonly Outpoint[]): Promise<{ at: BlockHash; found: Found[] }> {
     for (let tries = 1; tries <= LIMITS.lookTries; tries++) {
+      const look = ++this.#looks
       const at = await this.#rpc.bestBlockHash()
       const found = await this.#lookOnce(outpoints)
-      const isStill = found?.every((one) => one.kind !== 'mempool' || this.#isHeld(one.by.txid)) ?? false
-      if (found && isStill && (await this.#rpc.bestBlockHash()) === at) return { at, found }
+      const isStill = found !== undefined && (await this.#rpc.bestBlockHash()) === at
+      const unheld = (found ?? []).map(restsOn).filter((txid) => txid !== undefined && !this.#isHeldSince(txid, look))
+      if (isStill && unheld.length === 0) return { at, found }
+      for (const txid of unheld) this.#hold(txid!, look)
     }
-    throw new TransientError('the mempool moves too fast to be asked')
+    throw new TransientError('chain and mempool move too fast to be asked')
   }
 
-  #isHeld(txid: Txid): boolean {
-    return (this.#known.has(txid) || this.#lookedUp.has(txid)) && !this.#leaving.has(txid)
+  /** Whether somebody has looked after its leaving since before look number `look` began. */
+  #isHeldSince(txid: Txid, look: number): boolean {
+    const since = this.#known.has(txid) ? 0 : this.#held.get(txid)
+    return since !== undefined && since < look && !this.#leaving.has(txid)
   }
 
-  /** Undefined when a spender left between two questions. */
+  #hold(txid: Txid, look: number): void {
+    if (this.#leaving.has(txid))
+      this.#isListDue = true // it has come back, or was never gone: a listing tells
+    else if (!this.#held.has(txid)) {
+      this.#held.set(txid, look)
+      this.#enter(txid)
+    }
+    this.bell.ring()
+  }
+
+  /** Undefined when something moved between two questions. */
   async #lookOnce(outpoints: readonly Outpoint[]): Promise<Found[] | undefined> {
-    const exist = await this.#rpc.areUnspent(outpoints)
-    const found = exist.map((isUnspent): Found => (isUnspent ? { kind: 'unspent' } : { kind: 'absent' }))
-    const gone = outpoints.flatMap((outpoint, i) => (exist[i] ? [] : [{ outpoint, i }]))
+    const asked = outpoints.flatMap((outpoint, i) => (canExist(outpoint) ? [{ outpoint, i }] : []))
+    const outputs = await this.#rpc.outputs(asked.map(({ outpoint }) => outpoint))
+    const found: Found[] = outpoints.map(() => ({ kind: 'absent' }))
+    for (const [k, { outpoint, i }] of asked.entries()) {
+      const output = outputs[k]
+      if (output) found[i] = { kind: 'unspent', ...(!output.isConfirmed && { fundedBy: outpoint.txid }) }
+    }
+    const gone = asked.filter((_, k) => !outputs[k])
     if (gone.length === 0) return found
     const spenders = await this.#rpc.spenders(gone.map(({ outpoint }) => outpoint))
-    for (const spender of spenders) {
-      if (!spender || spender.blockHash !== undefined || this.#known.has(spender.txid)) continue
-      this.#lookedUp.add(spender.txid)
-      this.#enter(spender.txid)
-      this.bell.ring()
-    }
     const txids = [...new Set(spenders.flatMap((spender) => (spender && !spender.blockHash ? [spender.txid] : [])))]
     const raws = await this.#transactions(txids)
     for (const [k, { outpoint, i }] of gone.entries()) {
@@ -298,9 +332,15 @@ export class Mempool {
     }
     // A spender that left between the first question and the second has given its outpoint free.
     const absent = gone.filter(({ i }) => found[i]!.kind === 'absent')
-    const again = await this.#rpc.areUnspent(absent.map(({ outpoint }) => outpoint))
+    const again = await this.#rpc.outputs(absent.map(({ outpoint }) => outpoint))
     return again.some(Boolean) ? undefined : found
   }
+}
+
+/** The mempool transaction that makes it so. */
+function restsOn(found: Found): Txid | undefined {
+  if (found.kind === 'mempool') return found.by.txid
+  return found.kind === 'unspent' ? found.fundedBy : undefined
 }
 
 /** Raw transactions as the publisher gave them, the newest; bounded in number and bytes. */

@@ -17,6 +17,7 @@ import {
   RPC_LIMITS,
   RpcFailure,
   type RpcOptions,
+  type UtxoEntry,
   type ZmqNotification,
 } from './rpc.ts'
 import {
@@ -24,6 +25,7 @@ import {
   type BlockHash,
   type BlockRef,
   type BlockSource,
+  canExist,
   type Height,
   type Judged,
   type Network,
@@ -322,7 +324,7 @@ export class NodeReader implements NodeApi {
     const asked = claims.map(({ outpoint, block }) => ({ txid: outpoint.txid, block }))
     const headers = await this.#rpc.blockHeaders(asked.map(({ block }) => block))
     const txs = await this.#rpc.transactionsIn(asked)
-    const outputs = await this.#rpc.unspentOutputs(claims.map(({ outpoint }) => outpoint))
+    const outputs = await this.#unspentOutputs(claims.map(({ outpoint }) => outpoint))
     return claims.map((_, i) => {
       const [header, tx, output] = [headers[i]!, txs[i]!, outputs[i]]
       const facts: OutputFacts = { isPruned: 'code' in tx && tx.code === RPC_CODES.miscError }
@@ -342,8 +344,15 @@ export class NodeReader implements NodeApi {
     })
   }
 
+  async #unspentOutputs(outpoints: readonly Outpoint[]): Promise<(UtxoEntry | undefined)[]> {
+    const asked = outpoints.filter(canExist)
+    const entries = await this.#rpc.unspentOutputs(asked)
+    return outpoints.map((outpoint) => entries[asked.indexOf(outpoint)])
+  }
+
   async output(outpoint: Outpoint): Promise<{ tipHeight: Height; output: TxOutput | undefined }> {
-    const { inChain, withMempool } = await this.#rpc.txOut(outpoint)
+    const nothing = { inChain: null, withMempool: null }
+    const { inChain, withMempool } = canExist(outpoint) ? await this.#rpc.txOut(outpoint) : nothing
     const found = withMempool ?? inChain
     const tipHeight = await this.#rpc.blockHeight(found?.bestblock ?? (await this.#rpc.bestBlockHash()))
     if (!found) return { tipHeight, output: undefined }

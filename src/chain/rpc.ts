@@ -179,13 +179,13 @@ export class BitcoindRpc {
     })
   }
 
-  /** For each of `outpoints` whether it is in the UTXO set and no transaction of the mempool spends it. */
-  async areUnspent(outpoints: readonly Outpoint[]): Promise<boolean[]> {
+  /** For each of `outpoints` its output, where the UTXO set or the mempool makes one and no mempool transaction spends it. */
+  async outputs(outpoints: readonly Outpoint[]): Promise<({ isConfirmed: boolean } | undefined)[]> {
     const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, true] }))
-    const entries = await this.#batch(z.object({ bestblock: blockHash }).nullable(), calls)
+    const entries = await this.#batch(z.object({ confirmations: height }).nullable(), calls)
     return entries.map((entry) => {
-      if ('value' in entry) return entry.value !== null
-      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
+      if ('code' in entry) throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
+      return entry.value ? { isConfirmed: entry.value.confirmations > 0 } : undefined
     })
   }
 

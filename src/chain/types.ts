@@ -26,6 +26,14 @@ export interface Outpoint {
   vout: number
 }
 
+/** A block has at most 1,000,000 bytes besides witnesses, an output at least 9 of them. */
+const OUTPUTS_PER_BLOCK_MAX = Math.floor(1_000_000 / 9)
+
+/** False for an output that no transaction can have. bitcoind is not asked about such: above 2^31 it refuses the call. */
+export function canExist({ vout }: Outpoint): boolean {
+  return vout < OUTPUTS_PER_BLOCK_MAX
+}
+
 export interface BlockRef {
   hash: BlockHash
   height: Height

@@ -13,19 +13,20 @@ export function firstRegistrationEnd(db: Db): Height | undefined {
   return db.first(first)?.until_height
 }
 
-/** Adds one or prolongs it; never shortens one. */
-export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Height): void {
-  db.run(
+/** Adds one or prolongs it; never shortens one. Returns until when it is watched. */
+export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Height): Height {
+  const row = db.first(
     sql
       .insertInto('watches')
       .values({ txid: hashColumn(outpoint.txid), vout: outpoint.vout, until_height: untilHeight })
       .onConflict((conflict) =>
         conflict
           .columns(['txid', 'vout'])
-          .doUpdateSet({ until_height: untilHeight })
-          .where('watches.until_height', '<', untilHeight),
-      ),
+          .doUpdateSet({ until_height: (eb) => eb.fn('max', ['watches.until_height', eb.val(untilHeight)]) }),
+      )
+      .returning('until_height'),
   )
+  return row!.until_height
 }
 
 /** Ends those that were asked for until below `tipHeight`. Returns them. */

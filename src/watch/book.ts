@@ -16,8 +16,8 @@ const LIMITS = {
 
 /** Who is told of changes. */
 export interface Subscriber {
-  /** The present state of `entry` is not what this one was told. */
-  tell(entry: Entry): void
+  /** The present state of `entry`, which is known, has this signature. */
+  stands(entry: Entry, signature: string): void
 }
 
 export interface Entry {
@@ -36,8 +36,6 @@ export interface Entry {
   deep: RecordedSpend | undefined
   /** Counts what has happened to it: an answer that was on its way meanwhile is stale. */
   moves: number
-  /** Signature of what the subscribers were told last. */
-  told: string
   /** Our height when it was last asked about. */
   askedAtHeight: Height
 }
@@ -92,7 +90,6 @@ export class Book {
         output: undefined,
         deep: undefined,
         moves: 0,
-        told: '',
         askedAtHeight: height,
       }
       this.#entries.set(name, entry)

@@ -36,7 +36,7 @@ export class SpendRecorder {
   readonly #tracked: TrackedOutpoints
   #registrations = 0
   /** The mempool's transactions that spend tracked outpoints; few. Written again after a block was taken back. */
-  readonly #present = new Map<Txid, TrackedSpend[]>()
+  readonly #present = new Map<Txid, readonly TrackedSpend[]>()
 
   /** `keySalt`: of the outpoint keys, 16 bytes. */
   constructor(db: Db, keySalt: Uint8Array, clock: Clock) {
@@ -75,12 +75,16 @@ export class SpendRecorder {
     return this.#tracked.isFor(outpoint, 'registered')
   }
 
-  /** Keeps outpoints watched until `untilHeight`, across restarts and power cuts. */
-  register(outpoints: readonly Outpoint[], untilHeight: Height): void {
-    this.#db.durably(() => {
-      for (const outpoint of outpoints) upsertRegistration(this.#db, outpoint, untilHeight)
-    })
+  /**
+   * Keeps outpoints watched until `untilHeight`, or for longer where somebody has asked for that before, across restarts
+   * and power cuts. Returns until when all of them are.
+   */
+  register(outpoints: readonly Outpoint[], untilHeight: Height): Height {
+    const ends = this.#db.durably(() =>
+      outpoints.map((outpoint) => upsertRegistration(this.#db, outpoint, untilHeight)),
+    )
     for (const outpoint of outpoints) this.#addRegistered(outpoint)
+    return outpoints.length === 0 ? untilHeight : Math.min(...ends)
   }
 
   #addRegistered(outpoint: Outpoint): void {
@@ -151,8 +155,14 @@ export class SpendRecorder {
     for (const outpoint of readSpentOutpoints(this.#db)) this.#forget(outpoint)
   }
 
-  isPresent(txid: Txid): boolean {
-    return this.#present.has(txid)
+  /** Those of `txids` that spend tracked outpoints, each with what is recorded of it now: for `moveMempool`. */
+  presentAmong(txids: readonly Txid[]): Map<Txid, readonly TrackedSpend[]> {
+    return new Map(
+      txids.flatMap((txid) => {
+        const spends = this.#present.get(txid)
+        return spends ? [[txid, spends] as const] : []
+      }),
+    )
   }
 
   /** Which of these mempool transactions spend tracked outpoints. */
@@ -171,12 +181,17 @@ export class SpendRecorder {
     return found
   }
 
-  /** Inside a transaction: who has left and who has come. Returns the outpoints whose recorded spends changed. */
-  moveMempool(removed: readonly Txid[], added: ReadonlyMap<Txid, TrackedSpend[]>): Outpoint[] {
+  /**
+   * Inside a transaction: who has left (as `presentAmong` had it when the leaving was told) and who has come. One that a
+   * look has seen again in between stays. Returns the outpoints whose recorded spends changed.
+   */
+  moveMempool(
+    leaving: ReadonlyMap<Txid, readonly TrackedSpend[]>,
+    added: ReadonlyMap<Txid, TrackedSpend[]>,
+  ): Outpoint[] {
     const touched: Outpoint[] = []
-    for (const txid of removed) {
-      const spends = this.#present.get(txid)
-      if (!spends) continue
+    for (const [txid, spends] of leaving) {
+      if (this.#present.get(txid) !== spends) continue
       this.#present.delete(txid)
       evictSpender(this.#db, txid)
       for (const { outpoint } of spends) {
@@ -241,9 +256,8 @@ export class SpendRecorder {
 
   /** A spend in the mempool that came before the outpoint was tracked; the node thread tells when its spender leaves. */
   recordMempool(outpoint: Outpoint, by: Spender): void {
-    const present = this.#present.get(by.txid) ?? []
-    if (!present.some((spend) => spend.by.vin === by.vin)) present.push({ outpoint, by })
-    this.#present.set(by.txid, present)
+    const others = (this.#present.get(by.txid) ?? []).filter((spend) => spend.by.vin !== by.vin)
+    this.#present.set(by.txid, [...others, { outpoint, by }]) // a new list, see moveMempool
     this.#db.transaction(() => upsertMempoolSpend(this.#db, outpoint, by, this.#nowS()))
   }
 

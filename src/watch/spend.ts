@@ -55,5 +55,6 @@ export function spendOf(
 
 /** Equal for two answers that say the same of the chain: who is told one need not be told the other. */
 export function signatureOf({ state, txid, blockHash, conflicts }: Spend): string {
+  if (txid === undefined) return state // most are: one text for all of them
   return [state, txid, blockHash, ...(conflicts ?? [])].join(' ')
 }

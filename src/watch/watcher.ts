@@ -101,9 +101,12 @@ export class Watcher implements IndexListener {
 
   // ---- requests ----
 
-  /** The present state of each outpoint, in the order asked. Only to be called while synced; throws PeerFault. */
-  watchMany(outpoints: readonly Outpoint[]): Promise<WatchAnswer> {
-    return this.#answer(outpoints, (entries) => this.#answerOf(outpoints, entries))
+  /**
+   * The present state of each outpoint, in the order asked. Only to be called while synced; throws PeerFault. With it
+   * `subscription`, if given, has been told of those that it holds.
+   */
+  watchMany(outpoints: readonly Outpoint[], subscription?: Subscription): Promise<WatchAnswer> {
+    return this.#answer(outpoints, (entries) => this.#answerOf(outpoints, entries, subscription))
   }
 
   /** As `watchMany`; from then on `subscriber` is told of every change of them. */
@@ -118,12 +121,12 @@ export class Watcher implements IndexListener {
       if (this.#subscriptions + fresh > subscriptionsMax) {
         throw new PeerFault('limit', `this tracker serves ${subscriptionsMax} subscriptions already: try another one`)
       }
-      const answer = this.#answerOf(outpoints, entries)
+      const answer = this.#answerOf(outpoints, entries, subscription)
       if (subscription.isOver) return answer
-      for (const entry of entries) {
-        if (entry.subscribers.length === 0) entry.told = signatureOf(this.#spendOf(entry))
+      for (const [i, { outpoint }] of answer.spends.entries()) {
+        const entry = this.#book.get(outpoint)!
         this.#book.subscribe(entry, subscription)
-        subscription.entries.add(entry)
+        subscription.entries.set(entry, signatureOf(answer.spends[i]!))
       }
       this.#subscriptions += fresh
       return answer
@@ -132,7 +135,7 @@ export class Watcher implements IndexListener {
 
   /** Ends the subscriptions to `outpoints`, or all of them. */
   unsubscribe(subscription: Subscription, outpoints?: readonly Outpoint[]): void {
-    const entries = outpoints ? outpoints.map((outpoint) => this.#book.get(outpoint)) : [...subscription.entries]
+    const entries = outpoints ? outpoints.map((outpoint) => this.#book.get(outpoint)) : [...subscription.entries.keys()]
     for (const entry of entries) {
       if (!entry || !subscription.entries.delete(entry)) continue
       this.#subscriptions--
@@ -142,7 +145,7 @@ export class Watcher implements IndexListener {
 
   /**
    * Watches `outpoints` for `ttlBlocks` from now on, restarts included. Resolves once the past is known too and the
-   * watch is on the disk: the client may commit its money.
+   * watch is on the disk: the client may commit its money. `untilHeight`: until when all of them are watched.
    */
   register(
     outpoints: readonly Outpoint[],
@@ -177,11 +180,8 @@ export class Watcher implements IndexListener {
       const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstRegistrationEnd(db)}`
       throw new PeerFault('limit', message)
     }
-    const untilHeight = this.#tip().height + ttlBlocks
-    recorder.register(
-      entries.map(({ outpoint }) => outpoint),
-      untilHeight,
-    )
+    const outpoints = entries.map(({ outpoint }) => outpoint)
+    const untilHeight = recorder.register(outpoints, this.#tip().height + ttlBlocks)
     subscription.registered += fresh
     return untilHeight
   }
@@ -198,13 +198,16 @@ export class Watcher implements IndexListener {
     return tip
   }
 
-  #answerOf(outpoints: readonly Outpoint[], entries: readonly Entry[]): WatchAnswer {
-    const told = new Map(entries.map((entry) => [entry.name, this.#spendOf(entry)]))
-    const spends = outpoints.map((outpoint) => told.get(this.#book.get(outpoint)!.name)!)
+  #answerOf(outpoints: readonly Outpoint[], entries: readonly Entry[], subscription?: Subscription): WatchAnswer {
+    const present = new Map(entries.map((entry) => [entry.name, this.#spendOf(entry)]))
+    const spends = outpoints.map((outpoint) => present.get(this.#book.get(outpoint)!.name)!)
     const bytes = spends.reduce((sum, { tx }) => sum + (tx?.length ?? 0), 0)
     if (bytes > WATCHER_LIMITS.replyTxBytesMax) {
       const message = `the transactions that spend these outpoints take ${bytes} bytes, one reply has at most ${WATCHER_LIMITS.replyTxBytesMax}: ask about fewer at once`
       throw new PeerFault('limit', message)
+    }
+    for (const entry of entries) {
+      if (subscription?.entries.has(entry)) subscription.entries.set(entry, signatureOf(present.get(entry.name)!))
     }
     return { ...this.header(), spends }
   }
@@ -352,6 +355,10 @@ export class Watcher implements IndexListener {
     this.#tell()
   }
 
+  onUnknownTransactions(): void {
+    for (const entry of this.#book.all()) this.#touch(entry)
+  }
+
   onBlock(): void {
     this.#isSweepDue = true
     this.#moved.ring()
@@ -383,25 +390,33 @@ export class Watcher implements IndexListener {
       this.#dirty.delete(entry)
       if (!isWanted) continue
       const signature = signatureOf(this.#spendOf(entry))
-      if (signature === entry.told) continue
-      entry.told = signature
-      for (const subscriber of entry.subscribers) subscriber.tell(entry)
+      for (const subscriber of entry.subscribers) subscriber.stands(entry, signature)
     }
     if (this.#dirty.size > 0) this.#bell.ring()
   }
 
-  /** What a subscriber is to be told now; undefined while that isn't known, and then it is told later. */
-  presentState(entry: Entry): Spend | undefined {
-    if (this.#deps.indexer.isSettled && this.#isKnown(entry)) return this.#spendOf(entry)
-    entry.told = ''
-    this.#dirty.add(entry)
-    this.#bell.ring()
-    return undefined
+  /**
+   * What a subscriber is to be told of `entry` now, noted as told. Undefined when that is nothing new, and while it isn't
+   * known: then it is told later.
+   */
+  news(entry: Entry, subscription: Subscription): Spend | undefined {
+    if (!subscription.entries.has(entry)) return undefined
+    if (!this.#deps.indexer.isSettled || !this.#isKnown(entry)) {
+      this.#dirty.add(entry)
+      this.#bell.ring()
+      return undefined
+    }
+    const spend = this.#spendOf(entry)
+    const signature = signatureOf(spend)
+    if (subscription.entries.get(entry) === signature) return undefined
+    subscription.entries.set(entry, signature)
+    return spend
   }
 
   /** Looks up what subscribers wait for, and closes entries nobody asks about any more. Runs until the signal. */
   async run(signal: AbortSignal): Promise<void> {
     const { indexer, log } = this.#deps
+    signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
     for (;;) {
       signal.throwIfAborted()
       await this.#bell.wait(WATCHER_LIMITS.retryMs)
@@ -427,14 +442,20 @@ export class Watcher implements IndexListener {
 
 /** One connection: what it is subscribed to, and how much it has registered. */
 export class Subscription implements Subscriber {
-  readonly entries = new Set<Entry>()
+  /** What it is subscribed to, each with the signature of what it was told last: by an answer, or a push that went out. */
+  readonly entries = new Map<Entry, string>()
   /** Outpoints that it was the first to register. */
   registered = 0
   /** Its connection has ended: nothing is to be added. */
   isOver = false
-  readonly tell: (entry: Entry) => void
+  readonly #tell: (entry: Entry) => void
 
+  /** `tell`: there may be news of the entry; see `Watcher.news`. */
   constructor(tell: (entry: Entry) => void) {
-    this.tell = tell
+    this.#tell = tell
+  }
+
+  stands(entry: Entry, signature: string): void {
+    if (this.entries.get(entry) !== signature) this.#tell(entry)
   }
 }

@@ -37,9 +37,9 @@ export function newHandle(core: Core): Handle {
   const subscriptionOf = (peer: Peer): Subscription => {
     let subscription = subscriptions.get(peer)
     if (!subscription) {
-      const made = new Subscription((entry) =>
+      const made: Subscription = new Subscription((entry) =>
         peer.push(entry.name, () => {
-          const spend = watcher.presentState(entry)
+          const spend = watcher.news(entry, made)
           return spend && encodeReply({ type: 'Spend', ...spend })
         }),
       )
@@ -105,9 +105,9 @@ export function newHandle(core: Core): Handle {
       mustBeSynced()
       return { send: await proofs.read(outpoint) }
     },
-    WatchMany: async ({ outpoints }) => {
+    WatchMany: async ({ outpoints }, peer) => {
       mustBeSynced()
-      return spends(await watcher.watchMany(outpoints))
+      return spends(await watcher.watchMany(outpoints, subscriptions.get(peer)))
     },
     Subscribe: async ({ outpoints }, peer) => {
       mustBeSynced()

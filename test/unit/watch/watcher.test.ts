@@ -42,6 +42,7 @@ function spenderOf(spent: Outpoint, n: number, bytes = 0): Spender {
 }
 
 interface Setup extends Disposable {
+  api: NodeApi
   indexer: Indexer
   recorder: SpendRecorder
   watcher: Watcher
@@ -53,7 +54,7 @@ interface Setup extends Disposable {
   /** Called for every look, before it answers. */
   onLook: () => Promise<void> | void
   looks: number
-  connect(height: number, spenders?: Spender[], branch?: number): Promise<void>
+  connect(height: number, spenders?: Spender[], options?: { branch?: number; withTxids?: boolean }): Promise<void>
   settle(): Promise<void>
   mempool(added: Spender[], removed?: Txid[]): Promise<void>
 }
@@ -120,6 +121,7 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     },
   })
   const setup: Setup = {
+    api,
     indexer,
     recorder,
     watcher,
@@ -128,14 +130,16 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     heights: new Map(),
     onLook: () => {},
     looks: 0,
-    async connect(height, spenders = [], branch = 0) {
+    async connect(height, spenders = [], { branch = 0, withTxids = true } = {}) {
       const id = hash(height, branch)
       setup.blocks.set(id, spenders)
       best = id
       const words = wordsOf(spenders)
       const prevHash = indexer.tip()?.hash ?? hash(height - 1)
       const block = { hash: id, prevHash, timeS: 1_700_000_000 + height, bytes: 0, transactions: 1, candidates: [] }
-      await indexer.connect({ ...block, spent: intoBuckets(words, words.length / 2) }, height, height, api)
+      const txids = withTxids && { txids: new Uint8Array() }
+      const spent = intoBuckets(words, words.length / 2)
+      await indexer.connect({ ...block, ...txids, spent }, height, height, api)
     },
     settle: () => setup.mempool([]),
     async mempool(added, removed = []) {
@@ -158,6 +162,16 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     },
   }
   return setup
+}
+
+/** A subscriber that takes what it is told at once. */
+function listener(setup: Setup): { subscription: Subscription; told: string[] } {
+  const told: string[] = []
+  const subscription: Subscription = new Subscription((entry) => {
+    const spend = setup.watcher.news(entry, subscription)
+    if (spend) told.push(`${entry.name.slice(60)} ${spend.state}`)
+  })
+  return { subscription, told }
 }
 
 const fault = (code: string, message: RegExp) => (error: unknown) =>
@@ -295,18 +309,14 @@ test('after a reorg nobody is told anything until the mempool is known again; th
   const [a, b] = [outpoint(1), outpoint(2)]
   const spender = spenderOf(a, 1)
   setup.found.set(b.txid, { kind: 'unspent' }).set(a.txid, { kind: 'unspent' })
-  const told: string[] = []
-  const subscription = new Subscription((entry) => {
-    const spend = setup.watcher.presentState(entry)
-    if (spend) told.push(`${entry.name.slice(60)} ${spend.state}`)
-  })
+  const { subscription, told } = listener(setup)
   const stopping = new AbortController()
   const running = setup.watcher.run(stopping.signal).catch(() => {})
   await setup.watcher.subscribe([a, b], subscription)
   await setup.connect(11, [spender])
   assert.deepEqual(told, ['0001:1 confirmed'])
   setup.indexer.disconnect()
-  await setup.connect(11, [], 1)
+  await setup.connect(11, [], { branch: 1 })
   assert.deepEqual(told, ['0001:1 confirmed'], 'nothing yet')
   await setup.mempool([spender])
   assert.deepEqual(told, ['0001:1 confirmed', '0001:1 mempool'])
@@ -317,4 +327,90 @@ test('after a reorg nobody is told anything until the mempool is known again; th
   assert.equal(setup.watcher.subscriptions, 0)
   stopping.abort(new Error('stop'))
   await running
+})
+
+test('what was told last belongs to the subscription: who came later and was told more is told of its end', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const funded = outpoint(1)
+  const funding: Spender = { ...spenderOf(outpoint(99), 1), txid: funded.txid }
+  const [early, late, asking] = [listener(setup), listener(setup), listener(setup)]
+  const stopping = new AbortController()
+  const running = setup.watcher.run(stopping.signal).catch(() => {})
+  const isTold = async (told: string[], count: number) => {
+    while (told.length < count) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await setup.watcher.subscribe([funded], early.subscription)
+  await setup.watcher.subscribe([funded], asking.subscription)
+
+  // It is funded; before the loop has an answer for those who are subscribed, somebody else gets one.
+  const slow = Promise.withResolvers<void>()
+  let looks = 0
+  setup.onLook = () => (looks++ === 0 ? slow.promise : undefined)
+  setup.found.set(funded.txid, { kind: 'unspent', fundedBy: funded.txid })
+  await setup.mempool([funding])
+  while (looks === 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await setup.watcher.subscribe([funded], late.subscription)).spends[0]!.state, 'unspent')
+  assert.equal((await setup.watcher.watchMany([funded], asking.subscription)).spends[0]!.state, 'unspent')
+
+  setup.found.delete(funded.txid)
+  await setup.mempool([], [funding.txid])
+  slow.resolve()
+  await isTold(late.told, 1)
+  await isTold(asking.told, 1)
+  assert.deepEqual(late.told, ['0001:1 unknown'])
+  assert.deepEqual(asking.told, ['0001:1 unknown'], 'told by an answer to its question')
+  assert.deepEqual(early.told.at(-1) ?? '0001:1 unknown', '0001:1 unknown', 'told both or neither')
+  stopping.abort(new Error('stop'))
+  await running
+})
+
+test('a spender that leaves and comes back while others are fetched is not called evicted', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const [spent, other] = [outpoint(1), outpoint(2)]
+  const [spender, second] = [spenderOf(spent, 1), spenderOf(other, 2)]
+  const { subscription, told } = listener(setup)
+  await setup.watcher.subscribe([spent, other], subscription)
+  await setup.mempool([spender])
+  const { mempoolTransaction } = setup.api
+  setup.api.mempoolTransaction = async (txid) => {
+    // bitcoind has it again, and says so to somebody who asks, before the round that tells of its leaving is through.
+    setup.recorder.recordMempool(spent, spender)
+    return mempoolTransaction(txid)
+  }
+  await setup.mempool([second], [spender.txid])
+  const { spends } = await setup.watcher.watchMany([spent, other])
+  assert.deepEqual(
+    spends.map(({ state }) => state),
+    ['mempool', 'mempool'],
+  )
+  assert.deepEqual(told, ['0001:1 mempool', '0002:2 mempool'])
+})
+
+test('a block that was fetched before anybody asked makes everything be asked anew', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const funded = outpoint(1)
+  assert.equal((await setup.watcher.watchMany([funded])).spends[0]!.state, 'unknown')
+  setup.found.set(funded.txid, { kind: 'unspent' })
+  await setup.connect(11, [], { withTxids: false })
+  assert.equal((await setup.watcher.watchMany([funded])).spends[0]!.state, 'unspent')
+})
+
+test('a registration says until when all that was asked for is watched, which may be longer than asked', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const [a, b] = [outpoint(1), outpoint(2)]
+  const { subscription } = listener(setup)
+  await setup.watcher.register([a, b], 1_000, subscription)
+  await setup.watcher.register([b], 3_000, subscription)
+  assert.equal((await setup.watcher.register([b], 100, subscription)).untilHeight, 3_010)
+  assert.equal((await setup.watcher.register([a, b], 100, subscription)).untilHeight, 1_010)
+  assert.equal((await setup.watcher.register([a, b, outpoint(3)], 100, subscription)).untilHeight, 110)
+  assert.equal((await setup.watcher.register([], 100, subscription)).untilHeight, 110)
 })

@@ -1,0 +1,186 @@
+/**
+ * The order of things between the mempool and who is told of it: every fact that a look gives away, and that rests on a
+ * transaction of the mempool, is followed by a leave. The node is a stand-in whose answers the test holds back.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Transaction } from 'bitcoinjs-lib'
+import { Mempool } from '../../../src/chain/mempool.ts'
+import { OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
+import type { BitcoindRpc } from '../../../src/chain/rpc.ts'
+import { asBlockHash, asTxid, formatOutpoint, type Outpoint, type Txid } from '../../../src/chain/types.ts'
+
+const TIP = asBlockHash('aa'.repeat(32))
+
+interface Tx {
+  txid: Txid
+  raw: Buffer
+  spent: Outpoint
+}
+
+let made = 0
+function transaction(): Tx {
+  const tx = new Transaction()
+  tx.version = 2
+  const spent = { txid: asTxid((++made).toString(16).padStart(64, '0')), vout: 0 }
+  tx.addInput(Buffer.from(spent.txid, 'hex').reverse(), 0, 1)
+  tx.addOutput(Buffer.of(0x51), 1_000n)
+  return { txid: asTxid(tx.getId()), raw: Buffer.from(tx.toBuffer()), spent }
+}
+
+/** A node of which the test says what is in its mempool; `before[call]` is awaited before that call answers. */
+function setUp() {
+  let nowMs = 1_000_000
+  const pool = new Map<Txid, Tx>()
+  const before: { [C in 'bestBlockHash' | 'outputs' | 'spenders' | 'rawTransactions']?: (() => unknown) | undefined } =
+    {}
+  const asked: Outpoint[] = []
+  /** What is said is what is so when the question comes; it may be on its way for long. */
+  const answer = async <T>(call: keyof typeof before, value: T): Promise<T> => {
+    await before[call]?.()
+    return value
+  }
+  const rpc = {
+    bestBlockHash: () => answer('bestBlockHash', TIP),
+    mempoolTxids: async () => ({ txids: [...pool.keys()], sequence: 0 }),
+    rawTransactions: (txids: Txid[]) =>
+      answer(
+        'rawTransactions',
+        txids.map((txid) => (pool.has(txid) ? { value: pool.get(txid)!.raw } : { code: -5 })),
+      ),
+    outputs: (outpoints: Outpoint[]) => {
+      asked.push(...outpoints)
+      const spent = new Set([...pool.values()].map((tx) => formatOutpoint(tx.spent)))
+      return answer(
+        'outputs',
+        outpoints.map((one) =>
+          pool.has(one.txid) && one.vout === 0 && !spent.has(formatOutpoint(one)) ? { isConfirmed: false } : undefined,
+        ),
+      )
+    },
+    spenders: (outpoints: Outpoint[]) => {
+      asked.push(...outpoints)
+      const spender = (one: Outpoint) =>
+        [...pool.values()].find(({ spent }) => formatOutpoint(spent) === formatOutpoint(one))
+      return answer(
+        'spenders',
+        outpoints.map((one) => spender(one) && { txid: spender(one)!.txid }),
+      )
+    },
+  } as unknown as BitcoindRpc
+  const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs }
+  const mempool = new Mempool(rpc, new OutpointKeys(Buffer.alloc(16)), clock)
+  let sequence = 0
+  return {
+    mempool,
+    pool,
+    before,
+    asked,
+    enter: (tx: Tx) => pool.set(tx.txid, tx),
+    leave: (tx: Tx) => pool.delete(tx.txid),
+    /** As the publisher says it. */
+    say: (kind: 'added' | 'removed', { txid }: Tx) => mempool.onEvent({ kind, txid, mempoolSequence: ++sequence }),
+    /** Time enough for a listing. */
+    changes: () => {
+      nowMs += 20_000
+      return mempool.changes(TIP)
+    },
+    /** A round without a listing. */
+    round: () => mempool.changes(TIP),
+  }
+}
+
+test('an output is called unspent while its funding transaction is in the mempool, and that one is told of when it leaves', async () => {
+  const node = setUp()
+  await node.changes()
+  const funding = transaction()
+  node.enter(funding) // after the listing: nobody has heard of it
+  const outpoint = { txid: funding.txid, vout: 0 }
+  const { found } = await node.mempool.look([outpoint])
+  assert.deepEqual(found, [{ kind: 'unspent', fundedBy: funding.txid }])
+  node.leave(funding) // before the next one
+  assert.deepEqual((await node.changes()).removed, [funding.txid])
+  assert.deepEqual((await node.mempool.look([outpoint])).found, [{ kind: 'absent' }])
+})
+
+test('a funding or spending transaction that leaves while bitcoind answers is not told of as being there', async () => {
+  for (const call of ['outputs', 'spenders'] as const) {
+    const node = setUp()
+    await node.changes()
+    const tx = transaction()
+    node.enter(tx)
+    const outpoint = call === 'outputs' ? { txid: tx.txid, vout: 0 } : tx.spent
+    node.before[call] = () => {
+      node.leave(tx) // the answer "it is there" is on its way
+      node.before[call] = undefined
+    }
+    assert.deepEqual((await node.mempool.look([outpoint])).found, [{ kind: 'absent' }], call)
+  }
+})
+
+test('a spender that leaves during the last question of a look is asked about anew', async () => {
+  const node = setUp()
+  const spender = transaction()
+  node.enter(spender)
+  assert.equal((await node.changes()).added.length, 1)
+  let bests = 0
+  node.before.bestBlockHash = async () => {
+    if (++bests !== 2) return // the last question of the look
+    node.leave(spender)
+    node.say('removed', spender)
+    assert.deepEqual((await node.round()).removed, [spender.txid])
+  }
+  assert.deepEqual((await node.mempool.look([spender.spent])).found, [{ kind: 'absent' }])
+})
+
+test('whoever a look has named is told of when it leaves, though it never was in a round of changes', async () => {
+  const node = setUp()
+  await node.changes()
+  const spender = transaction()
+  node.enter(spender)
+  assert.equal((await node.mempool.look([spender.spent])).found[0]!.kind, 'mempool')
+  node.leave(spender)
+  const rounds = [await node.changes(), await node.changes()]
+  assert.deepEqual(
+    rounds.flatMap(({ removed }) => removed),
+    [spender.txid],
+  )
+})
+
+test('a transaction that has left since it was fetched is not told of as having come', async () => {
+  const node = setUp()
+  await node.changes()
+  const tx = transaction()
+  node.enter(tx)
+  node.say('added', tx)
+  node.before.bestBlockHash = () => {
+    node.leave(tx)
+    node.say('removed', tx)
+    node.before.bestBlockHash = undefined
+  }
+  const another = transaction()
+  node.enter(another)
+  node.say('added', another)
+  node.leave(another)
+  node.say('removed', another)
+  const { added } = await node.round()
+  // Whatever the order in which it came and went: at the end of all rounds nobody may believe that it is there.
+  const later = await node.changes()
+  const told = new Set(added.map(({ txid }) => txid))
+  for (const txid of later.removed) told.delete(txid)
+  assert.deepEqual([...told], [])
+})
+
+test('an output that no transaction can have is absent without a question', async () => {
+  const node = setUp()
+  await node.changes()
+  const funding = transaction()
+  node.enter(funding)
+  const vouts = [0, 111_111, 2 ** 31, 2 ** 32 - 1]
+  const { found } = await node.mempool.look(vouts.map((vout) => ({ txid: funding.txid, vout })))
+  assert.deepEqual(
+    found.map(({ kind }) => kind),
+    ['unspent', 'absent', 'absent', 'absent'],
+  )
+  assert.ok(node.asked.every(({ vout }) => vout < 111_111))
+})
