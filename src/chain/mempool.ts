@@ -67,6 +67,7 @@ export class Mempool {
   readonly #rpc: BitcoindRpc
   readonly #keys: OutpointKeys
   readonly #clock: Clock
+  readonly #max: number
   readonly #known = new Set<Txid>()
   /** In the mempool, still to be fetched and told. */
   readonly #fresh = new Set<Txid>()
@@ -92,10 +93,12 @@ export class Mempool {
   #restUntilMs = 0
   #restWhy = ''
 
-  constructor(rpc: BitcoindRpc, keys: OutpointKeys, clock: Clock = systemClock) {
+  /** `max`: transactions followed. */
+  constructor(rpc: BitcoindRpc, keys: OutpointKeys, clock: Clock = systemClock, max = LIMITS.known) {
     this.#rpc = rpc
     this.#keys = keys
     this.#clock = clock
+    this.#max = max
   }
 
   // ---- what the publisher says ----
@@ -127,7 +130,7 @@ export class Mempool {
   #enter(txid: Txid): void {
     this.#leaving.delete(txid)
     if (this.#known.has(txid) || this.#fresh.has(txid)) return
-    if (this.#known.size + this.#fresh.size < LIMITS.known) this.#fresh.add(txid)
+    if (this.#known.size + this.#fresh.size < this.#max) this.#fresh.add(txid)
     else this.#isListDue = true // which says that there are too many
   }
 
@@ -185,7 +188,7 @@ export class Mempool {
       const before = await this.#rpc.bestBlockHash()
       const { txids, sequence } = await this.#rpc.mempoolTxids()
       const after = await this.#rpc.bestBlockHash()
-      if (txids.length > LIMITS.known) throw this.#tooLarge(txids.length)
+      if (txids.length > this.#max) throw this.#tooLarge(txids.length)
       this.#difference(txids)
       this.#listedSequence = sequence
       for (const event of this.#during) this.#apply(event)
@@ -204,7 +207,7 @@ export class Mempool {
   /** Nothing is known of such a mempool: watching rests until it is smaller. */
   #tooLarge(size: number): TransientError {
     this.#restUntilMs = this.#clock.monotonicMs() + LIMITS.tooLargeMs
-    this.#restWhy = `bitcoind's mempool has ${size} transactions, ${LIMITS.known} can be followed: lower its maxmempool`
+    this.#restWhy = `bitcoind's mempool has ${size} transactions, ${this.#max} can be followed: lower its maxmempool`
     return new TransientError(this.#restWhy)
   }
 

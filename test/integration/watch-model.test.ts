@@ -1,23 +1,26 @@
 /**
- * Thousands of random steps (spends, chains of them, replacements, hidden blocks, reorgs, double spends in blocks, kill
- * -9, registrations, subscriptions that come and go), and again and again the same question: does every subscriber, and
- * every newcomer, know exactly what bitcoind knows? The oracle asks bitcoind by brute force and shares no code with the
- * index. WATCH_MODEL_SEED repeats a run, WATCH_MODEL_STEPS makes it longer.
+ * Thousands of random steps, with and without ZMQ: spends, chains of them, replacements and evictions of what spends and of
+ * what funds, outpoints that nobody has made and such as nobody can, hidden blocks, reorgs, double spends in blocks, kill
+ * -9, registrations, wallets that come at different times and go. Whenever all is quiet the same question: does every
+ * subscriber (by what it was told last) and every newcomer know exactly what bitcoind knows? The oracle asks bitcoind by
+ * brute force and shares no code with the index. WATCH_MODEL_SEED repeats a run, WATCH_MODEL_STEPS makes it longer.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
+import { asTxid, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
 import type { SpendFields } from '../../src/wire/messages.ts'
 import { Regtest, RpcError } from '../sandbox/regtest.ts'
 import { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { type Coin, makeCoins, type Signed, sign } from '../support/coins.ts'
+import { SpendOracle, type Truth } from '../support/spend-oracle.ts'
 import { Wallet } from '../support/subscriber.ts'
 
 const SEED = Number(process.env.WATCH_MODEL_SEED ?? Date.now() % 1_000_000)
-const STEPS = Number(process.env.WATCH_MODEL_STEPS ?? 2_000)
+const STEPS = Number(process.env.WATCH_MODEL_STEPS ?? 1_000)
 /** Steps between two comparisons. */
 const STRIDE = 12
+const WALLETS = 4
 
 /** Mulberry32: the same steps for the same seed. */
 function randomFrom(seed: number): () => number {
@@ -30,65 +33,22 @@ function randomFrom(seed: number): () => number {
   }
 }
 
-/** What bitcoind says, by looking at every block of its best chain and asking for every output. */
-class Oracle {
-  readonly #node: Regtest
-  readonly #spendsOf = new Map<string, Map<string, string>>()
-
-  constructor(node: Regtest) {
-    this.#node = node
-  }
-
-  async of(outpoints: readonly Outpoint[]): Promise<Map<string, { state: string; txid?: string; blockHash?: string }>> {
-    const confirmed = new Map<string, { txid: string; blockHash: string }>()
-    for (let hash: string | undefined = await this.#node.tipHash(); hash !== undefined; ) {
-      const spends = await this.#spendsIn(hash)
-      for (const [outpoint, txid] of spends.spends) confirmed.set(outpoint, { txid, blockHash: hash })
-      hash = spends.previous
-    }
-    const inMempool = await this.#node.rpc<{ spendingtxid?: string }[]>(
-      'gettxspendingprevout',
-      outpoints.map(({ txid, vout }) => ({ txid, vout })),
-    )
-    const answers = new Map<string, { state: string; txid?: string; blockHash?: string }>()
-    for (const [i, outpoint] of outpoints.entries()) {
-      const name = formatOutpoint(outpoint)
-      const spend = confirmed.get(name)
-      const spender = inMempool[i]!.spendingtxid
-      if (spend) answers.set(name, { state: 'confirmed', ...spend })
-      else if (spender !== undefined) answers.set(name, { state: 'mempool', txid: spender })
-      else {
-        const output = await this.#node.rpc('gettxout', outpoint.txid, outpoint.vout, true)
-        answers.set(name, { state: output === null ? 'unknown' : 'unspent' })
-      }
-    }
-    return answers
-  }
-
-  readonly #previous = new Map<string, string | undefined>()
-  async #spendsIn(hash: string): Promise<{ spends: Map<string, string>; previous: string | undefined }> {
-    let spends = this.#spendsOf.get(hash)
-    if (!spends) {
-      const block = await this.#node.rpc<{
-        previousblockhash?: string
-        tx: { txid: string; vin: { txid?: string; vout?: number }[] }[]
-      }>('getblock', hash, 2)
-      spends = new Map(
-        block.tx.flatMap((tx) => tx.vin.map((input) => [`${input.txid}:${input.vout}`, tx.txid] as const)),
-      )
-      this.#spendsOf.set(hash, spends)
-      this.#previous.set(hash, block.previousblockhash)
-    }
-    return { spends, previous: this.#previous.get(hash) }
-  }
+for (const zmq of [true, false]) {
+  test(`${zmq ? 'with' : 'without'} ZMQ: after any steps all know what bitcoind knows (seed ${SEED})`, () => play(zmq))
 }
 
-test(`after any steps every subscriber and every newcomer knows what bitcoind knows (seed ${SEED})`, async () => {
-  const random = randomFrom(SEED)
+/** One wallet's connection, and what it watches. */
+interface Place {
+  wallet: Wallet
+  watched: Map<string, Outpoint>
+}
+
+async function play(zmq: boolean): Promise<void> {
+  const random = randomFrom(SEED + Number(zmq))
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
-  await using node = await Regtest.start()
+  await using node = await Regtest.start({ zmq })
   await using tracker = await Tracker.start(node)
-  const oracle = new Oracle(node)
+  const oracle = new SpendOracle(node)
   /** Every coin there ever was, also of transactions that no longer exist. */
   const coins: Coin[] = await makeCoins(node, 40)
   await node.mine(6) // deeper than any reorg below
@@ -96,16 +56,21 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
   const spenders = new Map<string, Set<string>>()
   /** Transactions once in the mempool or a block, to be mined again or replaced. */
   const known: { signed: Signed; inputs: Coin[] }[] = []
-  const watched = new Map<string, Outpoint>()
+  const places: Place[] = []
   const registered = new Set<string>()
   /** Spends somebody was told of an outpoint while it was watched without a break: none may be forgotten. */
   const seen = new Map<string, Set<string>>()
   await tracker.caughtUp(node)
-  let wallet = await Wallet.open(tracker)
+  for (let i = 0; i < WALLETS; i++) places.push({ wallet: await Wallet.open(tracker), watched: new Map() })
+  const watchedAnywhere = () => new Map(places.flatMap(({ watched }) => [...watched]))
 
-  const subscribe = async (outpoints: readonly Outpoint[]) => {
+  const subscribe = async (outpoints: readonly Outpoint[], { wallet, watched } = pick(places)) => {
     for (const outpoint of outpoints) watched.set(formatOutpoint(outpoint), outpoint)
     await waitUntil('it may subscribe', () => wallet.subscribe(outpoints).catch(notSynced))
+  }
+  /** Nobody is owed what nobody watches. */
+  const forget = (name: string) => {
+    if (!registered.has(name) && !places.some(({ watched }) => watched.has(name))) seen.delete(name)
   }
   const prepare = async (inputs: Coin[], outputs: number): Promise<Signed | undefined> => {
     const total = inputs.reduce((sum, { sats }) => sum + sats, 0)
@@ -154,9 +119,10 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
         const pair = [...new Set([pick(coins), pick(coins)])]
         const both = await prepare(pair, 1)
         if (!both || pair.length < 2) return
-        await subscribe(pair)
+        const place = pick(places)
+        await subscribe(pair, place)
         await broadcast(both.hex)
-        const isTold = () => wallet.last(pair[1]!)?.txid === both.txid
+        const isTold = () => place.wallet.last(pair[1]!)?.txid === both.txid
         if (!(await node.rpc<string[]>('getrawmempool')).includes(both.txid)) return
         await waitUntil('the pair is told', isTold)
         const one = await sign(node, pair.slice(0, 1), { feeSats: 12_000 }).catch(() => undefined)
@@ -189,12 +155,62 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
     ],
     [10, async () => void (await subscribe([pick(coins), pick(coins)]))],
     [
+      8, // what is being funded just now: some come before, some while, some after
+      async () => {
+        const inputs = [pick(coins)]
+        const signed = await prepare(inputs, 2)
+        if (!signed) return
+        const cheaper = random() < 0.5
+        if (random() < 0.5) await subscribe(signed.outputs)
+        await broadcast(signed.hex)
+        if (random() < 0.7) await subscribe(signed.outputs)
+        if (random() < 0.3) await subscribe(signed.outputs)
+        // Replaced at once: possibly before anybody has told us that it was there.
+        const rival = cheaper ? await sign(node, inputs, { feeSats: 15_000 }).catch(() => undefined) : undefined
+        if (!rival) return
+        spenders.get(formatOutpoint(inputs[0]!))!.add(rival.txid)
+        known.push({ signed: rival, inputs })
+        coins.push(...rival.outputs)
+        await broadcast(rival.hex)
+      },
+    ],
+    [
+      4, // outpoints that nobody has made, and such as nobody can make
+      async () => {
+        const txid = random() < 0.5 ? pick(coins).txid : asTxid(randomHex(random))
+        const vout = pick([2, 3, 200, 111_110, 111_111, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1])
+        await subscribe([{ txid, vout }, pick(coins)])
+      },
+    ],
+    [
+      4, // a wallet that was away is back on a new connection, perhaps for less
+      async () => {
+        const place = pick(places)
+        place.wallet[Symbol.dispose]()
+        place.wallet = await Wallet.open(tracker)
+        for (const name of [...place.watched.keys()]) if (random() < 0.5) place.watched.delete(name)
+        for (const name of seen.keys()) forget(name)
+        await subscribe([...place.watched.values()], place)
+      },
+    ],
+    [
+      3, // asks about what it is subscribed to, too
+      async () => {
+        const { wallet, watched } = pick(places)
+        if (watched.size === 0) return
+        const outpoints = [...watched.values()].slice(-20)
+        const spends = await wallet.ask({ type: 'WatchMany', outpoints }, 'Spends').catch(notSynced)
+        if (spends) wallet.note(spends.spends)
+      },
+    ],
+    [
       3,
       async () => {
+        const { wallet, watched } = pick(places)
         const outpoint = pick([...watched.values(), pick(coins)])
         const name = formatOutpoint(outpoint)
         watched.delete(name)
-        if (!registered.has(name)) seen.delete(name)
+        forget(name)
         await wallet.ask({ type: 'Unsubscribe', outpoints: [outpoint] }, 'Spends')
       },
     ],
@@ -211,19 +227,23 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
       async () => {
         await compare()
         await tracker.stop('SIGKILL')
-        wallet[Symbol.dispose]()
+        for (const { wallet } of places) wallet[Symbol.dispose]()
         tracker.launch()
         await tracker.caughtUp(node)
         for (const name of seen.keys()) if (!registered.has(name)) seen.delete(name)
-        await waitUntil('the wallet is back', async () => {
-          wallet = await Wallet.open(tracker)
-          const back = await wallet
-            .ask({ type: 'Subscribe', outpoints: [...watched.values()] }, 'Spends')
-            .catch(() => undefined)
-          if (!back) wallet[Symbol.dispose]()
-          return back
-        })
-        await wallet.subscribe([...watched.values()])
+        for (const place of places) {
+          place.wallet = await Wallet.open(tracker)
+          await subscribe([...place.watched.values()], place)
+        }
+      },
+    ],
+    [
+      0.3, // bitcoind comes back without its mempool: everything unconfirmed is gone at once
+      async () => {
+        await compare()
+        await node.stop()
+        await node.launch(['-persistmempool=0', '-walletbroadcast=0'])
+        await tracker.caughtUp(node)
       },
     ],
   ]
@@ -241,25 +261,24 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
   const kinds = new Map<string, number>()
   async function compare(): Promise<void> {
     const outpoints = [
-      ...new Map([...watched, ...coins.slice(-30).map((coin) => [formatOutpoint(coin), coin] as const)]),
-    ]
-    const names = outpoints.map(([name]) => name)
-    const bare = outpoints.map(([, { txid, vout }]) => ({ txid, vout }))
+      ...new Map([...watchedAnywhere(), ...coins.slice(-30).map((coin) => [formatOutpoint(coin), coin] as const)]),
+    ].map(([, { txid, vout }]) => ({ txid, vout }))
     let complaint = ''
     await waitUntil(
       'everybody knows what bitcoind knows',
       async () => {
-        const truth = await oracle.of(bare)
-        const newcomer = await tracker.ask({ type: 'WatchMany', outpoints: bare }, 'Spends').catch(notSynced)
-        if (!newcomer) return false
-        complaint = ''
-        for (const [i, name] of names.entries()) {
-          const expected = truth.get(name)!
-          for (const [who, told] of [
-            ['a newcomer', newcomer.spends[i]!],
-            ['the subscriber', watched.has(name) ? wallet.last(bare[i]!)! : newcomer.spends[i]!],
-          ] as const) {
-            complaint ||= disagreement(name, expected, told) && `${who}: ${disagreement(name, expected, told)}`
+        const truth = await oracle.of(outpoints)
+        const newcomer: SpendFields[] = []
+        for (let at = 0; at < outpoints.length; at += 500) {
+          const asked = { type: 'WatchMany' as const, outpoints: outpoints.slice(at, at + 500) }
+          const answer = await tracker.ask(asked, 'Spends').catch(notSynced)
+          if (!answer) return false
+          newcomer.push(...answer.spends)
+        }
+        complaint = newcomer.map((told) => disagreement('a newcomer', truth, told)).find(Boolean) ?? ''
+        for (const [i, { wallet, watched }] of places.entries()) {
+          for (const outpoint of watched.values()) {
+            complaint ||= disagreement(`subscriber ${i}`, truth, wallet.last(outpoint)!)
           }
         }
         return complaint === ''
@@ -268,36 +287,32 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
     ).catch((error) => {
       throw new Error(`${complaint}\n${error}`)
     })
-    compared += names.length
-    for (const name of names) {
-      const told = watched.has(name) ? wallet.last(watched.get(name)!) : undefined
-      if (!told) continue
-      kinds.set(told.state, (kinds.get(told.state) ?? 0) + 1)
-      if (told.txid !== undefined) seen.set(name, (seen.get(name) ?? new Set()).add(told.txid))
-      for (const rival of told.conflicts ?? []) seen.get(name)!.add(rival)
+    for (const { wallet, watched } of places) {
+      compared += watched.size
+      for (const [name, outpoint] of watched) {
+        const told = wallet.last(outpoint)!
+        kinds.set(told.state, (kinds.get(told.state) ?? 0) + 1)
+        const all = [...(told.txid === undefined ? [] : [told.txid]), ...(told.conflicts ?? [])]
+        if (all.length > 0) seen.set(name, new Set([...(seen.get(name) ?? []), ...all]))
+      }
     }
   }
 
   /** Empty when `told` is right: bitcoind's own answer, or a spend it has dropped since. */
-  function disagreement(
-    name: string,
-    expected: { state: string; txid?: string; blockHash?: string },
-    told: SpendFields,
-  ): string {
+  function disagreement(who: string, truth: ReadonlyMap<string, Truth>, told: SpendFields): string {
+    const name = formatOutpoint(told.outpoint)
+    const expected = truth.get(name)!
     const say = (what: string) =>
-      `${name}: ${what}; expected ${JSON.stringify(expected)}, told ${JSON.stringify({ ...told, tx: undefined })}`
+      `${who}: ${name}: ${what}; expected ${JSON.stringify(expected)}, told ${JSON.stringify({ ...told, tx: undefined })}`
     const all = new Set([...(told.txid === undefined ? [] : [told.txid]), ...(told.conflicts ?? [])])
     for (const txid of all) if (!spenders.get(name)?.has(txid)) return say(`${txid} never spent it`)
     for (const txid of seen.get(name) ?? []) if (!all.has(txid as never)) return say(`${txid} is forgotten`)
-    if (told.registered !== registered.has(name) && who(told)) return say('registered is wrong')
+    // A push carries `registered` as it was then; only an answer to a question must have it right.
+    if (who === 'a newcomer' && told.registered !== registered.has(name)) return say('registered is wrong')
     if (told.state === 'evicted')
       return expected.state === 'unspent' || expected.state === 'unknown' ? '' : say('not evicted')
     if (told.state !== expected.state || told.txid !== expected.txid) return say('wrong')
     return told.blockHash === expected.blockHash ? '' : say('another block')
-  }
-  /** A push carries `registered` as it was then; only an answer to a question must have it right. */
-  function who(told: SpendFields): boolean {
-    return !wallet.history.includes(told)
   }
 
   for (let i = 0; i < STEPS; i++) {
@@ -309,14 +324,18 @@ test(`after any steps every subscriber and every newcomer knows what bitcoind kn
   }
   await tracker.caughtUp(node)
   await compare()
-  wallet[Symbol.dispose]()
+  for (const { wallet } of places) wallet[Symbol.dispose]()
   assert.ok(compared > STEPS, `${compared} answers compared`)
   for (const state of ['unspent', 'mempool', 'confirmed', 'evicted', 'unknown']) {
     assert.ok((kinds.get(state) ?? 0) > 5, `${state} came up: ${JSON.stringify([...kinds])}`)
   }
-})
+}
 
 /** While a block is being connected or the mempool read the tracker may refuse; then it is asked again. */
 function notSynced(error: unknown): undefined {
   assert.match(String(error), /not_synced|busy/)
+}
+
+function randomHex(random: () => number): string {
+  return Array.from({ length: 64 }, () => Math.floor(random() * 16).toString(16)).join('')
 }

@@ -40,8 +40,13 @@ export class Wallet implements Disposable {
 
   async subscribe(outpoints: readonly Outpoint[]): Promise<SpendFields[]> {
     const { spends } = await this.ask({ type: 'Subscribe', outpoints: [...outpoints] }, 'Spends')
-    for (const spend of spends) this.#note(spend)
+    this.note(spends)
     return [...spends]
+  }
+
+  /** What an answer has told it counts as told. */
+  note(spends: readonly SpendFields[]): void {
+    for (const spend of spends) this.#note(spend)
   }
 
   /** Takes what has come; returns the first message that is no push. */

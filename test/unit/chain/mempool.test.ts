@@ -29,7 +29,7 @@ function transaction(): Tx {
 }
 
 /** A node of which the test says what is in its mempool; `before[call]` is awaited before that call answers. */
-function setUp() {
+function setUp({ max }: { max?: number } = {}) {
   let nowMs = 1_000_000
   const pool = new Map<Txid, Tx>()
   const before: { [C in 'bestBlockHash' | 'outputs' | 'spenders' | 'rawTransactions']?: (() => unknown) | undefined } =
@@ -69,7 +69,7 @@ function setUp() {
     },
   } as unknown as BitcoindRpc
   const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs }
-  const mempool = new Mempool(rpc, new OutpointKeys(Buffer.alloc(16)), clock)
+  const mempool = new Mempool(rpc, new OutpointKeys(Buffer.alloc(16)), clock, max)
   let sequence = 0
   return {
     mempool,
@@ -82,7 +82,7 @@ function setUp() {
     say: (kind: 'added' | 'removed', { txid }: Tx) => mempool.onEvent({ kind, txid, mempoolSequence: ++sequence }),
     /** Time enough for a listing. */
     changes: () => {
-      nowMs += 20_000
+      nowMs += 40_000
       return mempool.changes(TIP)
     },
     /** A round without a listing. */
@@ -183,4 +183,33 @@ test('an output that no transaction can have is absent without a question', asyn
     ['unspent', 'absent', 'absent', 'absent'],
   )
   assert.ok(node.asked.every(({ vout }) => vout < 111_111))
+})
+
+test('a mempool that is too large is refused with a word, asked for seldom, and followed again when it is smaller', async () => {
+  const node = setUp({ max: 3 })
+  const [first, ...others] = [1, 2, 3, 4].map(transaction)
+  node.enter(first!)
+  for (const tx of others.slice(0, 2)) node.enter(tx)
+  assert.equal((await node.changes()).added.length, 3)
+  assert.equal((await node.changes()).size, 3, 'as many as may be, twice')
+  node.enter(others[2]!)
+  const words = { name: 'TransientError', message: /mempool has 4 transactions, 3 can be followed/ }
+  await assert.rejects(node.changes(), words)
+  let listings = 0
+  node.before.bestBlockHash = () => listings++
+  await assert.rejects(node.round(), words)
+  assert.equal(listings, 0, 'not asked again at once')
+  node.leave(first!)
+  const { added, removed, settledAt } = await node.changes()
+  assert.deepEqual([added.map(({ txid }) => txid), removed, settledAt], [[others[2]!.txid], [first!.txid], TIP])
+})
+
+test('what the publisher tells makes nothing grow beyond the limit', async () => {
+  const node = setUp({ max: 3 })
+  await node.changes()
+  for (const tx of [1, 2, 3, 4, 5].map(transaction)) {
+    node.enter(tx)
+    node.say('added', tx)
+  }
+  await assert.rejects(node.round(), { message: /mempool has 5 transactions/ })
 })
