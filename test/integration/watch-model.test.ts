@@ -17,7 +17,7 @@ import { SpendOracle, type Truth } from '../support/spend-oracle.ts'
 import { Wallet } from '../support/subscriber.ts'
 
 const SEED = Number(process.env.WATCH_MODEL_SEED ?? Date.now() % 1_000_000)
-const STEPS = Number(process.env.WATCH_MODEL_STEPS ?? 1_000)
+const STEPS = Number(process.env.WATCH_MODEL_STEPS ?? 600)
 /** Steps between two comparisons. */
 const STRIDE = 12
 const WALLETS = 4

@@ -220,3 +220,20 @@ test('limits: too many in one request, on one connection, altogether; what is re
   await one.ask({ type: 'Unsubscribe', outpoints: coins.slice(0, 4) }, 'Spends')
   await two.subscribe(coins.slice(2, 4))
 })
+
+test('registered again for less: it says until when it is watched, and that is what is kept', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  const [a, b] = await makeCoins(node, 2)
+  await tracker.caughtUp(node)
+  const height = await node.height()
+  await register(tracker, [a!], 3_000)
+  assert.equal((await register(tracker, [a!], 50)).untilHeight, height + 3_000)
+  assert.equal((await register(tracker, [a!, b!], 50)).untilHeight, height + 50)
+  await node.mine(52)
+  await tracker.caughtUp(node)
+  assert.deepEqual(await Promise.all([a!, b!].map(async (outpoint) => (await present(tracker, outpoint)).registered)), [
+    true,
+    false,
+  ])
+})

@@ -193,3 +193,45 @@ test('a funding that a reorg undoes takes the output with it; the spend of a sta
   await wallet.told(tracker, outpoint, { state: 'unknown' })
   await wallet.told(tracker, b!, { state: 'confirmed', txid: winner.txid, blockHash: twins, conflicts: [gone.txid] })
 })
+
+test('outputs that no transaction can have are unknown, and cost their neighbours nothing', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node, { http: true })
+  const coins = await makeCoins(node, 2)
+  await tracker.caughtUp(node)
+  const { txid } = coins[0]!
+  const vouts = [111_110, 111_111, 2 ** 31 - 1, 2 ** 31, 2 ** 31 + 1, 2 ** 32 - 1]
+  const outpoints = [...vouts.map((vout) => ({ txid, vout })), ...coins.map(({ vout }) => ({ txid, vout }))]
+  const expected = [...vouts.map(() => 'unknown'), 'unspent', 'unspent']
+  const { spends } = await tracker.ask({ type: 'WatchMany', outpoints }, 'Spends')
+  assert.deepEqual(
+    spends.map(({ state }) => state),
+    expected,
+  )
+  using wallet = await Wallet.open(tracker)
+  const subscribed = await wallet.subscribe(outpoints)
+  assert.deepEqual(
+    subscribed.map(({ state }) => state),
+    expected,
+  )
+  const spent = await spend(node, [coins[1]!])
+  await wallet.told(tracker, coins[1]!, { state: 'mempool', txid: spent.txid })
+  const outpoint = { txid, vout: 2 ** 31 }
+  const watched = await tracker.ask({ type: 'Watch', outpoint }, 'WatchResponse')
+  assert.deepEqual(watched.transactions, [])
+  assert.equal(
+    (await tracker.ask({ type: 'Register', outpoints, ttlBlocks: 10 }, 'Registered')).count,
+    outpoints.length,
+  )
+  for (const vout of vouts) {
+    const response = await fetch(`http://127.0.0.1:${tracker.httpPort}/api/v1/spends/${txid}/${vout}`)
+    const body = (await response.json()) as { spend: { state: string } }
+    assert.deepEqual([response.status, body.spend.state], [200, 'unknown'])
+  }
+  const refused = tracker.ask({ type: 'BondProof', outpoint }, 'BondProof')
+  await assert.rejects(refused, /not_found/)
+  assert.deepEqual(
+    tracker.log.filter(({ level }) => level >= 40),
+    [],
+  )
+})

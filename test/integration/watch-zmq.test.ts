@@ -86,3 +86,24 @@ test('a node without ZMQ, and bitcoind restarted under a subscriber', async () =
   await wallet.told(tracker, a!, { state: 'confirmed', txid: first.txid, blockHash })
   await waitUntil('the other is still what it was', () => wallet.last(b!)?.state === 'unspent')
 })
+
+test('without ZMQ: what funds an outpoint is replaced before a poll has seen it, and whoever was told unspent is told', async () => {
+  await using node = await Regtest.start({ zmq: false })
+  await using tracker = await Tracker.start(node)
+  const coins = await makeCoins(node, 6)
+  await tracker.caughtUp(node)
+  using first = await Wallet.open(tracker)
+  using second = await Wallet.open(tracker)
+  for (const coin of coins) {
+    const low = await sign(node, [coin])
+    const high = await sign(node, [coin], { feeSats: 5_000 })
+    const [outpoint] = low.outputs
+    await node.rpc('sendrawtransaction', low.hex)
+    const told = await first.subscribe([outpoint!])
+    assert.equal(told[0]!.state, 'unspent')
+    await second.subscribe([outpoint!])
+    await node.rpc('sendrawtransaction', high.hex)
+    await first.told(tracker, outpoint!, { state: 'unknown' })
+    await second.told(tracker, outpoint!, { state: 'unknown' })
+  }
+})
