@@ -40,6 +40,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+case $NETWORK in mainnet) NETWORK=main ;; testnet) NETWORK=testnet3 ;; esac
 case $NETWORK in main | testnet3 | testnet4 | signet | regtest) ;; *) fail "--network $NETWORK is none of main, testnet3, testnet4, signet, regtest" ;; esac
 [ -z "$PURGE" ] || [ "$ACTION" = uninstall ] || fail '--purge goes with --uninstall'
 

@@ -5,16 +5,19 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { parse as parseToml } from 'smol-toml'
+import { parse as parseToml, TomlError } from 'smol-toml'
 import type { z } from 'zod'
 import { NETWORK_PARAMS } from './chain/networks.ts'
 import type { NodeReaderOptions } from './chain/node-reader.ts'
 import type { RpcAuth } from './chain/rpc.ts'
 import type { Network } from './chain/types.ts'
 import { ConfigError, describeError } from './errors.ts'
+import { printable } from './format.ts'
 import type { LogLevel } from './log.ts'
 import { Secret } from './secret.ts'
+import { isServiceLink } from './service-links.ts'
 import {
+  CONFIG_ENV,
   ENV_PREFIX,
   envName,
   flagName,
@@ -79,22 +82,21 @@ export type RpcAuthConfig =
 export interface Sources {
   flags: RawValues
   env: NodeJS.ProcessEnv
-  /** The TOML file of --config, if any. */
+  /** The TOML file that was named, if any. */
   configFile: string | undefined
 }
 
 /** Reads and judges everything. Throws ConfigError naming the setting, where it came from, and what is expected. */
 export function readConfig({ flags, env, configFile }: Sources): Config {
   const fromEnv = readEnv(env)
-  const filePath = configFile ?? env[`${ENV_PREFIX}CONFIG`]
-  const fromFile = filePath === undefined ? {} : readFile(filePath)
+  const fromFile = configFile === undefined ? {} : readFile(configFile)
   const values: Values = {}
   const origins: { name: SettingName; value: unknown; source: Source }[] = []
   for (const name of SETTING_NAMES) {
     const candidates: [Source, unknown, string][] = [
       ['flag', flags[name], flagName(name)],
       ['environment', fromEnv[name], `${envName(name)} in the environment`],
-      ['file', fromFile[name], `${name} in ${filePath}`],
+      ['file', fromFile[name], `${name} in ${configFile}`],
       ['default', setting(name).default, name],
     ]
     const [source, raw, where] = candidates.find(([, value]) => value !== undefined) ?? candidates[3]!
@@ -108,8 +110,13 @@ export function readConfig({ flags, env, configFile }: Sources): Config {
 function judge(name: SettingName, raw: unknown, where: string): unknown {
   const parsed = SETTINGS[name].schema.safeParse(raw)
   if (parsed.success) return parsed.data
-  const shown = isSecret(name) ? '' : ` ${JSON.stringify(raw)}`
-  throw new ConfigError(`${where}:${shown} is not usable: ${reason(parsed.error)}`)
+  throw new ConfigError(`${where}:${isSecret(name) ? '' : shown(raw)} is not usable: ${reason(parsed.error)}`)
+}
+
+/** A wrong value as it was given, if it can't be a password in the wrong place: a word, a number, an address. */
+function shown(raw: unknown): string {
+  const isPlain = /^(?:[a-z]{1,8}:\/\/)?[\w.-]{0,80}(?::\d{0,5})?\/?$/i.test(String(raw))
+  return isPlain ? ` ${JSON.stringify(raw)}` : ''
 }
 
 function reason(error: z.ZodError): string {
@@ -121,14 +128,17 @@ function reason(error: z.ZodError): string {
   return [...new Set(messages)].join('; ')
 }
 
+/** An empty variable is as good as none: container platforms set those that nobody filled in. */
 function readEnv(env: NodeJS.ProcessEnv): RawValues {
   const known = new Map<string, SettingName>(SETTING_NAMES.map((name) => [envName(name), name]))
   const values: RawValues = {}
-  for (const [key, value] of Object.entries(env)) {
-    if (!key.startsWith(ENV_PREFIX) || key === `${ENV_PREFIX}CONFIG`) continue
+  for (const [key, value = ''] of Object.entries(env)) {
+    if (!key.startsWith(ENV_PREFIX) || key === CONFIG_ENV) continue
     const name = known.get(key)
-    if (!name) throw new ConfigError(`${key} in the environment is no setting${suggest(key, [...known.keys()])}`)
-    values[name] = value
+    if (name) values[name] = value === '' ? undefined : value
+    else if (!isServiceLink(key.slice(ENV_PREFIX.length), value)) {
+      throw new ConfigError(`${key} in the environment is no setting${suggest(key, [...known.keys()])}`)
+    }
   }
   return values
 }
@@ -136,13 +146,16 @@ function readEnv(env: NodeJS.ProcessEnv): RawValues {
 function readFile(path: string): RawValues {
   let table: Record<string, unknown>
   try {
-    table = parseToml(readFileSync(path, 'utf8'))
+    table = parseToml(readFileSync(path, 'utf8').replace(/^\ufeff/, ''))
   } catch (error) {
-    throw new ConfigError(`--config ${path} can't be read: ${describeError(error)}`)
+    // The parser's message shows the line, which may hold a password.
+    const why =
+      error instanceof TomlError ? `line ${error.line}, column ${error.column}: no TOML` : describeError(error)
+    throw new ConfigError(`--config ${path} can't be read: ${why}`)
   }
   for (const key of Object.keys(table)) {
     if (!SETTING_NAMES.includes(key as SettingName)) {
-      throw new ConfigError(`${key} in ${path} is no setting${suggest(key, SETTING_NAMES)}`)
+      throw new ConfigError(`${printable(key, 60)} in ${path} is no setting${suggest(key, SETTING_NAMES)}`)
     }
   }
   return table as RawValues
@@ -274,17 +287,19 @@ export function nodeOptions({ rpc, network }: Config, keySalt: Uint8Array = new 
   return { rpc: { host, port, auth: revealed }, network, keySalt }
 }
 
-/** The effective settings as TOML, each with its source; secrets as `<secret>`. Reads back as a config file. */
+/** The effective settings as TOML, each with its source; secrets as `<secret>` in comments. Reads back as a config file. */
 export function formatConfig(config: Config): string {
   const effective: Partial<Record<SettingName, string>> = {
+    network: config.network,
     datadir: config.dataDir,
     rpc: formatHostPort(config.rpc),
+    ...(config.webhook && { 'webhook-url': `${config.webhook.url.origin}/<secret>` }),
     ...(config.rpc.auth.kind === 'cookie' ? { 'cookie-file': config.rpc.auth.file } : {}),
   }
   const lines = config.origins.map(({ name, value, source }) => {
     const shown = effective[name] ?? value
     if (shown === undefined) return `# ${name} is not set`
-    if (isSecret(name)) return `# ${name} = "<secret>"  # ${source}`
+    if (isSecret(name)) return `# ${name} = ${JSON.stringify(effective[name] ?? '<secret>')}  # ${source}`
     const isWord = typeof setting(name).default === 'boolean' || typeof setting(name).default === 'number'
     const literal = isWord && /^(\d+|true|false)$/.test(String(shown)) ? String(shown) : JSON.stringify(String(shown))
     return `${name} = ${literal}  # ${source}`

@@ -1,76 +1,15 @@
 /**
- * Every setting, once: its name as a flag and in the file, how its value is judged, its default, and what it is about.
+ * Every setting, once: its name as a flag and in the file, what its value may be, its default, and what it is about.
  * The command line, the environment and the documentation are made from this table.
  */
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
 import { LOG_LEVELS } from './log.ts'
-import { Secret } from './secret.ts'
-import { type HostPort, parseHostPort } from './tor/address.ts'
+import { SETTING_VALUES } from './setting-values.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
-/** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
-const text = z.string().min(1, 'must not be empty')
-const flag = z.union([
-  z.boolean(),
-  z.enum(['true', 'false', '1', '0'], 'expected true or false').transform((word) => word === 'true' || word === '1'),
-])
-const whole = (min: number, max: number) =>
-  z
-    .union(
-      [
-        z.number(),
-        z
-          .string()
-          .regex(/^\d{1,15}$/)
-          .transform(Number),
-      ],
-      `expected a whole number from ${min} to ${max}`,
-    )
-    .refine((n) => Number.isInteger(n) && n >= min && n <= max, `expected a whole number from ${min} to ${max}`)
-const hostPort = text.transform((value, context): HostPort => {
-  const parsed = parseHostPort(value.replace(/^https?:\/\//, '').replace(/\/$/, ''))
-  if (parsed) return parsed
-  context.addIssue('expected host:port, for example 127.0.0.1:8080')
-  return z.NEVER
-})
-/** A port on this machine, or host:port. */
-const localPort = z.union([z.number(), z.string()]).transform((value, context): HostPort => {
-  const parsed = parseHostPort(/^\d+$/.test(String(value)) ? `127.0.0.1:${value}` : String(value))
-  if (parsed) return parsed
-  context.addIssue('expected a port from 1 to 65535, or host:port')
-  return z.NEVER
-})
-/** Where the HTTP server listens, or `off`. */
-const hostPortOrOff = z.union([z.literal('off'), hostPort], 'expected host:port, or off')
-/** Host names, in a list or separated by commas. */
-const hostNames = z
-  .union([z.array(z.string()), text.transform((value) => value.split(','))], 'expected host names')
-  .transform((names) => names.map((name) => name.trim().toLowerCase()))
-  .refine(
-    (names) => names.every((name) => /^[a-z0-9._-]{1,253}$|^\[[0-9a-f:.]+\]$/.test(name)),
-    'expected host names without ports, separated by commas',
-  )
-const userPass = text
-  .refine((value) => value.indexOf(':') > 0, 'expected user:password')
-  .transform((value) => new Secret(value))
-const secret = text.transform((value) => new Secret(value))
-
-/** Addresses, in a list or separated by commas. */
-const hostPorts = z.union([z.array(z.string()), z.string()]).transform((value, context): HostPort[] => {
-  const names = typeof value === 'string' ? value.split(',') : value
-  const parsed = names.map((name) => parseHostPort(name.trim()))
-  if (parsed.every((address) => address !== undefined)) return parsed
-  context.addIssue('expected addresses host:port, separated by commas')
-  return z.NEVER
-})
-
-const httpUrl = text.transform((value, context): URL => {
-  const url = URL.canParse(value) ? new URL(value) : undefined
-  if (url && (url.protocol === 'https:' || url.protocol === 'http:') && url.username === '') return url
-  context.addIssue('expected http:// or https:// and an address without a user name')
-  return z.NEVER
-})
+const { text, flag, whole, network, secret, userPass, hostNames, httpUrl } = SETTING_VALUES
+const { hostPort, hostPorts, hostPortOrOff, localPort, rpcAddress } = SETTING_VALUES
 
 interface Setting {
   schema: z.ZodType
@@ -86,9 +25,9 @@ interface Setting {
 /** Every setting, by the name it has as a flag and in the file. */
 export const SETTINGS = {
   network: {
-    schema: z.enum(NETWORKS),
+    schema: network,
     argument: '<name>',
-    about: `Bitcoin network: ${NETWORKS.join(', ')}`,
+    about: `Bitcoin network: ${NETWORKS.join(', ')}; mainnet is main, testnet is testnet3`,
     default: 'main',
   },
   datadir: {
@@ -98,7 +37,7 @@ export const SETTINGS = {
     defaultText: '~/.fidelity-tracker, and a folder per network in it for all but main',
   },
   rpc: {
-    schema: hostPort,
+    schema: rpcAddress,
     argument: '<host:port>',
     short: '-r',
     about: 'bitcoind, RPC and REST',
@@ -324,13 +263,17 @@ export function flagName(name: SettingName): string {
 }
 
 export const ENV_PREFIX = 'FIDELITY_TRACKER_'
+/** Names the TOML file where --config doesn't. */
+export const CONFIG_ENV = `${ENV_PREFIX}CONFIG`
 
 /** The setting's environment variable. */
 export function envName(name: SettingName): string {
   return ENV_PREFIX + name.toUpperCase().replaceAll('-', '_')
 }
 
-/** Settings whose values must not show. */
+/** Settings whose values must not show; a webhook's URL often holds a token. */
+const SECRETS: readonly SettingName[] = ['auth', 'tor-auth-password', 'webhook-secret', 'webhook-url']
+
 export function isSecret(name: SettingName): boolean {
-  return name === 'auth' || name === 'tor-auth-password' || name === 'webhook-secret'
+  return SECRETS.includes(name)
 }

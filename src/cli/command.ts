@@ -1,7 +1,7 @@
 /** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
 import { type Command, Option } from 'commander'
 import { type Config, type RawValues, readConfig } from '../config.ts'
-import { ENV_PREFIX, flagName, SETTING_NAMES, setting } from '../settings.ts'
+import { CONFIG_ENV, flagName, SETTING_NAMES, setting } from '../settings.ts'
 
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
@@ -31,7 +31,7 @@ export function configOf(command: Command): Config {
 
 /** The TOML file that was named, on the command line or in the environment. */
 export function configFileOf(command: Command): string | undefined {
-  return command.opts<{ config?: string }>().config ?? process.env[`${ENV_PREFIX}CONFIG`]
+  return command.opts<{ config?: string }>().config ?? (process.env[CONFIG_ENV] || undefined)
 }
 
 export function print(text: string): void {

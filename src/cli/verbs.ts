@@ -8,7 +8,7 @@ import type { SignalHandlers } from '../daemon.ts'
 import { examine } from '../doctor/doctor.ts'
 import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError, isAbort } from '../errors.ts'
-import { ENV_PREFIX } from '../settings.ts'
+import { CONFIG_ENV, ENV_PREFIX } from '../settings.ts'
 import { backupDatabase } from '../store/backup.ts'
 import { checkDatabase } from '../store/check.ts'
 import { databasePath, openExisting } from '../store/open.ts'
@@ -48,6 +48,7 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, signa
     .showHelpAfterError('(add --help for what can be given)')
     .configureHelp({ sortSubcommands: false })
     .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(withoutValues(message)) })
     .addHelpText('after', EXAMPLES)
   const cli: Cli = {
     signal,
@@ -70,6 +71,13 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, signa
     return error.exitCode === 0 ? 0 : 2 // commander has said what was wrong
   }
   return cli.exitCode
+}
+
+/** commander repeats what it did not understand; a password may be in it. */
+function withoutValues(message: string): string {
+  return message
+    .replace(/(unknown option '(?:--[^=']*|-[^-]))[\s\S]*?'(?=\n|$)/, "$1'")
+    .replace(/(too many arguments[\s\S]*? but got \d+): [\s\S]*?\.(?=\n|$)/, '$1.')
 }
 
 function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
@@ -303,7 +311,7 @@ function addPrintingVerbs({ verb }: Cli): void {
 
 const EXAMPLES = `
 Every setting can be given as a flag, as ${ENV_PREFIX}<NAME> in the environment, or in a TOML file
-(--config, or ${ENV_PREFIX}CONFIG), in that order.
+(--config, or ${CONFIG_ENV}), in that order.
 
 Examples:
   fidelity-tracker start                                    follow bitcoind on main, cookie and Tor as usual

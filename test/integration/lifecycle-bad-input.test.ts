@@ -42,10 +42,11 @@ test('settings that are wrong in themselves: exit code 2', async () => {
   writeFileSync(file, 'retention-blocks = "many"\n')
   await startFails(2, /retention-blocks in .*config\.toml: "many" .*whole number from 1 to 25920/, ['--config', file])
   writeFileSync(file, 'network = = 1\n')
-  await startFails(2, /--config .*config\.toml can't be read/, ['--config', file])
+  await startFails(2, /--config .*config\.toml can't be read: line 1, column 11/, ['--config', file])
   await startFails(2, /FIDELITY_TRACKER_RCP in the environment is no setting/, [], { FIDELITY_TRACKER_RCP: 'x' })
   await startFails(2, /--rpc: "nowhere" .*host:port/, ['--rpc', 'nowhere'])
-  await startFails(2, /--network: "mainnet" .*main/, ['--network', 'mainnet'])
+  await startFails(2, /--rpc: "https:\/\/h:1" .*speaks no TLS/, ['--rpc', 'https://h:1'])
+  await startFails(2, /--network: "bitcoin" .*main/, ['--network', 'bitcoin'])
   await startFails(2, /--auth: .*user:password/, ['--auth', 'nocolon'])
   await startFails(2, /--no-tor .*refused on --network main/, ['--network', 'main'])
   await startFails(2, /--probe-interval 59 is for tests: at least 60/, [
@@ -58,6 +59,44 @@ test('settings that are wrong in themselves: exit code 2', async () => {
   const unknown = await runVerb(['start', '--nonsense'])
   assert.equal(unknown.code, 2)
   assert.match(unknown.stderr, /unknown option '--nonsense'/)
+})
+
+test('a password that was typed into the wrong place is repeated nowhere', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'config.toml')
+  writeFileSync(file, 'network = "regtest"\nauth = "user:sesame\n')
+  const slips: [string[], NodeJS.ProcessEnv?][] = [
+    [['start', '--config', file]],
+    [['doctor', '--json', '--config', file]],
+    [['start', '--rpc', 'http://user:sesame@127.0.0.1:8332']],
+    [['start', '--socks-port', 'socks5://user:sesame@127.0.0.1:9050']],
+    [['start', '--auth', 'sesame']],
+    [['start', '--auht=user:sesame']],
+    [['start', '-Xsesame']],
+    [['start', 'user:sesame']],
+    [['status', '--network', 'regtest'], { FIDELITY_TRACKER_ADDRESS: 'user:sesame@127.0.0.1' }],
+    [['print-config', '--webhook-url', 'https://h/sesame', '--webhook-secret', 'sesame']],
+  ]
+  for (const [args, env] of slips) {
+    const { stdout, stderr, code } = await runVerb(args, env)
+    assert.equal(code, args[0] === 'print-config' ? 0 : 2, args.join(' '))
+    assert.doesNotMatch(stdout + stderr, /sesame/, args.join(' '))
+  }
+})
+
+test('what Kubernetes and empty fields of a form put into the environment stops no start', async () => {
+  const env = {
+    FIDELITY_TRACKER_SERVICE_HOST: '10.0.48.109',
+    FIDELITY_TRACKER_SERVICE_PORT: '8080',
+    FIDELITY_TRACKER_PORT: 'tcp://10.0.48.109:8080',
+    FIDELITY_TRACKER_PORT_8080_TCP: 'tcp://10.0.48.109:8080',
+    FIDELITY_TRACKER_TOR_AUTH_PASSWORD: '',
+    FIDELITY_TRACKER_CONFIG: '',
+  }
+  const { stdout, stderr, code } = await runVerb(['print-config', '--network', 'testnet'], env)
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /^network = "testnet3" {2}# flag$/m)
+  await startFails(2, /FIDELITY_TRACKER_PORT in the environment is no setting/, [], { FIDELITY_TRACKER_PORT: '8080' })
 })
 
 test('flags win over the environment, that over the file, that over defaults; print-config says which, and hides secrets', async () => {

@@ -1,0 +1,129 @@
+/**
+ * What the value of a setting may be: text, numbers, addresses, each with what is expected where it is something else. No
+ * message repeats the value, which may be a password in the wrong place.
+ */
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { NETWORKS } from './chain/types.ts'
+import { Secret } from './secret.ts'
+import { type HostPort, parseHostPort } from './tor/address.ts'
+
+/** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
+const text = z.string().min(1, 'must not be empty')
+const flag = z.union([
+  z.boolean(),
+  z.enum(['true', 'false', '1', '0'], 'expected true or false').transform((word) => word === 'true' || word === '1'),
+])
+const whole = (min: number, max: number) =>
+  z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .transform(Number),
+      ],
+      `expected a whole number from ${min} to ${max}`,
+    )
+    .refine((n) => Number.isInteger(n) && n >= min && n <= max, `expected a whole number from ${min} to ${max}`)
+/** `host:port` of a name or an address that a socket can be opened to; an IPv6 address stands in brackets. */
+function readAddress(value: string): HostPort | undefined {
+  const address = parseHostPort(value)
+  if (!address) return undefined
+  const isName = /^[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?$/i.test(address.host) && !/^[\d.]+$/.test(address.host)
+  return isName || isIP(address.host) !== 0 ? address : undefined
+}
+/** What is wrong with what was no address, without its text: it may hold a password. */
+function addressFault(value: string, expected: string): string {
+  const scheme = /^([a-z][a-z0-9+.-]{0,15}):\/\//i.exec(value)?.[1]
+  if (value.includes('@')) return `${expected}, without user and password`
+  if (scheme !== undefined) return `${expected}, without ${scheme}://`
+  if (value.split(':').length > 2 && !value.startsWith('[')) return `${expected}; an IPv6 address stands in brackets`
+  return expected
+}
+const HOST_PORT = 'expected host:port, for example 127.0.0.1:8080'
+const hostPort = text.transform((value, context): HostPort => {
+  const address = readAddress(value)
+  if (address) return address
+  context.addIssue(addressFault(value, HOST_PORT))
+  return z.NEVER
+})
+/** bitcoind's: it speaks plain HTTP, so `http://` says nothing new. */
+const rpcAddress = text.transform((value, context): HostPort => {
+  const address = readAddress(value.replace(/^http:\/\//i, '').replace(/\/$/, ''))
+  if (address) return address
+  context.addIssue(
+    value.includes('@')
+      ? 'expected host:port alone: user and password are given by --auth, better in the environment or the file'
+      : /^https:/i.test(value)
+        ? 'expected host:port: bitcoind speaks no TLS, and neither do we with it; one behind TLS is reached by a tunnel'
+        : addressFault(value.replace(/^http:\/\//i, ''), 'expected host:port, for example 127.0.0.1:8332'),
+  )
+  return z.NEVER
+})
+/** A port on this machine, or host:port. */
+const localPort = z.union([z.number(), z.string()]).transform((value, context): HostPort => {
+  const given = String(value)
+  const address = readAddress(/^\d+$/.test(given) ? `127.0.0.1:${given}` : given)
+  if (address) return address
+  context.addIssue(addressFault(given, 'expected a port from 1 to 65535, or host:port'))
+  return z.NEVER
+})
+/** Where the HTTP server listens, or `off`. */
+const hostPortOrOff = text.transform((value, context): HostPort | 'off' => {
+  const address = value === 'off' ? value : readAddress(value)
+  if (address) return address
+  context.addIssue(addressFault(value, `${HOST_PORT}, or off`))
+  return z.NEVER
+})
+/** Host names, in a list or separated by commas. */
+const hostNames = z
+  .union([z.array(z.string()), text.transform((value) => value.split(','))], 'expected host names')
+  .transform((names) => names.map((name) => name.trim().toLowerCase()))
+  .refine(
+    (names) => names.every((name) => /^[a-z0-9._-]{1,253}$|^\[[0-9a-f:.]+\]$/.test(name)),
+    'expected host names without ports, separated by commas',
+  )
+const userPass = text
+  .refine((value) => value.indexOf(':') > 0, 'expected user:password')
+  .transform((value) => new Secret(value))
+const secret = text.transform((value) => new Secret(value))
+
+/** Addresses, in a list or separated by commas. */
+const hostPorts = z.union([z.array(z.string()), z.string()]).transform((value, context): HostPort[] => {
+  const names = (typeof value === 'string' ? value.split(',') : value).map((name) => name.trim())
+  const parsed = names.map(readAddress)
+  if (parsed.every((address) => address !== undefined)) return parsed
+  const wrong = names.find((name) => !readAddress(name))!
+  context.addIssue(addressFault(wrong, 'expected addresses host:port, separated by commas'))
+  return z.NEVER
+})
+
+const httpUrl = text.transform((value, context): URL => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  const isHttp = url?.protocol === 'https:' || url?.protocol === 'http:'
+  if (url && isHttp && url.username === '' && url.password === '') return url
+  context.addIssue('expected http:// or https:// and an address without user and password')
+  return z.NEVER
+})
+
+/** As other programs call the networks. */
+const NETWORK_ALIASES: { readonly [name: string]: string } = { mainnet: 'main', testnet: 'testnet3' }
+const network = text.transform((name) => NETWORK_ALIASES[name] ?? name).pipe(z.enum(NETWORKS))
+
+export const SETTING_VALUES = {
+  text,
+  flag,
+  whole,
+  network,
+  hostPort,
+  hostPorts,
+  hostPortOrOff,
+  localPort,
+  rpcAddress,
+  hostNames,
+  httpUrl,
+  userPass,
+  secret,
+}

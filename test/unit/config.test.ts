@@ -1,0 +1,223 @@
+/** Settings out of flags, environment and file: what is understood, what is refused, and that no refusal repeats a secret. */
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type Config, formatConfig, type RawValues, readConfig } from '../../src/config.ts'
+import { ConfigError } from '../../src/errors.ts'
+import { envName, SETTING_NAMES } from '../../src/settings.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+function read(flags: RawValues, env: NodeJS.ProcessEnv = {}, configFile?: string): Config {
+  return readConfig({ flags: { network: 'regtest', ...flags }, env, configFile })
+}
+
+/** The message of the refusal. */
+function refusal(...args: Parameters<typeof read>): string {
+  try {
+    read(...args)
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error))
+    return error.message
+  }
+  assert.fail(`taken: ${JSON.stringify(args)}`)
+}
+
+test('networks also by the names that other programs give them; print-config shows ours', () => {
+  for (const [given, ours] of [
+    ['mainnet', 'main'],
+    ['main', 'main'],
+    ['testnet', 'testnet3'],
+    ['testnet4', 'testnet4'],
+  ] as const) {
+    for (const config of [
+      readConfig({ flags: { network: given }, env: {}, configFile: undefined }),
+      readConfig({ flags: {}, env: { FIDELITY_TRACKER_NETWORK: given }, configFile: undefined }),
+    ]) {
+      assert.equal(config.network, ours)
+      assert.match(formatConfig(config), new RegExp(`^network = "${ours}" `, 'm'))
+    }
+  }
+  assert.match(refusal({ network: 'Main' }), /^--network: "Main" is not usable: .*main.*testnet3/)
+})
+
+test('bitcoind: host and port, with http:// or without; nothing else', () => {
+  const taken: [string, string, number][] = [
+    ['127.0.0.1:8332', '127.0.0.1', 8332],
+    ['http://127.0.0.1:8332/', '127.0.0.1', 8332],
+    ['HTTP://bitcoin_bitcoind_1:1', 'bitcoin_bitcoind_1', 1],
+    ['bitcoind.embassy:65535', 'bitcoind.embassy', 65535],
+    ['[::1]:8332', '::1', 8332],
+  ]
+  for (const [rpc, host, port] of taken) assert.deepEqual({ ...read({ rpc }).rpc, auth: 0 }, { host, port, auth: 0 })
+  const refused: [string, RegExp][] = [
+    ['https://127.0.0.1:8332', /bitcoind speaks no TLS/],
+    ['HTTPS://127.0.0.1:8332', /bitcoind speaks no TLS/],
+    ['tcp://127.0.0.1:8332', /without tcp:\/\//],
+    ['http://127.0.0.1:8332/wallet/w', /expected host:port/],
+    ['::1:8332', /an IPv6 address stands in brackets/],
+    ['[::::]:8332', /expected host:port/],
+    ['1.2.3.256:8332', /expected host:port/],
+    ['-:8332', /expected host:port/],
+    ['bitcoind', /expected host:port/],
+    ['127.0.0.1:0', /expected host:port/],
+    ['127.0.0.1:65536', /expected host:port/],
+    ['127.0.0.1:08332', /expected host:port/],
+    ['', /must not be empty/],
+  ]
+  for (const [rpc, says] of refused) assert.match(refusal({ rpc }), says, rpc)
+})
+
+test('where it listens, and Tor: no scheme, no password, a port that there is', () => {
+  const names = ['address', 'http', 'control-port', 'socks-port', 'trackers'] as const
+  const refused: [string, RegExp][] = [
+    ['http://127.0.0.1:9050', /without http:\/\//],
+    ['https://127.0.0.1:9050', /without https:\/\//],
+    ['socks5://127.0.0.1:9050', /without socks5:\/\//],
+    ['tcp://10.0.0.1:9050', /without tcp:\/\//],
+    ['::1:9050', /an IPv6 address stands in brackets/],
+    ['0', /expected/],
+    ['65536', /expected/],
+    ['127.0.0.1:65536', /expected/],
+  ]
+  for (const name of names) {
+    for (const [value, says] of refused) assert.match(refusal({ [name]: value }), says, `${name} ${value}`)
+    assert.match(formatConfig(read({ [name]: '[::1]:9050' })), new RegExp(`^${name} = "\\[::1\\]:9050"`, 'm'))
+  }
+  assert.deepEqual(read({ 'socks-port': 19050 }).tor, read({ 'socks-port': '127.0.0.1:19050' }).tor)
+  assert.match(refusal({ trackers: 'a.example:1,socks5://b.example:1' }), /separated by commas, without socks5:\/\//)
+})
+
+test('numbers: digits, as many as allowed', () => {
+  for (const value of ['1_000', '1e3', '-1', '1.5', ' 1', '0x10', 1.5, '', true, 90_000]) {
+    assert.match(refusal({ 'probe-interval': value }), /expected a whole number from 1 to 1800/, String(value))
+  }
+  assert.equal(read({ 'probe-interval': '0060' }).probes.intervalMs, 60_000)
+})
+
+// ---- secrets ---------------------------------------------------------------------------------------------------------
+
+test('no refusal repeats what may be a password, wherever it was put', () => {
+  const misplaced = [
+    'user:hunter2',
+    'http://user:hunter2@127.0.0.1:8332',
+    'https://user:hunter2@127.0.0.1:8332',
+    'user@hunter2',
+    'http://us/er:hun@ter2 hunter2@h:1',
+    'hunter2 with words',
+    'hunter2://h:1',
+  ]
+  const elsewhere = SETTING_NAMES.filter((name) => name !== 'datadir' && !name.endsWith('-file'))
+  for (const name of elsewhere) {
+    for (const value of [...misplaced, [misplaced[0]], { password: 'hunter2' }]) {
+      for (const [flags, env] of [
+        [{ [name]: value }, {}],
+        [{}, { [envName(name)]: String(value) }],
+      ] as const) {
+        try {
+          const shown = formatConfig(read({ ...flags, ...(name === 'webhook-url' && { 'webhook-secret': 'x' }) }, env))
+          if (['auth', 'tor-auth-password'].includes(name)) assert.doesNotMatch(shown, /hunter2/)
+        } catch (error) {
+          assert.ok(error instanceof ConfigError, String(error))
+          assert.doesNotMatch(error.message, /hunter2(?!:\/\/)/, name)
+        }
+      }
+    }
+  }
+  assert.match(refusal({ rpc: misplaced[1] }), /^--rpc: .*given by --auth/)
+  assert.match(refusal({ auth: 'hunter2' }), /^--auth: is not usable: expected user:password$/)
+})
+
+test('a slip in the file is told by line and column, never by its text', () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'config.toml')
+  const slips: [string, RegExp][] = [
+    ['network = "regtest"\nauth = "user:hunter2\n', /line 2, column \d+/],
+    ['auth = user:hunter2\n', /line 1, column \d+/],
+    ['auth = "user:hunter2" "hunter2"\n', /line 1, column \d+/],
+    ['auth: "user:hunter2"\n', /line 1, column \d+/],
+    ['\n\nauth = "user:\\hunter2"\n', /line 3, column \d+/],
+    ['auth = "user:hunter2"\nauth = "user:hunter2"\n', /line 2, column \d+/],
+    ['auth = ["user:hunter2"\n', /line \d+, column \d+/],
+    ['tor-auth-password = 2024-99-99\nauth = "hunter2"\n', /line 1, column \d+/],
+    ['auth = { user = "hunter2" }\n', /^auth in .*: is not usable/],
+    ['auth = ["user:hunter2"]\n', /^auth in .*: is not usable/],
+    ['rpc = "http://user:hunter2@h:1"\n', /^rpc in .*: is not usable/],
+  ]
+  for (const [text, says] of slips) {
+    writeFileSync(file, text)
+    const message = refusal({}, {}, file)
+    assert.match(message, says, text)
+    assert.doesNotMatch(message, /hunter2/, text)
+  }
+  writeFileSync(file, '\ufeffrpc = "127.0.0.1:1"\r\nprobe-interval = 1_000\r\n')
+  assert.equal(read({}, {}, file).rpc.port, 1, 'with a byte order mark, as some editors write it')
+})
+
+test("of a webhook's URL scheme and host are shown, and what is printed reads back as a file", () => {
+  using dir = tempDir()
+  const secret = { 'webhook-secret': 'hunter2' }
+  const shown = formatConfig(read({ ...secret, 'webhook-url': 'https://hooks.example:8443/T0/hunter2?token=hunter2' }))
+  assert.match(shown, /^# webhook-url = "https:\/\/hooks\.example:8443\/<secret>" {2}# flag$/m)
+  assert.doesNotMatch(shown, /hunter2/)
+  const file = join(dir.path, 'config.toml')
+  writeFileSync(file, shown)
+  assert.equal(read({}, {}, file).webhook, undefined)
+  for (const url of ['https://user:hunter2@h/', 'https://:hunter2@h/', 'ftp://h/hunter2', 'hunter2']) {
+    assert.doesNotMatch(refusal({ ...secret, 'webhook-url': url }), /hunter2/)
+  }
+})
+
+// ---- environment -----------------------------------------------------------------------------------------------------
+
+test('an empty variable is none', () => {
+  const empty = Object.fromEntries(SETTING_NAMES.map((name) => [envName(name), '']))
+  const withoutEnv = formatConfig(read({}))
+  assert.equal(formatConfig(read({}, { ...empty, FIDELITY_TRACKER_CONFIG: '' })), withoutEnv)
+  assert.match(refusal({}, { FIDELITY_TRACKER_NOTHING: '' }), /^FIDELITY_TRACKER_NOTHING in the environment is no/)
+})
+
+/** As the kubelet sets them for a Service with a named port. */
+const LINKS = {
+  SERVICE_HOST: '10.0.48.109',
+  SERVICE_PORT: '8080',
+  SERVICE_PORT_WIRE: '8080',
+  PORT: 'tcp://10.0.48.109:8080',
+  PORT_8080_TCP: 'tcp://10.0.48.109:8080',
+  PORT_8080_TCP_PROTO: 'tcp',
+  PORT_8080_TCP_PORT: '8080',
+  PORT_8080_TCP_ADDR: '10.0.48.109',
+}
+
+test('what Kubernetes tells of a Service of our name is none of our settings', () => {
+  const v6 = { SERVICE_HOST: 'fd00::1', PORT: 'tcp://[fd00::1]:8080', PORT_53_UDP: 'udp://[fd00::1]:53' }
+  for (const links of [LINKS, v6]) {
+    for (const service of ['', 'DASHBOARD_', 'HTTP_']) {
+      const env = Object.entries(links).map(([name, value]) => [`FIDELITY_TRACKER_${service}${name}`, value])
+      assert.equal(formatConfig(read({}, Object.fromEntries(env))), formatConfig(read({})))
+    }
+  }
+})
+
+test('anything else that is no setting is refused, also where only the value is another', () => {
+  const others: [string, string][] = [
+    ['RCP', '127.0.0.1:1'],
+    ['PORT', '8080'],
+    ['PORT', '10.0.48.109:8080'],
+    ['PORT', 'http://10.0.48.109:8080'],
+    ['PORT', 'tcp://tracker:8080'],
+    ['PORT_8080', 'tcp://10.0.48.109:8080'],
+    ['PORT_8080_TCP_PROTO', 'http'],
+    ['PORT_8080_TCP_PORT', '70000'],
+    ['PORT_8080_TCP_ADDR', 'tracker'],
+    ['PORT_8080_TCP_HOST', '10.0.48.109'],
+    ['SERVICE_HOST', 'tracker'],
+    ['SERVICE_HOSTS', '10.0.48.109'],
+    ['SERVICE_PORT', 'http'],
+    ['SERVICE', '10.0.48.109'],
+  ]
+  for (const [name, value] of others) {
+    const message = refusal({}, { [`FIDELITY_TRACKER_${name}`]: value })
+    assert.match(message, new RegExp(`^FIDELITY_TRACKER_${name} in the environment is no setting`), value)
+  }
+})
