@@ -1,7 +1,7 @@
 /** Pure: how many bonds, makers and sats were alive at blocks of the past. A fold over the bonds' lives. */
 import type { Height } from '../chain/types.ts'
 import type { ConfirmedBond } from './types.ts'
-import { LOCK_BLOCKS_MAX } from './verify.ts'
+import { endHeight } from './verify.ts'
 
 export interface HistoryPoint {
   height: Height
@@ -24,7 +24,7 @@ export function bondHistory(bonds: readonly ConfirmedBond[], heights: readonly H
     .filter(({ refusal }) => refusal === undefined)
     .flatMap((bond) => [
       { height: bond.conf.height, bond, by: 1 },
-      { height: endHeight(bond), bond, by: -1 },
+      { height: Math.min(endHeight(bond), bond.spentBy?.height ?? Number.POSITIVE_INFINITY), bond, by: -1 },
     ])
     .sort((a, b) => a.height - b.height)
   const bondsOf = new Map<string, number>()
@@ -42,9 +42,4 @@ export function bondHistory(bonds: readonly ConfirmedBond[], heights: readonly H
     }
     return { height, bonds: alive, makers: bondsOf.size, amountSats }
   })
-}
-
-/** The first block at which the bond is no longer live. */
-function endHeight({ lockHeight, conf, spentBy }: ConfirmedBond): Height {
-  return Math.min(lockHeight ?? conf.height + LOCK_BLOCKS_MAX + 1, spentBy?.height ?? Number.POSITIVE_INFINITY)
 }

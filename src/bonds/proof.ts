@@ -16,6 +16,7 @@ export interface FidelityProof {
   lockHeight: Height
   /** 33 bytes, compressed. */
   publicKey: Uint8Array
+  /** Where the maker saw it confirm; a reorg may have moved it since. */
   confHeight?: Height
   /** Until May 2026 only. */
   certExpiry?: number
@@ -61,7 +62,6 @@ export const PROOF_CHECKS = [
   'not-found',
   'spent',
   'unconfirmed',
-  'conf-height',
   'lock-range',
   'lock-passed',
   'cert-hash',
@@ -82,6 +82,7 @@ export function isTakersCheck(check: ProofCheck): boolean {
 }
 
 export type ProofVerdict =
-  | { ok: true; era: CertificateEra }
+  /** `note`: what older takers refuse the proof for, and today's do not. */
+  | { ok: true; era: CertificateEra; note?: string }
   /** `failed` is the first that failed, `text` says what was expected and what came. No era: the proof is of none. */
   | { ok: false; era?: CertificateEra; failed: ProofCheck; text: string }

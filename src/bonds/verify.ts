@@ -34,17 +34,20 @@ export function lockBlocksOf(network: Network): { min: number; max: number } {
 export function stateOf(bond: ConfirmedBond, tip: Pick<Tip, 'height'>): Exclude<BondState, 'pending'> {
   if (bond.refusal) return 'refused'
   if (bond.spentBy) return 'spent'
-  return blocksLeft(bond, tip) >= 0 ? 'live' : 'expired'
+  return tip.height < endHeight(bond) ? 'live' : 'expired'
 }
 
+type Locked = Pick<ConfirmedBond, 'lockHeight'> & { conf: { height: Height } }
+
 /**
- * Blocks that may still follow `tip` with the bond alive; negative once it has expired. With an announced lock it lives
- * while lockHeight > tip; without one (format A) while it is at most LOCK_BLOCKS_MAX blocks old.
+ * The first block at which a bond that nobody spends is no longer live: its lock height; without one (format A) the block
+ * at which it is more than LOCK_BLOCKS_MAX blocks old.
  */
-export function blocksLeft(
-  bond: Pick<ConfirmedBond, 'lockHeight'> & { conf: { height: Height } },
-  tip: Pick<Tip, 'height'>,
-): number {
-  const lastAlive = bond.lockHeight === undefined ? bond.conf.height + LOCK_BLOCKS_MAX : bond.lockHeight - 1
-  return lastAlive - tip.height
+export function endHeight({ lockHeight, conf }: Locked): Height {
+  return lockHeight ?? conf.height + LOCK_BLOCKS_MAX + 1
+}
+
+/** Blocks that may still follow `tip` with the bond alive: 0 when the next one ends it, negative once it has expired. */
+export function blocksLeft(bond: Locked, tip: Pick<Tip, 'height'>): number {
+  return endHeight(bond) - 1 - tip.height
 }

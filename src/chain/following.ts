@@ -83,12 +83,12 @@ export function newFollowing(): Following {
   }
 }
 
-/** Why no list can be given at monotonic time `nowMs`; undefined when one can. */
+/** Why no list can be given at monotonic time `nowMs`; undefined when one can. Takers are told: no path, no address of ours. */
 export function whyNotSynced(following: Following, nowMs: number): string | undefined {
   const { node, best, tip, answeredAtMs, behindSinceMs } = following
-  if (answeredAtMs === undefined || !best) return `no answer from bitcoind yet: ${node.detail}`
+  if (answeredAtMs === undefined || !best) return 'no answer from bitcoind yet'
   if (nowMs - answeredAtMs > FOLLOWING_LIMITS.silentMsMax) {
-    return `bitcoind has not answered for ${Math.round((nowMs - answeredAtMs) / 60_000)} minutes: ${node.detail}`
+    return `bitcoind has not answered for ${Math.round((nowMs - answeredAtMs) / 60_000)} minutes`
   }
   if (node.kind === 'initial-download') return node.detail
   if (!tip) return `nothing scanned yet, bitcoind is at ${best.height}`

@@ -121,7 +121,7 @@ export function describeMakers(rows: readonly MakerRow[], height: number | null)
   const body = rows.map((row) => [
     row.address,
     row.reach,
-    row.proven ? 'proven' : (row.proof_failed ?? '-'),
+    describeProof(row),
     cell(row.value),
     cell(row.blocks_left),
     describeUptime(row.uptime_1d_ppm, row.probes_1d),
@@ -131,6 +131,11 @@ export function describeMakers(rows: readonly MakerRow[], height: number | null)
     row.protocols?.join(', ') ?? '-',
   ])
   return `${table([head, ...body])}\n${rows.length} makers at block ${height}; uptime of so many probes in brackets`
+}
+
+function describeProof({ proven, proof_failed, proof_note }: MakerRow): string {
+  if (!proven) return proof_failed ?? '-'
+  return proof_note === null ? 'proven' : 'proven (older takers refuse it)'
 }
 
 function describeFee({

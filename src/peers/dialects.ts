@@ -21,7 +21,8 @@ import {
   u32,
   u64,
 } from '../wire/shape.ts'
-import type { DialectName, MakerReply, ReadReply } from './types.ts'
+import { termsFault } from './offer-terms.ts'
+import type { DialectName, MakerReply, Offer, ReadReply } from './types.ts'
 
 export const DIALECT_LIMITS = {
   /** An offer takes 700 bytes; a maker that fills a frame of its own limit, 10 MiB, means us no good. */
@@ -100,6 +101,11 @@ function reader<T>(name: string, shape: Shape<T>, toReply: (content: T) => Maker
   }
 }
 
+function offerReply(offer: Offer): MakerReply {
+  const fault = termsFault(offer)
+  return { type: 'offer', offer, ...(fault !== undefined && { fault }) }
+}
+
 // ---- requests and their replies --------------------------------------------------------------------------------------
 
 function ask(brings: MakerQuestion['brings'], request: Encodable, read: MakerQuestion['read']): MakerQuestion {
@@ -117,27 +123,19 @@ const unifiedHello = ask(
     protocols,
   })),
 )
-const unifiedOffer = ask(
-  'offer',
-  { GetOffer: null },
-  reader('Offer', offer, (offer) => ({ type: 'offer', offer })),
-)
+const unifiedOffer = ask('offer', { GetOffer: null }, reader('Offer', offer, offerReply))
 
 const legacyHello = ask(
   'hello',
   { TakerHello: VERSION_1 },
   reader('MakerHello', versions, () => ({ type: 'hello' })),
 )
-const legacyOffer = ask(
-  'offer',
-  { ReqGiveOffer: null },
-  reader('RespOffer', offer, (offer) => ({ type: 'offer', offer })),
-)
+const legacyOffer = ask('offer', { ReqGiveOffer: null }, reader('RespOffer', offer, offerReply))
 
 const taprootOnlyOffer = ask(
   'offer',
   { GetOffer: { ...VERSION_1, number_of_transactions: 1 } },
-  reader('RespOffer', taprootOffer, (offer) => ({ type: 'offer', offer })),
+  reader('RespOffer', taprootOffer, offerReply),
 )
 
 const readPong = reader('Pong', struct({ address: text }), ({ address }) => ({ type: 'pong', address }))

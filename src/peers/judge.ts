@@ -110,8 +110,9 @@ export class Posts {
       this.#deps.liveness.recordPost(bond!, verdict.era, this.#deps.clock.nowMs())
       return { outpoint: bond!.outpoint, address }
     } catch (error) {
-      if (error instanceof TransientError) throw new PeerFault('busy', error.message, { cause: error })
-      throw error
+      if (!(error instanceof TransientError)) throw error
+      // What bitcoind is called here is nobody else's concern.
+      throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
     }
   }
 }

@@ -10,6 +10,7 @@ import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { CurrentMarket } from '../market.ts'
 import {
   deleteMakersBefore,
+  deleteOffer,
   deleteProof,
   type ProvenBond,
   readMakers,
@@ -23,7 +24,7 @@ import type { Db } from '../store/open.ts'
 import { hourOf, insertProbe, PROBE_HISTORY_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
 import type { Clock } from '../world.ts'
 import { afterProbe, isDown, type ProbeFinding, type ReachRules, reachOf } from './reach.ts'
-import type { MakerRecord, Offer, OfferTerms, ProbeResult, Reach, Uptime } from './types.ts'
+import type { MakerRecord, Offer, OfferTerms, OfferVerdict, ProbeResult, Reach, Uptime } from './types.ts'
 
 const DAY_MS = 86_400_000
 const UNOBSERVED: Uptime = { answered: 0, observed: 0 }
@@ -73,7 +74,7 @@ export class Liveness {
     return this.#changes
   }
 
-  /** The maker's last offer. */
+  /** The terms of the maker's last offer; undefined where it had none, or one with a fault. */
   offerOf(address: string): OfferTerms | undefined {
     return this.#offers.get(address)
   }
@@ -148,22 +149,35 @@ export class Liveness {
     return record
   }
 
-  /** The offer was asked for and did not come. */
-  recordOfferAsked(address: string, atMs: number): void {
+  /** The offer was asked for and did not come, or (`fault`) what came can't be read: then the last one is out of date. */
+  recordNoOffer(address: string, atMs: number, fault?: string): void {
     const before = this.#records.get(address)
     if (!before) return
-    const record = { ...before, offerAskedMs: atMs }
-    this.#db.transaction(() => upsertMaker(this.#db, record))
+    const record: MakerRecord = { ...before, offerAskedMs: atMs, ...(fault !== undefined && { offerFault: fault }) }
+    this.#db.transaction(() => this.#keepTerms(address, upsertMaker(this.#db, record), undefined, fault))
     this.#records.set(address, record)
   }
 
-  /** The offer with the verdict on its proof; `bond` is the announced one the proof is about. */
+  /** Within a transaction. An offer with a fault is not shown, and neither is the one before it. */
+  #keepTerms(address: string, makerId: number, terms: OfferTerms | undefined, fault: string | undefined): void {
+    if (fault !== undefined) {
+      deleteOffer(this.#db, makerId)
+      this.#offers.delete(address)
+    } else if (terms) {
+      upsertOffer(this.#db, makerId, terms)
+      this.#offers.set(address, terms)
+    } else return
+    this.#changes++
+  }
+
+  /** The offer with the verdict on its proof; `bond` is the announced one the proof is about, `fault` what is wrong else. */
   recordOffer(
     address: string,
     atMs: number,
     offer: Offer,
     verdict: ProofVerdict,
     bond: ConfirmedBond | undefined,
+    fault?: string,
   ): void {
     const before = this.#records.get(address)
     if (!before) return
@@ -171,20 +185,20 @@ export class Liveness {
     // The maker itself no longer shows it. A stranger's Post can't take a proof away, nor can another maker's offer, nor
     // the chain: what is spent or past its lock was proven all the same.
     const isRevoked = !verdict.ok && bond?.address === address && !OF_THE_CHAIN.includes(verdict.failed)
+    const { offerFault: _, ...rest } = before
     const record: MakerRecord = {
-      ...before,
+      ...rest,
       offerAskedMs: atMs,
-      verdict: { atMs, outpoint, ...(!verdict.ok && { failed: verdict.failed, text: verdict.text }) },
+      verdict: { atMs, outpoint, ...outcomeOf(verdict) },
+      ...(fault !== undefined && { offerFault: fault }),
     }
-    const { proof: _, tweakablePoint: __, tweakChainCode: ___, ...terms } = offer
+    const { proof: __, tweakablePoint: ___, tweakChainCode: ____, ...terms } = offer
     this.#db.transaction(() => {
-      upsertOffer(this.#db, upsertMaker(this.#db, record), { ...terms, atMs })
+      this.#keepTerms(address, upsertMaker(this.#db, record), { ...terms, atMs }, fault)
       if (bond && verdict.ok) upsertProof(this.#db, provenBond(bond, verdict.era, 'offer', atMs))
       else if (isRevoked) deleteProof(this.#db, outpoint)
     })
     this.#records.set(address, record)
-    this.#offers.set(address, { ...terms, atMs })
-    this.#changes++
     if (bond && verdict.ok) this.#keep(provenBond(bond, verdict.era, 'offer', atMs))
     else if (isRevoked && this.#proofs.delete(formatOutpoint(outpoint))) this.#revision++
   }
@@ -218,6 +232,11 @@ export class Liveness {
       this.#uptimes.delete(address)
     }
   }
+}
+
+function outcomeOf(verdict: ProofVerdict): Pick<OfferVerdict, 'failed' | 'text'> {
+  if (!verdict.ok) return { failed: verdict.failed, text: verdict.text }
+  return verdict.note === undefined ? {} : { text: verdict.note }
 }
 
 function provenBond(

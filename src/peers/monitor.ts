@@ -180,14 +180,15 @@ export class Monitor {
 
   async #judge(address: string, atMs: number, result: Extract<ProbeResult, { kind: 'answered' }>): Promise<void> {
     const { liveness, judge, log } = this.#deps
-    const { offer, offerFault } = result
+    const { offer, offerFault, noOffer } = result
+    if (offerFault !== undefined) log.debug({ maker: address, detail: offerFault }, 'offer refused')
     if (!offer) {
-      if (offerFault !== undefined) log.debug({ maker: address, detail: offerFault }, 'no offer')
-      return liveness.recordOfferAsked(address, atMs)
+      if (noOffer !== undefined) log.debug({ maker: address, detail: noOffer }, 'no offer')
+      return liveness.recordNoOffer(address, atMs, offerFault)
     }
     try {
       const { verdict, bond } = await judge(offer.proof, offer, address)
-      liveness.recordOffer(address, atMs, offer, verdict, bond)
+      liveness.recordOffer(address, atMs, offer, verdict, bond, offerFault)
       if (!verdict.ok) log.debug({ maker: address, failed: verdict.failed, detail: verdict.text }, 'proof refused')
     } catch (error) {
       if (!(error instanceof TransientError)) throw error // bitcoind is away: the next probe asks again

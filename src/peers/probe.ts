@@ -59,7 +59,13 @@ export async function probe(target: ProbeTarget, options: ProbeOptions): Promise
 }
 
 type Said =
-  | { kind: 'answered'; protocols?: readonly string[]; offer?: OfferReply['offer']; offerFault?: string }
+  | {
+      kind: 'answered'
+      protocols?: readonly string[]
+      offer?: OfferReply['offer']
+      offerFault?: string
+      noOffer?: string
+    }
   | { kind: 'failed'; failure: ProbeFailure; text: string }
 type OfferReply = Extract<MakerReply, { type: 'offer' }>
 
@@ -94,7 +100,10 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
       }
       hasAnswered = true
       const { reply } = read
-      if (reply.type === 'offer') said.offer = reply.offer
+      if (reply.type === 'offer') {
+        said.offer = reply.offer
+        if (reply.fault !== undefined) said.offerFault = reply.fault
+      }
       if (reply.type === 'hello' && reply.protocols) said.protocols = shortened(reply.protocols)
     }
     return said
@@ -102,7 +111,7 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
     if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
     const text = printable(describeError(error))
     if (!hasAnswered) return { kind: 'failed', failure: failureOf(error), text }
-    return { ...said, offerFault: text } // a maker that renews its bond answers no GetOffer
+    return error instanceof NoReply ? { ...said, noOffer: text } : { ...said, offerFault: text }
   } finally {
     socket.destroy()
   }

@@ -24,7 +24,8 @@ export interface Offer {
 export type MakerReply =
   /** `protocols`: those it lists; the makers before March 2026 list none. */
   | { type: 'hello'; protocols?: readonly string[] }
-  | { type: 'offer'; offer: Offer }
+  /** `fault`: which of its terms can't be meant. */
+  | { type: 'offer'; offer: Offer; fault?: string }
   /** `address`: what it calls itself. A claim, never a key. */
   | { type: 'pong'; address: string }
 
@@ -62,9 +63,12 @@ export type ProbeResult = { latencyMs: number /** A v1 Ping was sent. */; hasPin
       kind: 'answered'
       dialect: DialectName
       protocols?: readonly string[]
-      /** Absent when it wasn't asked for, or there was none; `offerFault` then says why. */
+      /** Absent when it wasn't asked for, can't be read, or none came. */
       offer?: Offer
+      /** Why the offer that came can't be read or meant. */
       offerFault?: string
+      /** Why none came: a maker that renews its bond answers no request for its offer. */
+      noOffer?: string
     }
   | { kind: 'failed'; failure: ProbeFailure; text: string }
 )
@@ -94,6 +98,8 @@ export interface MakerRecord {
   protocols?: readonly string[]
   pingedMs?: number
   offerAskedMs?: number
+  /** What is wrong with its last offer, whose terms are therefore not kept. */
+  offerFault?: string
   /** The verdict on its last offer's proof. */
   verdict?: OfferVerdict
 }
@@ -103,6 +109,7 @@ export interface OfferVerdict {
   outpoint: Outpoint
   /** The first check that failed; absent when the bond is proven. */
   failed?: ProofCheck
+  /** What was expected and what came; without `failed` the note on a proof that holds. */
   text?: string
 }
 

@@ -1,5 +1,5 @@
 /** Makers that were probed, their last offers, and which bonds are proven. */
-import type { CertificateEra, ProofCheck } from '../bonds/proof.ts'
+import { type CertificateEra, PROOF_CHECKS, type ProofCheck } from '../bonds/proof.ts'
 import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { DialectName, MakerRecord, OfferTerms, ProbeFailure } from '../peers/types.ts'
 import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
@@ -43,6 +43,10 @@ export function upsertOffer(db: Db, makerId: number, terms: OfferTerms): void {
       .values({ maker_id: makerId, ...columns })
       .onConflict((conflict) => conflict.column('maker_id').doUpdateSet(columns)),
   )
+}
+
+export function deleteOffer(db: Db, makerId: number): void {
+  db.run(sql.deleteFrom('offers').where('maker_id', '=', makerId))
 }
 
 /** The last offer of each maker, by address. */
@@ -128,6 +132,7 @@ function makerColumns(record: MakerRecord): MakerColumns {
     protocols: record.protocols ? JSON.stringify(record.protocols) : null,
     pinged_ms: record.pingedMs ?? null,
     offer_asked_ms: record.offerAskedMs ?? null,
+    offer_fault: record.offerFault ?? null,
     proof_ms: verdict?.atMs ?? null,
     proof_txid: verdict ? hashColumn(verdict.outpoint.txid) : null,
     proof_vout: verdict?.outpoint.vout ?? null,
@@ -146,7 +151,10 @@ function makerOf(row: MakerColumns): MakerRecord {
   if (row.dialect !== null) record.dialect = row.dialect as DialectName
   if (row.protocols !== null) record.protocols = JSON.parse(row.protocols) as string[]
   if (row.pinged_ms !== null) record.pingedMs = row.pinged_ms
+  // A check that this version doesn't make says nothing: the offer is asked for anew.
+  if (row.proof_failed !== null && !PROOF_CHECKS.includes(row.proof_failed as ProofCheck)) return record
   if (row.offer_asked_ms !== null) record.offerAskedMs = row.offer_asked_ms
+  if (row.offer_fault !== null) record.offerFault = row.offer_fault
   if (row.proof_ms !== null && row.proof_txid && row.proof_vout !== null) {
     record.verdict = {
       atMs: row.proof_ms,

@@ -25,6 +25,7 @@ export interface MakerColumns {
   protocols: string | null
   pinged_ms: number | null
   offer_asked_ms: number | null
+  offer_fault: string | null
   proof_ms: number | null
   proof_txid: Buffer | null
   proof_vout: number | null

@@ -3,11 +3,12 @@ import { blocksLeft } from '../bonds/verify.ts'
 import { formatOutpoint } from '../chain/types.ts'
 import type { Market, MarketMaker } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
+import { termsFault } from '../peers/offer-terms.ts'
 import { uptimePpm } from '../peers/reach.ts'
 import type { OfferTerms } from '../peers/types.ts'
 import { probed } from './bonds.ts'
 import type { Facts } from './facts.ts'
-import { type MakerRow, type OfferRow, offerSchema } from './schemas.ts'
+import type { MakerRow, OfferRow } from './schemas.ts'
 
 /** The swap by which offers are compared. The refund lock is OpenSwap's `REFUND_LOCKTIME_BASE`: of a route's last maker. */
 const COMPARED_SWAP = { amountSats: 1_000_000, refundLockBlocks: 20 }
@@ -38,6 +39,7 @@ export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liven
     format: bond.format,
     proven: liveness.isProven(bond),
     proof_failed: record?.verdict?.failed ?? null,
+    proof_note: (record?.verdict?.failed === undefined && record?.verdict?.text) || null,
     bonds: bonds.length,
     total_amount: bonds.reduce((sum, own) => sum + own.bond.amountSats, 0),
     ...probed(liveness, address),
@@ -45,7 +47,7 @@ export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liven
     uptime_1d_ppm: uptimePpm(day) ?? null,
     dialect: record?.dialect ?? null,
     protocols: record?.protocols ? [...record.protocols] : null,
-    ...offered(liveness.offerOf(address)),
+    ...offered(liveness.offerOf(address), record?.offerFault),
   }
 }
 
@@ -55,13 +57,10 @@ export function makerRows({ market, liveness }: Facts): MakerRow[] {
   return now ? [...now.makers.values()].map((maker) => makerRow(maker, now, liveness)) : []
 }
 
-/** An offer holds whatever its maker said: one that can't be shown costs nobody else the list. */
-function offered(terms: OfferTerms | undefined): Pick<MakerRow, 'offer' | 'offer_fault'> {
-  if (!terms) return { offer: null, offer_fault: null }
-  const { success, data, error } = offerSchema.safeParse(offerRow(terms))
-  if (success) return { offer: data, offer_fault: null }
-  const { path, message } = error.issues[0]!
-  return { offer: null, offer_fault: `${path.join('.')}: ${message}` }
+/** An offer with a fault is not shown, nor are terms that another version has kept and this one doesn't take. */
+function offered(terms: OfferTerms | undefined, fault: string | undefined): Pick<MakerRow, 'offer' | 'offer_fault'> {
+  const wrong = fault ?? (terms && termsFault(terms)) ?? null
+  return { offer: terms && wrong === null ? offerRow(terms) : null, offer_fault: wrong }
 }
 
 function offerRow(terms: OfferTerms): OfferRow {

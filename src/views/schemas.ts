@@ -100,6 +100,10 @@ export const makerSchema = component(
     format: z.enum(ANNOUNCEMENT_FORMATS),
     proven: z.boolean(),
     proof_failed: z.string().nullable().describe('the check that the proof in its last offer failed'),
+    proof_note: z
+      .string()
+      .nullable()
+      .describe('why takers older than September 2026 refuse the proof in its last offer, which holds'),
     bonds: count.describe('live ones'),
     total_amount: sats.describe('locked in all its live bonds'),
     ...probed,
@@ -107,9 +111,7 @@ export const makerSchema = component(
     uptime_1d_ppm: ppm.nullable(),
     dialect: z.enum(DIALECTS).nullable().describe('of the maker protocol, as it answered last'),
     protocols: z.array(z.string()).nullable().describe('of swaps, as it lists them'),
-    offer: offerSchema
-      .nullable()
-      .describe('its last one; null when it was never asked, or never gave one that can be shown'),
+    offer: offerSchema.nullable().describe('its last one; null when it never gave one, or one that can not be meant'),
     offer_fault: z.string().nullable().describe('what is wrong with its last offer, which is therefore not shown'),
   }),
 )
@@ -133,7 +135,9 @@ export const REASON_CODES = [
   'down',
   'failing',
   'never-probed',
+  'offer-refused',
   'proof-failed',
+  'conf-height',
   'not-proven',
 ] as const
 
@@ -186,7 +190,7 @@ export type SpendRow = z.infer<typeof spendSchema>
 export const trackerSchema = component(
   'Tracker',
   z.strictObject({
-    address,
+    address: z.string().min(3).max(262).describe('host:port, as it was configured or learnt'),
     source: z.enum(['configured', 'learnt']),
     version: z.string().nullable().describe('null for trackers that speak version 1 alone'),
     last_seen: unixS.nullable().describe('null while it never answered'),

@@ -6,7 +6,7 @@ import { compareOutpoints } from '../bonds/digest.ts'
 import { isTakersCheck } from '../bonds/proof.ts'
 import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
 import { bondValue } from '../bonds/value.ts'
-import { AMOUNT_SATS_MIN, blocksLeft, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
+import { AMOUNT_SATS_MIN, blocksLeft, endHeight, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
 import { unseenHeights } from '../chain/plan.ts'
 import { formatOutpoint, type Height, type HeightRange, type Network, type Outpoint } from '../chain/types.ts'
 import { printable, utc } from '../format.ts'
@@ -99,7 +99,7 @@ export function explain(facts: WhyFacts): WhyRow {
     reasons.push({ code: 'pending', text, outpoint: bond.outpoint })
   }
   const dead = bonds.filter((bond) => stateOf(bond, tip) !== 'live').sort((a, b) => b.conf.height - a.conf.height)
-  for (const bond of dead) reasons.push(endOf(bond, tip, facts.network))
+  for (const bond of dead) reasons.push(endOf(bond, facts.network))
   if (bonds.length === 0 && pending.length === 0) reasons.push(noBond(facts, tip))
   return done(notSynced === undefined && addresses.some((own) => facts.life.reachOf(own) !== 'down'))
 }
@@ -125,6 +125,11 @@ function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { lif
         : { code: 'failing', text: `${met}. After three failures over half an hour it counts as down` },
     )
   }
+  if (record.offerFault !== undefined) {
+    const when = record.offerAskedMs === undefined ? '' : ` (${utc(record.offerAskedMs)})`
+    const text = `its last offer${when} can't be used, and no earlier one is shown instead: ${record.offerFault}. Correct the setting that it comes from; it is asked for again within a day`
+    reasons.push({ code: 'offer-refused', text })
+  }
   const listedBy = live.find(({ bond }) => bond.address === address)!.bond
   const { verdict } = record
   if (verdict?.failed !== undefined) {
@@ -133,6 +138,10 @@ function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { lif
   } else if (!life.isProven(listedBy)) {
     const text = `no proof for ${formatOutpoint(listedBy.outpoint)} was seen yet: the maker has not answered a request for its offer since the bond confirmed`
     reasons.push({ code: 'not-proven', text, outpoint: listedBy.outpoint })
+  }
+  if (verdict && verdict.failed === undefined && verdict.text !== undefined) {
+    const text = `the proof in its last offer (${utc(verdict.atMs)}) holds, but its bond is ${verdict.text}, as after a reorg. Takers since September 2026 do not read that; older ones refuse the maker until its next bond`
+    reasons.push({ code: 'conf-height', text, outpoint: verdict.outpoint })
   }
   return reasons
 }
@@ -147,15 +156,15 @@ function standingOf(bond: ConfirmedBond, live: readonly { bond: ConfirmedBond; v
     const text = `the bond ${formatOutpoint(outpoint)} (value ${value}) is live, but the maker is listed once, by ${formatOutpoint(best.bond.outpoint)} (value ${best.value}). Nothing to do`
     return [{ code: 'shadowed', text, outpoint }]
   }
-  const left = blocksLeft(bond, tip)
-  if (left >= LIMITS.expiringBlocks) return []
-  const end = tip.height + left + 1
-  const text = `the bond ${formatOutpoint(outpoint)} ends at block ${end}, ${left} blocks after this one; from then on the maker is not listed by it. Makers renew only once it has ended: expect a gap until the next bond confirms`
+  if (blocksLeft(bond, tip) >= LIMITS.expiringBlocks) return []
+  const end = endHeight(bond)
+  const away = end - tip.height
+  const text = `the bond ${formatOutpoint(outpoint)} ends at block ${end}, ${away} ${away === 1 ? 'block' : 'blocks'} after this one; from then on the maker is not listed by it. Makers renew only once it has ended: expect a gap until the next bond confirms`
   return [{ code: 'expiring', text, outpoint, height: end }]
 }
 
 /** Why a bond does not count. */
-function endOf(bond: ConfirmedBond, tip: Tip, network: Network): Reason {
+function endOf(bond: ConfirmedBond, network: Network): Reason {
   const { outpoint, refusal, spentBy, conf, lockHeight } = bond
   const name = formatOutpoint(outpoint)
   if (refusal) {
@@ -166,10 +175,10 @@ function endOf(bond: ConfirmedBond, tip: Tip, network: Network): Reason {
     const text = `the bond ${name} was spent at block ${spentBy.height} by input ${spentBy.vin} of ${spentBy.txid}. A new bond is needed`
     return { code: 'spent', text, outpoint, height: spentBy.height }
   }
-  const end = tip.height + blocksLeft(bond, tip) + 1
+  const end = endHeight(bond)
   const why =
     lockHeight === undefined
-      ? `announced without a lock height, it counts for ${LOCK_BLOCKS_MAX} blocks`
+      ? `announced without a lock height, it counts until it is ${LOCK_BLOCKS_MAX} blocks old`
       : 'its lock has passed'
   const text = `the bond ${name} expired at block ${end}: ${why}. Redeem it and make a new one`
   return { code: 'expired', text, outpoint, height: end }

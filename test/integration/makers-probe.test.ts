@@ -38,7 +38,8 @@ function probed(port: number, asked: Asked = {}): Promise<ProbeResult> {
 async function outcome(port: number, asked?: Asked): Promise<string> {
   const result = await probed(port, asked)
   if (result.kind === 'failed') return `${result.failure}${result.hasPinged ? ', pinged' : ''}`
-  const offer = result.offer ? ', offer' : result.offerFault !== undefined ? `, no offer: ${result.offerFault}` : ''
+  const missing = result.offerFault ?? result.noOffer
+  const offer = result.offer ? ', offer' : missing !== undefined ? `, no offer: ${missing}` : ''
   return `${result.dialect}${offer}${result.hasPinged ? ', pinged' : ''}`
 }
 

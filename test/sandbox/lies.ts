@@ -1,5 +1,5 @@
 /**
- * How a simulated maker lies in its offer: each lie breaks one check of docs/makers.md ("Checks") and no earlier one,
+ * How a simulated maker lies in its offer: each lie but one breaks one check of docs/makers.md ("Checks") and no earlier one,
  * provided that the bond itself is in order. `spent`, `unconfirmed` and what concerns announcements are no lies of an
  * offer: there the chain has to be otherwise.
  */
@@ -19,7 +19,8 @@ export interface Signed {
 }
 
 interface Lie {
-  breaks: ProofCheck
+  /** Undefined: the proof holds, with a note. */
+  breaks: ProofCheck | undefined
   /** What is claimed instead; it is certified and signed as if it were true. `otherKey`: of the same wallet. */
   claim?(bond: OfferedBond, otherKey: BondKey): OfferedBond
   /** What is sent instead of what was signed. */
@@ -34,7 +35,8 @@ export const LIES = {
     breaks: 'not-found',
     claim: (bond) => ({ ...bond, outpoint: { txid: asTxid('5e'.repeat(32)), vout: 0 } }),
   },
-  'conf-height': { breaks: 'conf-height', claim: (bond) => ({ ...bond, confHeight: bond.confHeight + 1 }) },
+  /** As a maker whose bond a reorg has moved. */
+  'conf-height': { breaks: undefined, claim: (bond) => ({ ...bond, confHeight: bond.confHeight + 1 }) },
   'long-lock': { breaks: 'lock-range', claim: (bond) => ({ ...bond, lockHeight: bond.confHeight + 25_921 }) },
   /** Where a lock of one block is allowed (regtest), once the tip is two blocks further. */
   'passed-lock': { breaks: 'lock-passed', claim: (bond) => ({ ...bond, lockHeight: bond.confHeight + 1 }) },

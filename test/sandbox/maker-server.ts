@@ -9,7 +9,7 @@ import { CborMap, decode, type Encodable, encode } from '../../src/wire/cbor.ts'
 import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import type { BondKey } from './bond-key.ts'
 import type { LieName } from './lies.ts'
-import { type OfferedBond, offerMessage, type Release } from './offer.ts'
+import { type OfferedBond, type OfferOptions, offerMessage, type Release } from './offer.ts'
 
 export interface MakerPlan {
   /** Default: today's. */
@@ -20,6 +20,8 @@ export interface MakerPlan {
   delayMs?: number
   /** What its offer is not right about. */
   lie?: LieName
+  /** What it asks, instead of the release's default terms. */
+  terms?: OfferOptions['terms']
 }
 
 /** `silent` accepts and never answers; `closes` at once; `rubbish` and `huge` (10 MiB) are frames, but no replies. */
@@ -73,9 +75,11 @@ const SPEECH: { readonly [R in Release]: Speech } = {
 }
 
 export async function serveMaker(options: MakerServerOptions): Promise<MakerServer> {
-  const { release = 'today', lie, bond, otherKey, manners, delayMs = 5_000 } = options
+  const { release = 'today', lie, terms, bond, otherKey, manners, delayMs = 5_000 } = options
   const speech = SPEECH[release]
-  const offer = encode(offerMessage(bond, lie ? { release, lie: { name: lie, otherKey } } : { release }))
+  const offer = encode(
+    offerMessage(bond, { release, ...(terms && { terms }), ...(lie && { lie: { name: lie, otherKey } }) }),
+  )
   const pong = encode({ Pong: { address: options.pongAddress } })
   const expected = speech.requests.map((request) =>
     Buffer.from(encodeFrame(encode(request), speech.prefix).subarray(4)),

@@ -73,12 +73,14 @@ export type Release = '0.1.2' | '0.1.3' | '0.1.3-taproot' | '0.2.0' | '0.2.0-tap
 
 export interface OfferOptions {
   release?: Release
+  /** Terms other than the release's default ones, by their names on the wire. */
+  terms?: Readonly<Record<string, Encodable>>
   /** `otherKey`: another one of the same wallet, for lies that need it. */
   lie?: { name: LieName; otherKey: BondKey }
 }
 
 /** The reply that makers of that release give when asked for their offer. */
-export function offerMessage(bond: OfferedBond, { release = 'today', lie }: OfferOptions = {}): Encodable {
+export function offerMessage(bond: OfferedBond, { release = 'today', terms, lie }: OfferOptions = {}): Encodable {
   const hasChainCode = release === '0.2.2' || release === 'today'
   const { claim, send, needsChainCode } = lie ? lieOf(lie.name) : {}
   if (needsChainCode && !hasChainCode) throw new Error(`an offer of ${release} can't lie about its ${lie?.name}`)
@@ -117,6 +119,7 @@ export function offerMessage(bond: OfferedBond, { release = 'today', lie }: Offe
         fidelity,
         min_size: amounts.min_size,
         max_size: amounts.max_size,
+        ...terms,
       },
     }
   }
@@ -131,6 +134,7 @@ export function offerMessage(bond: OfferedBond, { release = 'today', lie }: Offe
     tweakable_point: tweakablePoint,
     fidelity,
     tweak_chain_code: hasChainCode ? signed.chainCode : undefined,
+    ...terms,
   }
   return isUnified ? { Offer: offer } : { RespOffer: offer }
 }

@@ -67,7 +67,15 @@ test('no circle of imports is left when the program runs', () => {
 /** Words and rules: pure, so that they can be told, tested and trusted by themselves. */
 const PURE = [
   ...['bonds/', 'chain/types.ts', 'chain/plan.ts', 'chain/decode.ts', 'chain/outpoint-keys.ts', 'chain/following.ts'],
-  ...['peers/types.ts', 'peers/reach.ts', 'peers/attempts.ts', 'peers/dialects.ts', 'watch/spend.ts', 'tor/address.ts'],
+  ...[
+    'peers/types.ts',
+    'peers/reach.ts',
+    'peers/attempts.ts',
+    'peers/dialects.ts',
+    'peers/offer-terms.ts',
+    'watch/spend.ts',
+    'tor/address.ts',
+  ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
   ...['views/schemas.ts', 'events/changes.ts', 'errors.ts', 'format.ts'],
 ]

@@ -7,7 +7,7 @@ import { listMakers } from '../../../src/bonds/list.ts'
 import { buildRedeemScript, p2wshScriptPubKey, parseRedeemScript } from '../../../src/bonds/script.ts'
 import type { ConfirmedBond, Tip } from '../../../src/bonds/types.ts'
 import { bondValue, fidelityValue } from '../../../src/bonds/value.ts'
-import { blocksLeft, refusalOf, stateOf } from '../../../src/bonds/verify.ts'
+import { blocksLeft, endHeight, refusalOf, stateOf } from '../../../src/bonds/verify.ts'
 import { asBlockHash, asSats, asTxid } from '../../../src/chain/types.ts'
 
 const HASH = asBlockHash(`${'00'.repeat(31)}11`)
@@ -121,10 +121,16 @@ test('states, at every boundary', () => {
   assert.equal(stateOf(aBond(), at(900_000)), 'live')
   assert.equal(stateOf(aBond(), at(914_999)), 'live')
   assert.equal(stateOf(aBond(), at(915_000)), 'expired', 'once lockHeight <= H')
-  assert.equal(blocksLeft(aBond(), at(914_999)), 0)
+  assert.equal(endHeight(aBond()), 915_000)
+  assert.deepEqual(
+    [900_000, 914_998, 914_999, 915_000].map((height) => blocksLeft(aBond(), at(height))),
+    [14_999, 1, 0, -1],
+    'blocks that may still follow',
+  )
   const old = aBond({ format: 'A', lockHeight: undefined })
   assert.equal(stateOf(old, at(925_920)), 'live')
   assert.equal(stateOf(old, at(925_921)), 'expired')
+  assert.deepEqual([endHeight(old), blocksLeft(old, at(925_920)), blocksLeft(old, at(925_921))], [925_921, 0, -1])
   const spentBy = { txid: asTxid('22'.repeat(32)), vin: 0, height: 915_001, blockHash: HASH }
   assert.equal(stateOf(aBond({ spentBy }), at(915_001)), 'spent')
   assert.equal(stateOf(aBond({ spentBy, refusal: 'too-small' }), at(915_001)), 'refused')

@@ -119,7 +119,6 @@ const FAILING: Record<ProofCheck, [Case, RegExp]> = {
   'not-found': [today({ facts: { output: undefined } }), /no such output/],
   spent: [today({ output: { isUnspent: false } }), /in the chain or in the mempool/],
   unconfirmed: [today({ output: { confHeight: undefined } }), /not in a block/],
-  'conf-height': [today({ proof: { confHeight: 900_002 } }), /^expected 900001, got 900002$/],
   'lock-range': [
     today({ facts: { lockBlocks: { min: 15_000, max: 25_920 } } }),
     /^expected 15000 to 25920 .* got 14999$/,
@@ -151,6 +150,32 @@ test('of several faults the first check is named', () => {
   assertFails(today(later), 'spent', /spent/)
   assertFails(today({ ...later, output: { confHeight: undefined } }), 'unconfirmed', /block/)
   assertFails(today({ ...later, output: {} }), 'cert-hash', /expected/)
+})
+
+// ---- notes -----------------------------------------------------------------------------------------------------------
+
+test('a confirmation height that is not the chain’s is noted: takers don’t read it any more', () => {
+  const note = (claim: Case) => {
+    const verdict = judge(claim)
+    assert(verdict.ok, JSON.stringify(verdict))
+    return verdict.note
+  }
+  assert.equal(note(today()), undefined)
+  for (const confHeight of [900_000, 900_002, 0, 0xffff_ffff]) {
+    const said = `confirmed at height 900001, the proof says ${confHeight}`
+    assert.equal(note(today({ proof: { confHeight } })), said)
+  }
+  assert.equal(note(today({ proof: { confHeight: undefined } })), 'confirmed at height 900001, the proof says none')
+  assert.equal(note(old({ proof: { confHeight: 1_897 } })), 'confirmed at height 1896, the proof says 1897')
+  assert.equal(note(old({ proof: { confHeight: undefined } })), undefined, 'it was optional then')
+})
+
+test('range and expiry are computed from the chain’s own confirmation, whatever the proof says', () => {
+  const lockBlocks = { min: 14_999, max: 25_920 }
+  assert.equal(judge(today({ proof: { confHeight: 1 }, facts: { lockBlocks } })).ok, true)
+  assertFails(today({ output: { confHeight: 900_002 }, facts: { lockBlocks } }), 'lock-range', /got 14998$/)
+  const late = { proof: { confHeight: 900_003 }, facts: { lockBlocks: { min: 12_960, max: 14_998 } } }
+  assertFails(today(late), 'lock-range', /got 14999$/)
 })
 
 // ---- boundaries ------------------------------------------------------------------------------------------------------
@@ -243,9 +268,6 @@ test('a proof without a chain code is judged by the rules of its era', () => {
     'malformed',
     /chain code .* or a certificate expiry .* got neither/,
   )
-  assertFails(old({ proof: { confHeight: 1_897 } }), 'conf-height', /^expected 1896, got 1897$/)
-  assert.equal(judge(old({ proof: { confHeight: undefined } })).ok, true, 'it was optional then')
-  assertFails(today({ proof: { confHeight: undefined } }), 'conf-height', /got none$/)
   assertFails(old({ facts: { tipHeight: 15_001 } }), 'lock-passed', /15001/)
   assertFails(old({ output: { scriptPubKey: hex(PROOFS['tweak-point'].scriptPubKey) } }), 'script', /expected/)
   assertFails(old({ output: { amountSats: asSats(1) } }), 'amount', /^expected 1, got 50000$/)

@@ -102,7 +102,7 @@ const full = factsOf({
       requiredConfirms: 1,
       lockBlocksMin: 10,
       amountSatsMin: 10_000,
-      amountSatsMax: Number.MAX_SAFE_INTEGER,
+      amountSatsMax: 2_100_000_000_000_000,
       atMs: 1_700_000_000_000,
     },
   },

@@ -28,6 +28,7 @@ function aRow(name: string, overrides: Partial<MakerRow>): MakerRow {
     format: 'D',
     proven: true,
     proof_failed: null,
+    proof_note: null,
     bonds: 1,
     total_amount: 50_000,
     reach: 'up',

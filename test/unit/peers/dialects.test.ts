@@ -147,6 +147,25 @@ test('fields of a wrong type are named', () => {
   assert.equal(readOk('unified', 1, withFee(encode(new Float(2.5)).toString('hex'))).type, 'offer')
 })
 
+test('terms that can not be meant are told beside the offer: its maker lives, and its proof can be judged', () => {
+  const withFee = (fee: number) => {
+    const bytes = wireVector('maker_now_offer').cbor.replace(
+      'fb3f647ae147ae147b',
+      encode(new Float(fee)).toString('hex'),
+    )
+    const reply = readOk('unified', 1, hex(bytes))
+    assert(reply.type === 'offer')
+    assert.deepEqual(reply.offer.proof, today.proof)
+    return reply.fault
+  }
+  assert.equal(withFee(0), undefined)
+  assert.equal(withFee(-1), 'amount_relative_fee_pct: expected 0 to 100, got -1')
+  assert.equal(withFee(1e300), 'amount_relative_fee_pct: expected 0 to 100, got 1e+300')
+  const old = wireVector('maker_0_1_3_taproot_resp_offer').cbor.replace('fb3fb999999999999a', 'fbbfb999999999999a')
+  const reply = readOk('taproot', 0, hex(old))
+  assert.equal(reply.type === 'offer' && reply.fault, 'amount_relative_fee_pct: expected 0 to 100, got -0.1')
+})
+
 test('rubbish is a fault, never an exception', () => {
   const every = DIALECTS.flatMap((name) => DIALECT[name].asks)
   for (const { read } of every) {

@@ -65,8 +65,16 @@ test('an offer without confirmations is one; who never made an offer has neither
   assert.deepEqual([silent!.offer, silent!.offer_fault], [null, null])
 })
 
-const NO_COUNT = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]
-const NO_RATE = [-0.1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+const NO_COUNT = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, 2.1e15 + 1]
+const NO_RATE = [
+  -0.1,
+  -Number.MIN_VALUE,
+  100.01,
+  Number.MAX_VALUE,
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+]
 const BROKEN: [name: string, field: keyof OfferTerms, values: number[]][] = [
   ['base_fee', 'baseFeeSats', NO_COUNT],
   ['amount_relative_fee_pct', 'amountFeePct', NO_RATE],
@@ -75,9 +83,7 @@ const BROKEN: [name: string, field: keyof OfferTerms, values: number[]][] = [
   ['minimum_locktime', 'lockBlocksMin', NO_COUNT],
   ['min_size', 'amountSatsMin', NO_COUNT],
   ['max_size', 'amountSatsMax', NO_COUNT],
-  // Each number by itself may be shown; what they come to may not.
-  ['swap_fee', 'amountFeePct', [1e12]],
-  ['swap_fee', 'timeFeePct', [Number.MAX_VALUE]],
+  ['min_size', 'amountSatsMin', [1_000_001]],
 ]
 for (const [name, field, values] of BROKEN) {
   test(`an offer whose ${name} is none is not shown, and the fault names it: ${values.join(', ')}`, () => {

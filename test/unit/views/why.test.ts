@@ -125,6 +125,28 @@ test('a better bond of the same maker stands before another; one that ends withi
   )
 })
 
+test('blocks are counted from our tip to the end, which is the first block without the bond', () => {
+  const ending = (bond: ConfirmedBond) => {
+    const { code, text, height } = why({ bonds: [bond] }).reasons[0]!
+    const [, end, away] = /ends at block (\d+), (\d+ blocks?) after this one/.exec(text) ?? []
+    assert.deepEqual([code, height], ['expiring', Number(end)])
+    return [height, away]
+  }
+  assert.deepEqual(ending(aBond({ lockHeight: 100_946 })), [100_946, '946 blocks'])
+  assert.deepEqual(ending(aBond({ lockHeight: 100_002 })), [100_002, '2 blocks'])
+  assert.deepEqual(
+    ending(aBond({ lockHeight: 100_001 })),
+    [100_001, '1 block'],
+    'the next block is the first without it',
+  )
+  const { lockHeight: _, ...unlocked } = aBond({ format: 'A', conf: { height: 74_080, hash: TIP.hash } })
+  assert.deepEqual(ending(unlocked), [100_001, '1 block'], '25,920 blocks old, and live')
+  const older = { ...unlocked, conf: { height: 74_079, hash: TIP.hash } }
+  const [expired] = why({ bonds: [older] }).reasons
+  assert.deepEqual([expired!.code, expired!.height], ['expired', 100_000])
+  assert.match(expired!.text, /expired at block 100000: .*counts until it is 25920 blocks old/)
+})
+
 test('a bond lives up to the block before its lock, and is expired from that on', () => {
   assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 100_001 })] }), [true, 'expiring'])
   assert.deepEqual(codes({ bonds: [aBond({ lockHeight: 100_000 })] }), [false, 'expired'])
@@ -220,6 +242,25 @@ test('what its offers say: a proof that failed, and one that never came', () => 
   const ours = { ...verdict, failed: 'announced-address' as const }
   const tied = why({ bonds }, { record: { ...UP, verdict: ours }, proven: false })
   assert.match(tied.reasons[0]!.text, /Takers do not make this check/)
+})
+
+test('a confirmation height that a reorg has changed is told, and takes nothing away', () => {
+  const bonds = [aBond()]
+  const verdict = { atMs: NOW_MS, outpoint: bonds[0]!.outpoint, text: 'confirmed at height 178, the proof says 177' }
+  const { listed, reasons } = why({ bonds }, { record: { ...UP, verdict } })
+  assert.deepEqual([listed, ...reasons.map(({ code }) => code)], [true, 'conf-height'])
+  assert.equal(reasons[0]!.outpoint, formatOutpoint(bonds[0]!.outpoint))
+  assert.match(
+    reasons[0]!.text,
+    /holds, but .* 178, the proof says 177, .*since September 2026 do not read that; older/,
+  )
+})
+
+test('an offer that can not be meant is told with what is wrong', () => {
+  const offerFault = 'base_fee: expected a whole number from 0 to 5, got -1'
+  const [reason] = why({ bonds: [aBond()] }, { record: { ...UP, offerFault, offerAskedMs: NOW_MS } }).reasons
+  assert.equal(reason!.code, 'offer-refused')
+  assert.ok(reason!.text.includes(`(2027-01-15 08:00:00 UTC) can't be used`) && reason!.text.includes(offerFault))
 })
 
 test('a maker that announced without end gets a bounded answer, what is alive first', () => {
