@@ -1,7 +1,9 @@
 /** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
 import { type Command, Option } from 'commander'
+import type { z } from 'zod'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { CONFIG_ENV, flagName, SETTING_NAMES, setting } from '../settings.ts'
+import { soundRows } from '../views/broken.ts'
 
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
@@ -32,6 +34,13 @@ export function configOf(command: Command): Config {
 /** The TOML file that was named, on the command line or in the environment. */
 export function configFileOf(command: Command): string | undefined {
   return command.opts<{ config?: string }>().config ?? (process.env[CONFIG_ENV] || undefined)
+}
+
+/** Rows that can be shown. The others cost them nothing, but are not passed over in silence. */
+export function shownRows<S extends z.ZodType>(list: string, schema: S, rows: readonly z.input<S>[]): z.output<S>[] {
+  const { rows: whole, broken } = soundRows(list, schema, rows)
+  for (const { row, fault } of broken) process.stderr.write(`${list}: ${row} can't be shown: ${fault}\n`)
+  return whole
 }
 
 export function print(text: string): void {

@@ -8,6 +8,7 @@ import { makerRows } from '../views/makers.ts'
 import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
+import { shownRows } from './command.ts'
 
 export const EXPORT_FORMATS = ['json', 'csv'] as const
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
@@ -23,13 +24,18 @@ export const EXPORT_NOUNS = Object.keys(NOUNS) as ExportNoun[]
 /** The whole export as text. In JSON all nouns unless one is named; in CSV one, bonds unless another is named. */
 export function exportRows(facts: Facts, format: ExportFormat, noun?: ExportNoun): string {
   if (format === 'csv') {
-    const { schema, rows } = NOUNS[noun ?? 'bonds']
-    return csv(schema, rows(facts))
+    const { schema } = NOUNS[noun ?? 'bonds']
+    return csv(schema, rowsOf(noun ?? 'bonds', facts))
   }
   const { network, height, block_hash, scanned_from, digest } = chainStatus(facts)
   const nouns = noun ? [noun] : EXPORT_NOUNS
-  const rows = Object.fromEntries(nouns.map((name) => [name, NOUNS[name].rows(facts)]))
+  const rows = Object.fromEntries(nouns.map((name) => [name, rowsOf(name, facts)]))
   return `${JSON.stringify({ network, height, block_hash, scanned_from, digest, ...rows }, null, 2)}\n`
+}
+
+function rowsOf(noun: ExportNoun, facts: Facts): object[] {
+  const { schema, rows } = NOUNS[noun]
+  return shownRows<z.ZodObject>(noun, schema, rows(facts))
 }
 
 /** RFC 4180; a column for each field, in the schema's order, those of an object in an object joined by `_`. */

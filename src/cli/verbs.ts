@@ -19,10 +19,11 @@ import { bondRows } from '../views/bonds.ts'
 import { readFacts, readHealth, readStatus } from '../views/closed.ts'
 import type { Facts } from '../views/facts.ts'
 import { makerRows } from '../views/makers.ts'
+import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
-import { addSettings, configFileOf, configOf, isJson, print, printJson } from './command.ts'
+import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
 import { rescanFrom } from './rescan.ts'
@@ -121,7 +122,7 @@ function addReadingVerbs({ verb }: Cli): void {
     .option('--json', 'print JSON')
     .action(({ all }: { all?: boolean }, command: Command) => {
       const wanted = (facts: Facts) => bondRows(facts).filter(({ state }) => all === true || state === 'live')
-      show(command, (facts) => text.sortBonds(wanted(facts)), text.describeBonds)
+      show(command, (facts) => text.sortBonds(shownRows('bonds', bondSchema, wanted(facts))), text.describeBonds)
     })
   verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
     .addOption(
@@ -131,7 +132,11 @@ function addReadingVerbs({ verb }: Cli): void {
     )
     .option('--json', 'print JSON')
     .action(({ sort }: { sort: text.MakerSort }, command: Command) =>
-      show(command, (facts) => text.sortMakers(makerRows(facts), sort), text.describeMakers),
+      show(
+        command,
+        (facts) => text.sortMakers(shownRows('makers', makerSchema, makerRows(facts)), sort),
+        text.describeMakers,
+      ),
     )
   verb('why', 'Say why a maker is listed or is not, and what to do about it.')
     .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
@@ -141,7 +146,9 @@ function addReadingVerbs({ verb }: Cli): void {
     )
   verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) => show(command, trackerRows, text.describeTrackers))
+    .action((_options: unknown, command: Command) =>
+      show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers),
+    )
   verb('export', 'Write every row known here: bonds with their history, makers, other trackers.')
     .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
     .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))

@@ -1,5 +1,6 @@
 /** What the paths of the JSON API send: the rows of views/schemas.ts, in their envelopes. */
 import { z } from 'zod'
+import { brokenRows } from '../views/broken.ts'
 import {
   address,
   blockHash,
@@ -50,13 +51,20 @@ export const readyReply = component(
 
 export const bondsReply = component(
   'Bonds',
-  z.strictObject({ ...atTip, digest, total: count.describe('rows of all pages'), bonds: z.array(bondSchema), next }),
+  z.strictObject({
+    ...atTip,
+    digest,
+    total: count.describe('rows of all pages'),
+    bonds: z.array(bondSchema),
+    broken: brokenRows,
+    next,
+  }),
 )
 export const bondReply = component('BondAtTip', z.strictObject({ ...atTip, bond: bondSchema }))
 
 export const makersReply = component(
   'Makers',
-  z.strictObject({ ...atTip, digest, total: count, makers: z.array(makerSchema), next }),
+  z.strictObject({ ...atTip, digest, total: count, makers: z.array(makerSchema), broken: brokenRows, next }),
 )
 
 export const makerReply = component(
@@ -67,10 +75,14 @@ export const makerReply = component(
     listed: z.boolean(),
     maker: makerSchema.nullable().describe('null when it has no live bond'),
     bonds: z.array(bondSchema).describe('all it ever announced, as far as scanned'),
+    broken: brokenRows,
   }),
 )
 
-export const trackersReply = component('Trackers', z.strictObject({ trackers: z.array(trackerSchema) }))
+export const trackersReply = component(
+  'Trackers',
+  z.strictObject({ trackers: z.array(trackerSchema), broken: brokenRows }),
+)
 
 export const spendsReply = component(
   'SpendAtTip',
@@ -84,5 +96,6 @@ export const historyReply = component(
     complete_from: height.describe('before it, bonds older than the scan are missing from the counts'),
     points: z.array(historyPointSchema).describe('oldest first, evenly apart'),
     probes: z.array(probePointSchema).describe('empty where nobody was probed'),
+    broken: brokenRows,
   }),
 )

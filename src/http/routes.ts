@@ -30,7 +30,7 @@ interface Route<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType
   /** Statuses besides 200 and 400. */
   otherwise: readonly (404 | 503)[]
   /** `status` when it is not 200 although `reply` is what was asked for. */
-  answer: (core: Core, params: z.infer<P>, query: z.infer<Q>) => Replied<z.infer<R>> | Promise<Replied<z.infer<R>>>
+  answer: (core: Core, params: z.infer<P>, query: z.infer<Q>) => Replied<z.input<R>> | Promise<Replied<z.input<R>>>
 }
 
 interface Replied<B> {

@@ -15,6 +15,7 @@ import { ConfigError, describeError } from '../errors.ts'
 import { EventStreams, STREAM_LIMITS } from '../events/stream.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
+import { withBroken } from '../views/broken.ts'
 import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
 import { openApiDocument } from './openapi.ts'
 import type { ErrorCode } from './replies.ts'
@@ -115,7 +116,7 @@ function addRoute(app: FastifyInstance, { path, params, query, reply: schema, an
   const pattern = path.replace(/\{(\w+)\}/g, ':$1')
   app.get(pattern, async (request, reply) => {
     const { status = 200, body } = await answer(core, judge(params, request.params), judge(query, request.query))
-    return reply.code(status).header('cache-control', 'no-store').send(schema.parse(body))
+    return reply.code(status).header('cache-control', 'no-store').send(withBroken(schema, body))
   })
 }
 

@@ -7,6 +7,7 @@ import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import type { KnownBond, Market } from '../market.ts'
 import { bondRow } from '../views/bonds.ts'
+import { bondSchema } from '../views/schemas.ts'
 import { PAGE_LIMITS } from './limits.ts'
 import { type BondFields, encodeReply, type Request } from './messages.ts'
 import { bondFields } from './rows.ts'
@@ -23,8 +24,8 @@ interface Placed {
   /** Hex of txid (internal order) and vout (big-endian): sorts as the digest does. */
   key: string
   known: KnownBond
-  /** As told, once it has been: the wire encodes this object once. */
-  fields?: BondFields
+  /** As told, once it has been: the wire encodes this object once. None where the row can't be told. */
+  fields?: readonly BondFields[]
 }
 
 export class BondPages {
@@ -35,6 +36,8 @@ export class BondPages {
   /** Live ones, and all. */
   readonly #rows = new Map<boolean, Placed[]>()
   readonly #pages = new Map<string, Buffer>()
+  /** Bonds whose row keeps to its schema: looked at once a tip, as it costs as much as making the row. */
+  readonly #sound = new WeakSet<KnownBond>()
 
   constructor(core: Pick<Core, 'market' | 'liveness' | 'clock'>) {
     this.#core = core
@@ -64,8 +67,8 @@ export class BondPages {
       blockHash: market.tip.hash,
       digest: market.list.digest,
       total: rows.length,
-      bonds: page.map((row) => {
-        row.fields ??= bondFields(bondRow(row.known, market, this.#core.liveness))
+      bonds: page.flatMap((row) => {
+        row.fields ??= this.#fieldsOf(row.known, market)
         return row.fields
       }),
       ...(hasMore && { next: page.at(-1)!.known.bond.outpoint }),
@@ -73,6 +76,16 @@ export class BondPages {
     if (this.#pages.size >= LIMITS.pagesKept) this.#pages.clear()
     this.#pages.set(name, encoded)
     return encoded
+  }
+
+  /** None of a row that breaks its schema: it may not cost the others their page. */
+  #fieldsOf(known: KnownBond, market: Market): readonly BondFields[] {
+    const row = bondRow(known, market, this.#core.liveness)
+    if (!this.#sound.has(known)) {
+      if (!bondSchema.safeParse(row).success) return []
+      this.#sound.add(known)
+    }
+    return [bondFields(row)]
   }
 
   #forgetOld(): void {

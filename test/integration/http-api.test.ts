@@ -167,7 +167,7 @@ test('every path answers what its document says, and the facts are those of the 
   assert.deepEqual(await codes(pending.address), ['pending'])
   assert.deepEqual(await codes(UNSERVED), ['no-bond'])
 
-  assert.deepEqual(await get('/api/v1/trackers', '/api/v1/trackers'), { trackers: [] })
+  assert.deepEqual(await get('/api/v1/trackers', '/api/v1/trackers'), { trackers: [], broken: [] })
   const history = await get('/api/v1/history', '/api/v1/history?points=50')
   assert.equal(history.points.length, 50)
   assert.equal(history.points.at(-1).bonds, 30)

@@ -272,6 +272,44 @@ async function addProbes(page: Page): Promise<void> {
   })
 }
 
+test('probes that nobody answers, and rows that can’t be shown, are told as what they are', async () => {
+  const step = (ago: number, answered: number, failed: number, ms: number | null = null) => ({
+    time: 1_800_000_000 - 600 * ago,
+    answered,
+    failed,
+    median_ms: ms,
+    p95_ms: ms,
+  })
+  const cases: [probes: object[], place: string, says: RegExp][] = [
+    [[step(1, 0, 50), step(0, 0, 2)], '.empty', /^No maker answers\s+52 probes since \d\d:\d\d, and no answer\.$/],
+    [[step(1, 3, 0, 1500), step(0, 0, 1)], '.empty', /^Median 1\.5 s\s+.*1 probe since \d\d:\d\d, and no answer\.$/],
+    [
+      [step(2, 3, 0, 1500), step(1, 3, 9, 1500), step(0, 0, 7)],
+      '.note',
+      /^Median 1\.5 s.* 7 probes since .* no answer\.$/,
+    ],
+    [[step(2, 3, 0, 1500), step(1, 3, 9, 1500)], '.note', /within 1\.5 s\.$/],
+    [[], '.empty', /^Nothing probed/],
+  ]
+  for (const [probes, place, says] of cases) {
+    const { page, problems } = await openPage(browser, url, {}, (page) =>
+      page.route(/\/api\/v1\/(history|makers)/, async (route) => {
+        const response = await route.fetch()
+        const body = await response.json()
+        const broken = [{ list: 'makers', row: 'x', fault: 'y' }]
+        if (body.makers) body.makers[0].offer_fault = 'base_fee: expected more'
+        await route.fulfill({ json: { ...body, ...(body.points ? { probes } : { broken }) } })
+      }),
+    )
+    await reaches(page, 'shown')
+    assert.match(await text(page, `#plot-latency ${place}`), says)
+    assert.match(await text(page, '#makers-note'), /; 1 row more can’t be shown$/)
+    assert.equal(await rows(page).first().locator('[title^="base_fee"]').innerText(), 'refused')
+    assert.deepEqual(problems, [])
+    await closePage(page)
+  }
+})
+
 test('an empty market, a scan that is behind, and a tracker that is gone each say so', async () => {
   await using bare = await Regtest.start({ blocks: 3 })
   await using lonely = await Tracker.start(bare, { http: true })

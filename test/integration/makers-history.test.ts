@@ -171,6 +171,46 @@ const OFFER: Offer = {
   },
 }
 
+test('an offer that can’t be meant takes the place of the last one; one that does not come leaves it', (t) => {
+  const ours = open(t)
+  const { liveness, clock } = ours
+  const verdict = { ok: true, era: 'tweak-point', note: 'so' } as const
+  const seen = () => {
+    const offer = liveness.offerOf(MAKER)
+    const record = liveness.record(MAKER)
+    assert.deepEqual(ours.again().offerOf(MAKER), offer)
+    assert.deepEqual(ours.again().record(MAKER), record)
+    return [offer?.baseFeeSats, record?.offerFault, record?.verdict?.text]
+  }
+  probed(ours, 'answered')
+  liveness.recordNoOffer(MAKER, clock.nowMs())
+  assert.deepEqual(seen(), [undefined, undefined, undefined])
+  liveness.recordOffer(MAKER, clock.nowMs(), OFFER, verdict, undefined)
+  assert.deepEqual(seen(), [500, undefined, 'so'])
+  liveness.recordNoOffer(MAKER, clock.nowMs())
+  assert.deepEqual(seen(), [500, undefined, 'so'])
+  liveness.recordNoOffer(MAKER, clock.nowMs(), 'unreadable')
+  assert.deepEqual(seen(), [undefined, 'unreadable', 'so'])
+  liveness.recordNoOffer(MAKER, clock.nowMs())
+  assert.deepEqual(seen(), [undefined, 'unreadable', 'so'])
+  liveness.recordOffer(MAKER, clock.nowMs(), OFFER, verdict, undefined)
+  assert.deepEqual(seen(), [500, undefined, 'so'])
+  liveness.recordOffer(MAKER, clock.nowMs(), { ...OFFER, baseFeeSats: -1 }, verdict, undefined, 'negative')
+  assert.deepEqual(seen(), [undefined, 'negative', 'so'])
+})
+
+test('a verdict by a check that is made no more says nothing: the offer is asked for anew', (t) => {
+  const ours = open(t)
+  probed(ours, 'answered')
+  const refused = { ok: false, era: 'tweak-point', failed: 'signature', text: 'so' } as const
+  ours.liveness.recordOffer(MAKER, ours.clock.nowMs(), OFFER, refused, undefined)
+  assert.equal(ours.again().record(MAKER)?.verdict?.failed, 'signature')
+  ours.db.prepare("UPDATE makers SET proof_failed = 'conf-height'").run()
+  const record = ours.again().record(MAKER)
+  assert.deepEqual([record?.verdict, record?.offerAskedMs], [undefined, undefined])
+  assert.equal(record?.lastUpMs, ours.liveness.record(MAKER)?.lastUpMs)
+})
+
 test('a proof holds while its bond stays in its block; the maker’s own bad offer ends it, a spend does not', (t) => {
   const ours = open(t)
   const { liveness, clock } = ours

@@ -133,6 +133,7 @@ async function get(path) {
 /** All pages of a list at one block; begun anew when a block comes in between, a few times at the most. */
 async function allPages(path, rows, tries = 3) {
   const gathered = []
+  const broken = []
   let after = ''
   let first
   for (let i = 0; i < LIMITS.pagesMax; i++) {
@@ -140,8 +141,9 @@ async function allPages(path, rows, tries = 3) {
     first ??= page
     if (page.block_hash !== first.block_hash && tries > 1) return allPages(path, rows, tries - 1)
     gathered.push(...page[rows])
+    broken.push(...page.broken)
     if (page.next === null) break
     after = `&after=${encodeURIComponent(page.next)}`
   }
-  return { ...first, [rows]: gathered }
+  return { ...first, [rows]: gathered, broken }
 }

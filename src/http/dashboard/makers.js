@@ -95,7 +95,8 @@ export class MakersTable {
     const what = word
       ? `${number(found.length)} of ${plural(ranked.length, 'maker')} match`
       : plural(ranked.length, 'maker')
-    setText(byId('makers-note'), `${what} with a live bond at block ${number(list.height)}`)
+    const rest = list.broken.length > 0 ? `; ${plural(list.broken.length, 'row')} more can’t be shown` : ''
+    setText(byId('makers-note'), `${what} with a live bond at block ${number(list.height)}${rest}`)
     const more = byId('more')
     setHidden(more, found.length <= rows.length)
     setText(more, `Show ${number(Math.min(4 * STEP, found.length - rows.length))} more`)
@@ -155,6 +156,7 @@ const LOCK_BLOCKS_MAX = 25_920
 
 function row(maker, rank, isFresh) {
   const { address, value, total_amount: amount, blocks_left: left, offer } = maker
+  const refused = maker.offer_fault === null ? '–' : make('span', { title: maker.offer_fault }, 'refused')
   return make(
     'tr',
     { role: 'row', 'data-address': address, class: isFresh && 'fresh' },
@@ -166,7 +168,7 @@ function row(maker, rank, isFresh) {
     cell(
       offer ? 'number fees' : 'number fees none',
       'Fees',
-      offer ? make('span', { title: feesInFull(offer) }, fees(offer)) : '–',
+      offer ? make('span', { title: feesInFull(offer) }, fees(offer)) : refused,
     ),
     cell('up', 'Uptime', uptime(maker)),
   )

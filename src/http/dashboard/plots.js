@@ -23,14 +23,14 @@ export class Plots {
   /** `known`: as of live.js; its lists are undefined while there are none. */
   show(known, isAnew = false) {
     this.#last = known
-    const { bonds, history, refusal } = known
+    const { bonds, history, refusal, status } = known
     const waiting = refusal?.code === 'not_synced' ? 'Drawn when the scan has reached the tip.' : 'Nothing to draw yet.'
     /** @type {Record<string, () => any>} */
     const plots = {
       'plot-history': () => history && historyPlot(history),
       'plot-values': () => bonds && valuePlot(bonds),
       'plot-expiry': () => bonds && expiryPlot(bonds),
-      'plot-latency': () => history && latencyPlot(history.probes),
+      'plot-latency': () => history && latencyPlot(history.probes, status),
     }
     for (const [id, draw] of Object.entries(plots)) {
       const figure = document.getElementById(id)
@@ -119,7 +119,8 @@ const fromZero = (_, __, max) => [0, Math.max(1, max * 1.12)]
 
 function historyPlot({ points: all, complete_from: completeFrom, height }) {
   const begin = all.findIndex(({ bonds }) => bonds > 0)
-  if (begin < 0 || all.length < 2) return { title: 'No bonds yet', text: 'The curve begins with the first one.' }
+  if (begin < 0) return { title: 'No bonds yet', text: 'The curve begins with the first one.' }
+  if (all.length < 2) return { title: plural(all[0].bonds, 'live bond'), text: 'The curve begins with the next block.' }
   // The long nothing before the first bond is cut down to a tenth of what follows.
   const points = all.slice(Math.max(0, begin - 1 - Math.floor((all.length - begin) / 10)))
   const last = points.at(-1)
@@ -233,17 +234,32 @@ function clockTime(timeS) {
   return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
 }
 
-function latencyPlot(probes) {
+/** Ten minutes at the end of which each step of `probes` stands. */
+const STEP_S = 600
+
+/** Probes that were not answered after the step that ended at `timeS`, in words; nothing without any. */
+function silence(probes, timeS) {
+  const silent = probes.filter(({ time }) => time > timeS)
+  const failed = silent.reduce((sum, step) => sum + step.failed, 0)
+  return failed === 0 ? '' : `${plural(failed, 'probe')} since ${clockTime(silent[0].time - STEP_S)}, and no answer.`
+}
+
+function latencyPlot(probes, { onion }) {
   const answered = probes.filter(({ median_ms: ms }) => ms !== null)
   const last = answered.at(-1)
+  if (!last && probes.length > 0) return { title: 'No maker answers', text: silence(probes, 0) }
+  if (!last && onion.canary && onion.canary.state !== 'green') {
+    return { title: 'Nothing known', text: 'While our own way through Tor does not work, probes say nothing.' }
+  }
   if (!last) return { title: 'Nothing probed', text: 'How quickly makers answer is drawn once they are asked.' }
   const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`
   if (answered.length < 2) {
-    const text = `95 of 100 answer within ${seconds(last.p95_ms)}. Drawn from the second ten minutes on.`
+    const since = silence(probes, last.time) || 'Drawn from the second ten minutes on.'
+    const text = `95 of 100 answer within ${seconds(last.p95_ms)}. ${since}`
     return { title: `Median ${seconds(last.median_ms)}`, text }
   }
   return {
-    note: `Median ${seconds(last.median_ms)}, 95 of 100 within ${seconds(last.p95_ms)}.`,
+    note: `Median ${seconds(last.median_ms)}, 95 of 100 within ${seconds(last.p95_ms)}. ${silence(probes, last.time)}`,
     readout: (i) => {
       const { time, median_ms, p95_ms, answered: ok, failed } = answered[i]
       return `${clockTime(time)}: median ${seconds(median_ms)}, 95 of 100 within ${seconds(p95_ms)}; ${ok} answered, ${failed} not`
