@@ -1,11 +1,11 @@
 /** The query verb: asks any tracker, through Tor or on this machine. */
 import type { Socket } from 'node:net'
 import { type SpvVerdict, verifyBondProof } from '../bonds/spv.ts'
-import { formatOutpoint, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
+import { formatOutpoint, NETWORKS, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { type Config, socksOf } from '../config.ts'
 import { ConfigError, TransientError, UnreachableError } from '../errors.ts'
 import { printable, utc } from '../format.ts'
-import { type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
+import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import { dial, routeTo } from '../tor/socks.ts'
 import { spendRow } from '../views/spends.ts'
 import { ask, NoReply } from '../wire/client.ts'
@@ -20,6 +20,12 @@ const LIMITS = {
   replyMs: 60_000,
   /** Tor loses a circuit now and then: each try has one of its own. */
   tries: 3,
+}
+
+/** What it says of a tracker that it closes on a request without a word. */
+const CLOSED_ON: { readonly [T in Request['type']]?: string } = {
+  Get: ' (as a tracker that is not synced does: ask its status)',
+  Status: ' (as one of version 1 does, which knows little more than get and watch)',
 }
 
 /** What is asked: one request, or `Bonds` page by page. */
@@ -74,8 +80,24 @@ export function trackerAddress(target: string): HostPort {
 }
 
 export function query(config: Config, target: string, question: Question, signal: AbortSignal): Promise<Reply> {
-  return withTracker(config, trackerAddress(target), signal, (askTracker) =>
-    question.type === 'Bonds' ? walkBonds(askTracker, { all: question.all }) : askTracker(question),
+  const address = trackerAddress(target)
+  return withTracker(config, address, signal, async (askTracker) => {
+    if (question.type === 'Bonds') return walkBonds(askTracker, { all: question.all })
+    if (question.type === 'BondProof') await assertNetworkOf(askTracker, address, config)
+    return askTracker(question)
+  })
+}
+
+/**
+ * To be asked before a tracker is judged: by the rules of another network than its own every tracker lies. Throws
+ * ConfigError when it is of another one; one that doesn't say is taken to be of ours.
+ */
+export async function assertNetworkOf(ask: AskTracker, address: HostPort, { network }: Config): Promise<void> {
+  const reply = await ask({ type: 'Status' })
+  if (reply.type !== 'Status' || reply.network === network) return
+  const other = NETWORKS.find((name) => name === reply.network)
+  throw new ConfigError(
+    `${formatHostPort(address)} is a tracker of ${printable(reply.network, 40)}, this is asked for ${network}: ${other ? `give --network ${other}` : 'ask another one'}`,
   )
 }
 
@@ -102,7 +124,7 @@ export async function withTracker<T>(
       if (!(error instanceof TransientError)) throw error
       if (tries < LIMITS.tries && routeTo(address.host, socksOf(config)) !== 'direct') continue
       const isClosed = error instanceof NoReply && error.how === 'closed'
-      const hint = isClosed && asked === 'Get' ? ' (as a tracker that is not synced does: ask its status)' : ''
+      const hint = (isClosed && asked && CLOSED_ON[asked]) || ''
       throw new UnreachableError(error.message + hint, { cause: error })
     }
   }

@@ -19,9 +19,9 @@ import { databasePath, openStoreReadonly } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import type { BondFields, Reply } from '../wire/messages.ts'
-import { walkBonds } from '../wire/walk.ts'
+import { type AskTracker, walkBonds } from '../wire/walk.ts'
 import { sleep } from '../world.ts'
-import { withTracker } from './query.ts'
+import { assertNetworkOf, withTracker } from './query.ts'
 
 const LIMITS = {
   /** A block reaches bitcoind, our daemon and the tracker within seconds of each other. */
@@ -116,13 +116,15 @@ async function fetchList(
 ): Promise<Page | Extract<Reply, { type: 'Address' | 'Error' }>> {
   let hasAnswered = false
   try {
-    const reply = await withTracker(config, address, signal, (ask) =>
-      walkBonds(async (request) => {
-        const page = await ask(request)
+    const reply = await withTracker(config, address, signal, async (ask) => {
+      const noted: AskTracker = async (request) => {
+        const answer = await ask(request)
         hasAnswered = true
-        return page
-      }),
-    )
+        return answer
+      }
+      await assertNetworkOf(noted, address, config)
+      return walkBonds(noted)
+    })
     if (reply.type === 'Bonds' || !['unknown_request', 'bad_frame'].includes(reply.code)) return reply
   } catch (error) {
     // The reference tracker says nothing to what it does not know.
@@ -237,6 +239,10 @@ function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnL
   const ours = new Set(own.list.addresses)
   const invents = addresses.filter((address) => !ours.has(address)).map((address) => ({ address, differences: [] }))
   const theirs = new Set(addresses)
+  const isForeign = addresses.length > 0 && invents.length === addresses.length
+  const foreign = isForeign
+    ? '; as none of its makers is ours, it may be of another network, which v1 does not tell'
+    : ''
   return {
     tracker,
     protocol: 1,
@@ -245,7 +251,7 @@ function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnL
     omits: own.list.live
       .filter(({ bond }) => !theirs.has(bond.address))
       .map(({ bond, value }) => ({ outpoint: bond.outpoint, address: bond.address, value })),
-    omitsUnjudged: 'a v1 list leaves out makers that do not answer: what it omits is no difference',
+    omitsUnjudged: `a v1 list leaves out makers that do not answer: what it omits is no difference${foreign}`,
     unchecked: [],
     list: [],
     agrees: invents.length === 0,

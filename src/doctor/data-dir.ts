@@ -1,10 +1,11 @@
-/** The data directory: owner, mode, space, the onion key's mode, and the database. */
+/** The data directory: owner, mode, space, and each file in it as the daemon's user would meet it. */
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '../chain/types.ts'
 import { inspectDatabase } from '../store/check.ts'
 import { databasePath } from '../store/open.ts'
+import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 const LIMITS = {
@@ -21,9 +22,13 @@ export function dataDirFindings(dataDir: string, network: Network, retentionBloc
   const { bavail, bsize } = statfsSync(dataDir)
   const used = existsSync(databasePath(dataDir)) ? statSync(databasePath(dataDir)).size : 0
   findings.push(spaceFinding(dataDir, bavail * bsize, Math.max(0, retentionBlocks * LIMITS.bytesPerBlock - used)))
+  const user = daemonUser(dataDir)
+  const lock = refusedFinding('lock', user, [join(dataDir, 'lock')], 'write')
+  if (lock) findings.push(lock)
   const key = join(dataDir, 'onion.key')
-  if (existsSync(key)) findings.push(keyFinding(key))
-  findings.push(databaseFinding(dataDir, network))
+  if (existsSync(key)) findings.push(refusedFinding('onion-key', user, [key], 'read') ?? keyFinding(key))
+  const files = ['', '-wal', '-shm'].map((suffix) => databasePath(dataDir) + suffix)
+  findings.push(refusedFinding('database', user, files, 'write') ?? databaseFinding(dataDir, network))
   return findings
 }
 
@@ -44,21 +49,28 @@ function accessFinding(dataDir: string): Finding {
   if (!stat.isDirectory()) {
     return broken('data-dir', `${dataDir} (--datadir) is no folder`, 'name another one with --datadir')
   }
-  if (uid === 0 && stat.uid !== 0) {
+  if (uid === 0 && stat.uid !== 0 && (stat.mode & 0o700) === 0o700) {
     return worth(
       'data-dir',
       `${dataDir} belongs to user ${stat.uid}, and root may do what that user may not`,
       'run doctor as that user: sudo -u fidelity-tracker fidelity-tracker doctor',
     )
   }
-  if (stat.uid !== uid) {
+  if (stat.uid !== uid && uid !== 0) {
     return broken(
       'data-dir',
       `${dataDir} belongs to user ${stat.uid}, but this is ${username} (${uid})`,
       `sudo chown -R ${username} ${dataDir}, or run this as its owner`,
     )
   }
-  if (!mayWrite(dataDir)) {
+  if (refusedBySystem(dataDir, 'write') === 'EROFS') {
+    return broken(
+      'data-dir',
+      `${dataDir} is on a file system that is mounted read-only`,
+      `findmnt -T ${dataDir}; mount it for writing, or name another --datadir`,
+    )
+  }
+  if (!mayWrite(dataDir) || (stat.uid !== uid && (stat.mode & 0o700) !== 0o700)) {
     return broken('data-dir', `${dataDir} can't be written by its own user`, `chmod 700 ${dataDir}`)
   }
   if ((stat.mode & 0o077) !== 0) {

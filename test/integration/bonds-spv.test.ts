@@ -8,11 +8,13 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { readMerkleBlock, verifyBondProof } from '../../src/bonds/spv.ts'
 import { asTxid, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
+import { encodeReply } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { Regtest, RpcError } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { onionHost } from '../support/onions.ts'
+import { startServer } from '../support/wire.ts'
 
 const RULES = { network: 'regtest', allowTestAddresses: false } as const
 
@@ -73,9 +75,23 @@ test('proofs from blocks of many sizes hold by bitcoind and with headers alone, 
   )
   const json = JSON.parse((await runVerb([...args, '--network', 'regtest', '--json'])).stdout)
   assert.deepEqual([json.holds, json.block_hash], [true, await node.tipHash()])
-  const lazy = await runVerb([...args, '--network', 'main'])
-  assert.equal(lazy.code, 1)
-  assert.match(lazy.stdout, /DOES NOT HOLD \(no-work\)/)
+
+  // By the rules of another network every tracker lies: it is asked for its own before it is judged.
+  const elsewhere = await runVerb([...args, '--network', 'main', '--json'])
+  assert.deepEqual([elsewhere.code, elsewhere.stdout], [2, ''])
+  const says = /127\.0\.0\.1:\d+ is a tracker of regtest, this is asked for main: give --network regtest\n$/
+  assert.match(elsewhere.stderr, says)
+
+  const status = await tracker.ask({ type: 'Status' }, 'Status')
+  await using lazy = await startServer((request) => ({
+    send: encodeReply(request.type === 'Status' ? { ...status, network: 'main' } : second),
+  }))
+  const judged = ['query', `127.0.0.1:${lazy.port}`, 'bond-proof', formatOutpoint(moved.outpoint)]
+  const unproven = await runVerb([...judged, '--network', 'main'])
+  assert.equal(unproven.code, 1, unproven.stderr)
+  assert.match(unproven.stdout, /DOES NOT HOLD \(no-work\)/)
+  const lying = await runVerb([...judged, '--network', 'signet'])
+  assert.deepEqual([lying.code, lying.stdout], [2, ''])
 })
 
 test('whatever the check with headers alone takes as proven, bitcoind takes too', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -116,6 +116,25 @@ test('a data directory that belongs to somebody else', async () => {
   chownSync(path, 65534, 65534)
   const asRoot = await doctor(flags(path))
   assertFinding(asRoot.of('data-dir'), 'warning', /belongs to user 65534, and root may do what that user may not/)
+  // What root has left behind there, that user can't write: doctor asks for him.
+  for (const [name, check] of [
+    ['tracker.sqlite', 'database'],
+    ['lock', 'lock'],
+    ['onion.key', 'onion-key'],
+  ] as const) {
+    writeFileSync(join(path, name), '', { mode: 0o600 })
+    const owned = await doctor(flags(path))
+    const says = new RegExp(`${name} can't be (read|written) by user 65534: it belongs to user 0, mode 600`)
+    const advice = assertFinding(owned.of(check), 'failure', says)
+    assert.match(advice, /^sudo chown 65534:65534 /)
+    follow(advice)
+    assert.equal(statSync(join(path, name)).uid, 65534)
+    const after = await doctor(flags(path))
+    assert.ok(!after.findings.some(({ text }) => says.test(text)), name)
+  }
+  chmodSync(path, 0o500)
+  assertFinding((await doctor(flags(path))).of('data-dir'), 'failure', /can't be written by its own user/)
+  chmodSync(path, 0o700)
   // Root gives the folder back: as the advice says where another user looks.
   follow(`chown -R root ${path}`)
   assertFinding((await doctor(flags(path))).of('data-dir'), 'ok', /nobody else/)
@@ -172,6 +191,34 @@ test('a database that is newer, of another network, or damaged; an onion key tha
   await using tracker = await Tracker.start(node, { dataDir: dir.path, port })
   await tracker.caughtUp(node)
   assertFinding((await doctor(flags(dir.path))).of('database'), 'ok', /quick check passed/)
+})
+
+test('files that start could not write or read, each as the daemon’s user meets it', async () => {
+  using dir = await used()
+  const file = (name: string) => join(dir.path, name)
+  writeFileSync(file('onion.key'), 'ED25519-V3:', { mode: 0o600 })
+  const state = () =>
+    readdirSync(dir.path).map((name) => `${name} ${statSync(file(name)).mode} ${statSync(file(name)).mtimeMs}`)
+  const lines: [name: string, check: string, mode: number, says: RegExp][] = [
+    ['tracker.sqlite', 'database', 0o400, /tracker\.sqlite can't be written by \S+: it belongs to user \d+, mode 400/],
+    ['tracker.sqlite', 'database', 0o000, /tracker\.sqlite can't be written/],
+    ['tracker.sqlite-wal', 'database', 0o400, /tracker\.sqlite-wal can't be written/],
+    ['tracker.sqlite-shm', 'database', 0o400, /tracker\.sqlite-shm can't be written/],
+    ['lock', 'lock', 0o400, /lock can't be written by/],
+    ['onion.key', 'onion-key', 0o000, /onion\.key can't be read by/],
+  ]
+  for (const [name, check, mode, says] of lines) {
+    if (!existsSync(file(name))) writeFileSync(file(name), '')
+    chmodSync(file(name), mode)
+    const before = state()
+    const found = await doctor(flags(dir.path), { before: unprivileged() })
+    assert.equal(found.code, 2, name)
+    const advice = assertFinding(found.of(check), 'failure', says)
+    if (name.startsWith('tracker')) assert.deepEqual(state(), before)
+    follow(advice)
+    const after = await doctor(flags(dir.path), { before: unprivileged() })
+    assert.ok(!after.findings.some((finding) => finding.check === check && finding.level === 'failure'), name)
+  }
 })
 
 test('a port that is taken, or an address of another machine', async () => {

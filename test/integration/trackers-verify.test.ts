@@ -9,13 +9,14 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
 import { asSats, asTxid, formatOutpoint, NO_BLOCK } from '../../src/chain/types.ts'
-import type { BondFields } from '../../src/wire/messages.ts'
+import { type BondFields, encodeReply } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { freePorts } from '../sandbox/ports.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { type BondList, consistent, startForgedTracker, startOldTracker } from '../support/forged-tracker.ts'
 import { onionHost } from '../support/onions.ts'
+import { startServer } from '../support/wire.ts'
 
 const fund = (node: Regtest, name: string, plan: { lockBlocks?: number; isPlain?: boolean } = {}) =>
   node.fundBond({ key: bondKey(name), format: 'D', address: `${onionHost(name)}:21`, ...plan })
@@ -236,4 +237,29 @@ test('a node that has pruned the blocks judges by what it still has, and says wh
     assert.equal(verdict.invents.length, 1, what)
     assert.deepEqual(fields(verdict.invents[0]), expected, what)
   }
+})
+
+test('a tracker of another network is told so, and nothing is held against it', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  await fund(node, 'a')
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  const [list, status] = [await whole(tracker), await tracker.ask({ type: 'Status' }, 'Status')]
+  for (const [network, advice] of [
+    ['testnet4', /is a tracker of testnet4, this is asked for regtest: give --network testnet4\n$/],
+    ['\u001b[2Jnet', /is a tracker of \?\[2Jnet, this is asked for regtest: ask another one\n$/],
+  ] as const) {
+    await using other = await startServer((request) => ({
+      send: encodeReply(request.type === 'Status' ? { ...status, network } : { ...list, bonds: [] }),
+    }))
+    const { code, stdout, stderr } = await verify(node, other.port, tracker.dataDir)
+    assert.deepEqual([code, stdout], [2, ''], stderr)
+    assert.match(stderr, advice)
+  }
+
+  await using old = await startOldTracker(() => [`${onionHost('elsewhere')}:21`])
+  const { code, stdout } = await verify(node, old.port, tracker.dataDir)
+  assert.equal(code, 1)
+  assert.match(stdout, /none of its makers is ours, it may be of another network, which v1 does not tell\.\n/)
 })
