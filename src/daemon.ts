@@ -57,10 +57,11 @@ export async function runDaemon(
   await using wire = await serveWire({ listen: config.listen, limits: config.wire }, newHandle(core), {
     ...world,
     log: log.child({ room: 'wire' }),
+    signal,
     onHandled: (kind, tookMs) => meters.noteRequest(kind, tookMs),
   })
   core.wire = wire
-  await using http = config.http && (await serveHttp(config.http, core))
+  await using http = config.http && (await serveHttp(config.http, core, signal))
   log.info(
     {
       version: VERSION,

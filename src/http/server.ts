@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
 import type { Core } from '../core.ts'
-import { ConfigError, describeError } from '../errors.ts'
+import { ConfigError, describeError, isAbort } from '../errors.ts'
 import { EventStreams, STREAM_LIMITS } from '../events/stream.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
@@ -33,8 +33,15 @@ export interface HttpServer extends AsyncDisposable {
   readonly port: number
 }
 
-/** Listens. Throws ConfigError naming --http when that can't be had. Disposing closes every connection at once. */
-export async function serveHttp({ listen, hosts }: HttpOptions, core: Core): Promise<HttpServer> {
+/**
+ * Listens. Throws ConfigError naming --http when that can't be had. Disposing closes every connection at once; what waits
+ * when `signal` fires is answered that the tracker is busy.
+ */
+export async function serveHttp(
+  { listen, hosts }: HttpOptions,
+  core: Core,
+  signal: AbortSignal,
+): Promise<HttpServer> {
   const log = core.log.child({ room: 'http' })
   const { registry } = core.meters
   const app = fastify({
@@ -68,7 +75,7 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core): Pro
     throw new HttpFault('not_found', `there is nothing at ${request.url.slice(0, 200)}`)
   })
   app.setErrorHandler((error: Error, request, reply) => {
-    const fault = asFault(error)
+    const fault = isAbort(error, signal) ? new HttpFault('busy', 'the tracker is being stopped') : asFault(error)
     if (fault.code === 'internal') log.error({ err: error, path: request.url }, 'an HTTP request failed')
     if (fault.code === 'method_not_allowed') reply.header('allow', 'GET, HEAD')
     if (fault.code === 'not_synced') reply.header('retry-after', '5')

@@ -10,7 +10,7 @@
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { PeerFault, type WireErrorCode } from '../errors.ts'
+import { isAbort, PeerFault, type WireErrorCode } from '../errors.ts'
 import type { Clock } from '../world.ts'
 import { FrameReader, FrameTooLarge, frameHead } from './frame.ts'
 import type { WireLimits } from './limits.ts'
@@ -44,6 +44,8 @@ export interface ConnectionWorld {
   handle: Handle
   clock: Clock
   log: Logger
+  /** Fires when the daemon stops: requests that wait for something are given up. */
+  signal: AbortSignal
   /** A request was handled in so many milliseconds, whatever came of it. */
   onHandled(kind: Request['type'], tookMs: number): void
   /** `kind`: the request's type, or `unknown`. `outcome`: `ok`, `closed`, `ignored`, `pushed`, or the code of its Error. */
@@ -234,7 +236,7 @@ export class Connection implements Peer {
   }
 
   async #replyTo(payload: Buffer): Promise<{ reply?: Buffer; closes: boolean }> {
-    const { handle, log, count, clock, onHandled } = this.#world
+    const { handle, log, count, clock, signal, onHandled } = this.#world
     const parsed = parseRequest(payload)
     if (!parsed.ok) {
       return { reply: this.#refusal(parsed.type ?? 'unknown', parsed.code, parsed.message), closes: parsed.closes }
@@ -248,6 +250,15 @@ export class Connection implements Peer {
     } catch (error) {
       if (error instanceof PeerFault) {
         return { reply: this.#refusal(request.type, error.code, error.message), closes: false }
+      }
+      if (isAbort(error, signal)) {
+        count(request.type, 'closed')
+        return { closes: true }
+      }
+      if (this.#isStopping && this.#isOver) {
+        // Cut off by a stop that could wait no longer: what it worked with is closed.
+        log.debug({ err: error, request: request.type }, 'a request was cut off')
+        return { closes: true }
       }
       log.error({ err: error, request: request.type }, 'a request failed')
       const message = 'this tracker failed to answer; its log says why'

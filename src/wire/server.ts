@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { ConfigError, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
-import { after, every, type World } from '../world.ts'
+import { after, every } from '../world.ts'
 import { Connection, type ConnectionWorld, type Handle } from './connection.ts'
 import type { WireLimits } from './limits.ts'
 
@@ -29,7 +29,12 @@ export interface WireServer extends AsyncDisposable {
 export async function serveWire(
   { listen, limits }: { listen: HostPort; limits: WireLimits },
   handle: Handle,
-  { clock, log, onHandled = () => {} }: Pick<World, 'clock' | 'log'> & Partial<Pick<ConnectionWorld, 'onHandled'>>,
+  {
+    clock,
+    log,
+    signal,
+    onHandled = () => {},
+  }: Pick<ConnectionWorld, 'clock' | 'log' | 'signal'> & Partial<Pick<ConnectionWorld, 'onHandled'>>,
 ): Promise<WireServer> {
   const connections = new Set<Connection>()
   /** Those too whose client has left while a handler is still at work for it. */
@@ -40,6 +45,7 @@ export async function serveWire(
     handle,
     clock,
     log,
+    signal,
     onHandled,
     count: (kind, outcome) => counts.set(`${kind}/${outcome}`, (counts.get(`${kind}/${outcome}`) ?? 0) + 1),
   }

@@ -5,9 +5,11 @@ import { test } from 'node:test'
 import { Regtest } from '../sandbox/regtest.ts'
 import { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { Client } from '../support/wire.ts'
 
-/** pino's number for it. */
+/** pino's numbers for them. */
 const DEBUG = 20
+const WARN = 40
 
 test('SIGUSR1 writes the state to the log, at any level, and opens no debugger', async () => {
   await using node = await Regtest.start({ blocks: 5 })
@@ -60,4 +62,42 @@ async function misbehave(tracker: Tracker): Promise<void> {
   socket.write(Buffer.from('00000003ffffff', 'hex'))
   socket.resume()
   await new Promise((resolve) => socket.once('close', resolve))
+}
+
+test('SIGTERM while a thousand requests wait for bitcoind: every connection is closed, and nothing is called a failure', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using tracker = await Tracker.start(node, { http: true })
+  await tracker.caughtUp(node)
+  process.kill(node.pid, 'SIGSTOP')
+  try {
+    const outpoint = (vout: number) => ({ txid: '11'.repeat(32) as never, vout })
+    const clients = await Promise.all(Array.from({ length: 1_000 }, () => Client.open(tracker.port)))
+    for (const [i, client] of clients.entries()) {
+      client.send(
+        { type: 'WatchMany', outpoints: [outpoint(i)] },
+        { type: 'Register', outpoints: [outpoint(i)], ttlBlocks: 9 },
+      )
+    }
+    const overHttp = fetch(`http://127.0.0.1:${tracker.httpPort}/api/v1/spends/${'22'.repeat(32)}/0`).catch(() => {})
+    // Answered after all of them were taken, by a handler that waits for nobody.
+    await waitUntil(
+      'they are taken',
+      async () =>
+        (await tracker.ask({ type: 'Ping', address: 'x.onion', port: 1 }, 'Pong')) && openOf(tracker) >= 1_000,
+    )
+    const before = tracker.log.length
+    assert.equal(await tracker.stop(), 0)
+    const loud = tracker.log.slice(before).filter(({ level }) => level >= WARN)
+    assert.deepEqual(loud, [])
+    assert.equal(tracker.stderr, '')
+    await waitUntil('all are closed', () => clients.every(({ isClosed }) => isClosed))
+    await overHttp
+  } finally {
+    process.kill(node.pid, 'SIGCONT')
+  }
+})
+
+/** Connections, as its status row says every second. */
+function openOf(tracker: Tracker): number {
+  return tracker.status()?.connections ?? 0
 }

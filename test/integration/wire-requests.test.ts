@@ -232,6 +232,7 @@ test('an address that can not be had is a ConfigError that names the setting', a
     serveWire({ listen: { host, port }, limits: WIRE_LIMITS }, echo, {
       clock: { nowMs: () => 0, monotonicMs: () => 0 },
       log: { debug() {} } as never,
+      signal: new AbortController().signal,
     })
   for (const [host, port, message] of [
     ['127.0.0.1', server.port, /^--address 127\.0\.0\.1:\d+ .* another program listens there/],

@@ -44,11 +44,12 @@ export async function startServer(
   handle: Handle = echo,
   limits: Partial<WireLimits> = {},
   clock: Clock = systemClock,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<TestServer> {
   const logged: string[] = []
   const log = pino({ level: 'debug' }, { write: (line: string) => void logged.push(line) })
   const options = { listen: { host: '127.0.0.1', port: 0 }, limits: { ...WIRE_LIMITS, sweepMs: 10, ...limits } }
-  const server = await serveWire(options, handle, { clock, log })
+  const server = await serveWire(options, handle, { clock, log, signal })
   return Object.assign(server, { logged })
 }
 
