@@ -18,8 +18,8 @@ import { Posts } from './peers/judge.ts'
 import { Liveness } from './peers/liveness.ts'
 import { type ProbeRules, probeRules } from './peers/reach.ts'
 import { Trackers } from './peers/trackers.ts'
-import { lockDataDir } from './store/lock.ts'
-import { openStore } from './store/open.ts'
+import { awaitSoleUse, lockDataDir } from './store/lock.ts'
+import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
@@ -44,6 +44,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly webhook: Webhook | undefined
   /** Requests of takers that are taken just now; undefined until the daemon listens. */
   wire: Listening | undefined
+  /** Throws StoreError when the files we have open are no longer those of the data directory. */
+  assertFilesInPlace(): void
   /** Where others reach us: the onion service, or the listener without one. */
   self(): HostPort
 }
@@ -59,6 +61,7 @@ export interface Listening extends HostPort {
 export async function openCore(config: Config, world: World, signal: AbortSignal): Promise<Core> {
   const { clock, log } = world
   const lock = lockDataDir(config.dataDir)
+  await awaitSoleUse(databasePath(config.dataDir), clock, signal)
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
   if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
   const node = await openNode(nodeOptions(config, identity.keySalt))
@@ -134,6 +137,10 @@ export async function openCore(config: Config, world: World, signal: AbortSignal
     wire: undefined,
     startedAtMs: clock.nowMs(),
     notSynced,
+    assertFilesInPlace() {
+      db.assertInPlace()
+      lock.assertInPlace()
+    },
     self() {
       const local = core.wire ?? config.listen
       const host = 'onionHost' in cells.onion ? cells.onion.onionHost : reachableAddress(local).host

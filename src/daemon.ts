@@ -29,6 +29,8 @@ const LIMITS = {
   statusMs: 1_000,
   /** How often it is stored at the least, so that its age tells a daemon that hangs. */
   heartbeatMs: 10_000,
+  /** How often is looked whether the files that are open are still in place. */
+  filesMs: 1_000,
 }
 
 /** What the operator asks of the running daemon by SIGUSR1 and SIGUSR2: main.ts calls what the daemon puts in here. */
@@ -95,6 +97,7 @@ export async function runDaemon(
     monitor: (s) => monitor.run(s),
     trackers: (s) => core.trackers.run(s),
     start: (s) => watchStart(core, s),
+    files: (s) => watchFiles(core, s),
     ...(supervisor && {
       notify: (s: AbortSignal) => runNotify(supervisor, () => summaryOf(statusRow(core)), world, s),
     }),
@@ -180,6 +183,14 @@ async function runStatus(core: Core, signal: AbortSignal): Promise<void> {
     }
     stored = text
     await sleep(LIMITS.statusMs, signal)
+  }
+}
+
+/** Ends the daemon when its files were deleted, moved or replaced: it would go on without keeping anything. */
+async function watchFiles(core: Core, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    core.assertFilesInPlace()
+    await sleep(LIMITS.filesMs, signal)
   }
 }
 

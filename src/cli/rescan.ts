@@ -3,8 +3,8 @@ import type { Height } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError } from '../errors.ts'
 import { Indexer } from '../indexer.ts'
-import { isLocked, lockDataDir } from '../store/lock.ts'
-import { openExisting, openStore } from '../store/open.ts'
+import { awaitSoleUse, isLocked, lockDataDir } from '../store/lock.ts'
+import { databasePath, openExisting, openStore } from '../store/open.ts'
 import { readScannedFrom } from '../store/tip.ts'
 import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
@@ -39,6 +39,7 @@ export async function rescanFrom(
     )
   }
   using _lock = lockDataDir(config.dataDir)
+  await awaitSoleUse(databasePath(config.dataDir), clock, signal)
   const { db, identity } = openStore(config.dataDir, config.network)
   using _db = db
   const indexer = new Indexer(db, new SpendRecorder(db, identity.keySalt, clock), config)

@@ -37,11 +37,7 @@ export interface HttpServer extends AsyncDisposable {
  * Listens. Throws ConfigError naming --http when that can't be had. Disposing closes every connection at once; what waits
  * when `signal` fires is answered that the tracker is busy.
  */
-export async function serveHttp(
-  { listen, hosts }: HttpOptions,
-  core: Core,
-  signal: AbortSignal,
-): Promise<HttpServer> {
+export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, signal: AbortSignal): Promise<HttpServer> {
   const log = core.log.child({ room: 'http' })
   const { registry } = core.meters
   const app = fastify({

@@ -20,6 +20,7 @@ import {
 } from 'kysely'
 import type { Network } from '../chain/types.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
 import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
 
@@ -49,9 +50,14 @@ export interface Identity {
 export class Db implements Disposable {
   readonly #sqlite: Database.Database
   readonly #statements = new Map<string, Database.Statement>()
+  readonly #file: FileInPlace
+  /** The WAL and its shared memory: there, and the same, for as long as a writer has the database open. */
+  readonly #companions: readonly FileInPlace[]
 
   constructor(sqlite: Database.Database) {
     this.#sqlite = sqlite
+    this.#file = new FileInPlace(sqlite.name)
+    this.#companions = sqlite.readonly ? [] : ['-wal', '-shm'].map((suffix) => new FileInPlace(sqlite.name + suffix))
   }
 
   get path(): string {
@@ -100,16 +106,26 @@ export class Db implements Disposable {
     return this.guard(() => this.#sqlite.transaction(change).immediate())
   }
 
-  /** As `transaction`, and on the disk when it returns: a power cut takes nothing of it back. Some milliseconds. */
+  /**
+   * As `transaction`, and on the disk when it returns, in the file that the data directory names: neither a power cut nor
+   * a file deleted under us takes anything of it back. Some milliseconds.
+   */
   durably<T>(change: () => T): T {
     return this.guard(() => {
       this.#sqlite.pragma('synchronous = FULL')
       try {
-        return this.#sqlite.transaction(change).immediate()
+        const result = this.#sqlite.transaction(change).immediate()
+        this.assertInPlace()
+        return result
       } finally {
         this.#sqlite.pragma('synchronous = NORMAL')
       }
     })
+  }
+
+  /** Throws StoreError when the files that are open are no longer those that the data directory names. */
+  assertInPlace(): void {
+    assertDatabaseInPlace(this.#file, this.#companions)
   }
 
   /** Reads of `look` see one moment, whatever another process writes meanwhile. */
@@ -123,6 +139,7 @@ export class Db implements Disposable {
       return work()
     } catch (error) {
       if (error instanceof Database.SqliteError && !error.code.startsWith('SQLITE_CONSTRAINT')) {
+        this.assertInPlace() // the better explanation
         throw new StoreError(`the database ${this.path} can't be used (${error.code}): ${error.message}`, {
           cause: error,
         })
@@ -132,6 +149,9 @@ export class Db implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    // A file that was moved keeps all that was committed; and beside one that took its place no WAL of another is left.
+    if (this.#companions.length > 0 && this.#file.displaced())
+      this.guard(() => this.#sqlite.pragma('wal_checkpoint(TRUNCATE)'))
     this.#sqlite.close()
   }
 }
