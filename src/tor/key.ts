@@ -30,7 +30,7 @@ export function openOnionKey(file: string): Secret {
   const key = text.startsWith(PREFIX) ? Buffer.from(text.slice(PREFIX.length), 'base64') : Buffer.alloc(0)
   if (key.length !== 64 || key.toString('base64') !== text.slice(PREFIX.length)) {
     throw new ConfigError(
-      `the onion key ${file} is damaged: restore it from a backup, or move it away to get a new address`,
+      `the onion key ${file} is damaged: put its copy back. Without a copy this address is lost, and only then: mv ${file} ${file}.damaged, and start makes a new one`,
     )
   }
   return new Secret(text)

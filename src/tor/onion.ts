@@ -38,7 +38,11 @@ export interface OnionOptions extends ControlOptions {
   target: HostPort
 }
 
-/** Runs until the signal. Throws ConfigError when the key is unusable, or Tor refuses us at first contact. */
+/**
+ * Runs until the signal. Throws ConfigError when the key is unusable, or Tor lets nobody in at first contact. Whatever
+ * else Tor says no to (a filter before its control port, a mode, an address that it still has) is weather: it is told in
+ * Tor's words, and tried again.
+ */
 export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: AbortSignal): Promise<void> {
   const { log } = deps
   const key = openOnionKey(options.keyFile)
@@ -54,9 +58,12 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
       })
     } catch (error) {
       if (isAbort(error, signal)) throw error
-      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && wasPublished)
+      const isWeather =
+        error instanceof TransientError ||
+        error instanceof TorRefusal ||
+        (error instanceof AccessRefused && wasPublished)
       if (!isWeather) throw error
-      const detail = describeError(error)
+      const detail = error instanceof TorRefusal ? `Tor refuses ${error.message}` : describeError(error)
       if (detail !== lastDetail) log.warn({ detail }, 'onion service down')
       lastDetail = detail
       deps.report({ kind: 'unreachable', detail })
@@ -81,7 +88,7 @@ async function holdService(
   const orEnd = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
 
   await orEnd(control.connect())
-  const torVersion = (await orEnd(control.info('version'))).split(' ', 1)[0]!
+  const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
   const uploads = new Bell()
   const uploadedIds = new Set<string>()
   await orEnd(
@@ -95,8 +102,9 @@ async function holdService(
   const onionHost = await orEnd(addService(control, options, key, deps))
   const serviceId = onionHost.replace(/\.onion$/, '')
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
-  deps.report({ kind: 'publishing', onionHost, torVersion, detail: 'waiting for the first descriptor upload' })
-  deps.log.info({ onionHost, torVersion }, 'onion service added')
+  const known = torVersion === undefined ? { onionHost } : { onionHost, torVersion }
+  deps.report({ kind: 'publishing', ...known, detail: 'waiting for the first descriptor upload' })
+  deps.log.info(known, 'onion service added')
 
   const deadlineMs = deps.clock.monotonicMs() + LIMITS.uploadMs
   while (!uploadedIds.has(serviceId)) {
@@ -107,7 +115,7 @@ async function holdService(
     await orEnd(uploads.wait(leftMs))
   }
   onPublished()
-  deps.report({ kind: 'published', onionHost, torVersion, detail: 'descriptor uploaded' })
+  deps.report({ kind: 'published', ...known, detail: 'descriptor uploaded' })
   deps.log.info(
     { onionAddress: formatHostPort({ host: onionHost, port: options.virtualPort }) },
     'onion service published',
@@ -115,8 +123,20 @@ async function holdService(
 
   for (;;) {
     await orEnd(sleep(LIMITS.checkMs, signal))
-    const current = (await orEnd(control.info('onions/current'))).split('\n')
-    if (!current.includes(serviceId)) throw new TransientError('Tor no longer lists the service')
+    const current = await orEnd(infoIfAllowed(control, 'onions/current'))
+    if (current !== undefined && !current.split('\n').includes(serviceId)) {
+      throw new TransientError('Tor no longer lists the service')
+    }
+  }
+}
+
+/** A value that we can do without: undefined where Tor, or a filter before its control port, refuses to tell it. */
+async function infoIfAllowed(control: TorControl, key: string): Promise<string | undefined> {
+  try {
+    return await control.info(key)
+  } catch (error) {
+    if (error instanceof TorRefusal) return undefined
+    throw error
   }
 }
 
@@ -125,32 +145,46 @@ function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason), { once: true }))
 }
 
-/** Returns the service's host name. */
+/** Returns the service's host name. Throws TorRefusal, or ConfigError when Tor says that the key itself is no key. */
 async function addService(
   control: TorControl,
-  { virtualPort, target }: OnionOptions,
+  { virtualPort, target, keyFile }: OnionOptions,
   key: Secret,
   { log }: OnionDeps,
 ): Promise<string> {
+  const add = (options: readonly string[]) => control.addService(key, virtualPort, target, options)
   try {
-    return await control.addService(key, virtualPort, target, ['PoWDefensesEnabled=1'])
+    return await add(['PoWDefensesEnabled=1'])
   } catch (error) {
-    if (!(error instanceof TorRefusal)) throw error
-    if (error.code === 550) throw new TransientError(`another program publishes our onion key (${error.message})`)
-    if (error.code !== 512 && error.code !== 513) throw asFate(error)
+    if (!isRefusedArgument(error)) throw asFate(error, keyFile)
   }
-  log.info('this Tor has no proof-of-work defence for onion services: published without')
   try {
-    return await control.addService(key, virtualPort, target, [])
+    const onionHost = await add([])
+    log.info('this Tor has no proof-of-work defence for onion services: published without')
+    return onionHost
   } catch (error) {
-    throw error instanceof TorRefusal ? asFate(error) : error
+    throw asFate(error, keyFile)
   }
 }
 
-function asFate(refusal: TorRefusal): Error {
-  return refusal.code === 513 || refusal.code === 512
-    ? new ConfigError(`Tor refuses our onion key: ${refusal.message}. Restore the key file, or move it away`)
-    : new TransientError(`Tor refuses the onion service: ${refusal.message}`)
+/** 512 and 513 (control-spec 4): an argument that is wrong, or unknown to this Tor. */
+function isRefusedArgument(error: unknown): error is TorRefusal {
+  return error instanceof TorRefusal && (error.code === 512 || error.code === 513)
+}
+
+/** The words by which Tor says that it can't decode the key; "Invalid key type" is a Tor too old for it. */
+const NO_KEY = /\bdecode\b.*\bkey\b/i
+
+function asFate(error: unknown, keyFile: string): unknown {
+  if (error instanceof TorRefusal && error.code === 550) {
+    return new TransientError(
+      `another program publishes our onion key, or did a moment ago (${error.message}): if it stays so, stop that one`,
+    )
+  }
+  if (!isRefusedArgument(error) || !NO_KEY.test(error.message)) return error
+  return new ConfigError(
+    `Tor can't read the onion key ${keyFile} (${error.message}): put its copy back. Without a copy this address is lost, and only then: mv ${keyFile} ${keyFile}.damaged, and start makes a new one`,
+  )
 }
 
 /** The alternative without a control port: torrc has the service, we read its name. Runs until the signal. */

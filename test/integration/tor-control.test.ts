@@ -1,6 +1,6 @@
 /** The control connection and the publishing loop against a control port that cuts, glues, refuses and hangs up. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -158,7 +158,7 @@ test('a password is quoted; a cookie is proven by HMAC and never sent when SAFEC
 async function publish(
   reply: Reply,
   until: (states: OnionState[]) => boolean,
-): Promise<{ states: OnionState[]; commands: string[] }> {
+): Promise<{ states: OnionState[]; commands: string[]; keyText: string }> {
   const dir = mkdtempSync(join(tmpdir(), 'ft-onion-'))
   const states: OnionState[] = []
   const stop = new AbortController()
@@ -186,7 +186,7 @@ async function publish(
   running.catch(() => {})
   try {
     await Promise.race([running, waitUntil('the states come', () => until(states))])
-    return { states, commands: fake.commands }
+    return { states, commands: fake.commands, keyText: readFileSync(options.keyFile, 'utf8') }
   } finally {
     stop.abort(new Error('stop'))
     await running.catch(() => {})
@@ -227,6 +227,71 @@ test('a key that somebody else publishes is told, and tried again', async () => 
     ['unreachable', 'publishing', 'published'],
   )
   assert.match(states[0]!.detail, /another program publishes our onion key/)
+})
+
+test('whatever else Tor says no to is told in its words, tried again, and never the key’s fault', async () => {
+  for (const refusal of [
+    '512 Tor is in non-anonymous hidden service mode',
+    '512 Bad arguments to ADD_ONION: Need at least 2 argument(s)',
+    "512 Unrecognized keyword argument 'Port'",
+    '513 Invalid key type',
+    '510 Command filtered',
+    '510 Unrecognized command "ADD_ONION"',
+    '551 Failed to generate onion address',
+    '551 Onion address collision',
+    '552 Unrecognized option',
+  ]) {
+    let tries = 0
+    const { states, keyText } = await publish(
+      tor((c) => (c.startsWith('ADD_ONION') ? (tries++ < 4 ? refusal : added) : undefined)),
+      (seen) => seen.some(({ kind }) => kind === 'published'),
+    )
+    const [first] = states
+    assert.equal(first!.kind, 'unreachable', refusal)
+    assert.ok(first!.detail.includes(refusal.slice(4)), first!.detail)
+    assert.ok(first!.detail.includes(refusal.slice(0, 3)), first!.detail)
+    assert.doesNotMatch(first!.detail, /onion key|restore|move it/i)
+    assert.match(keyText, /^ED25519-V3:/)
+  }
+})
+
+test('a filter before the control port: what it refuses is done without, or told and tried again', async () => {
+  for (const command of ['GETINFO version', 'GETINFO onions/current']) {
+    const { states } = await publish(
+      tor((c) => (c === command ? '510 Command filtered' : c.startsWith('ADD_ONION') ? added : undefined)),
+      (seen) => seen.some(({ kind }) => kind === 'published'),
+    )
+    assert.deepEqual(
+      states.map(({ kind }) => kind),
+      ['publishing', 'published'],
+      command,
+    )
+  }
+  for (const command of ['PROTOCOLINFO', 'AUTHENTICATE', 'SETEVENTS']) {
+    let tries = 0
+    const { states } = await publish(
+      tor((c) => {
+        if (c.startsWith(command) && tries++ === 0) return '510 Command filtered'
+        return c.startsWith('ADD_ONION') ? added : undefined
+      }),
+      (seen) => seen.some(({ kind }) => kind === 'published'),
+    ).catch((error) => ({ states: [{ kind: 'refused', detail: String(error) }] }))
+    assert.match(states[0]!.detail, /510 Command filtered/, command)
+  }
+})
+
+test('a key that Tor can not read: the file is named, its copy is asked for, and it stays where it is', async () => {
+  await assert.rejects(
+    publish(
+      tor((c) => (c.startsWith('ADD_ONION') ? '512 Failed to decode ED25519-V3 key' : undefined)),
+      () => false,
+    ),
+    (error) => {
+      assert.ok(error instanceof ConfigError)
+      assert.match(error.message, /can't read the onion key \S+\/key \(.*512 Failed to decode .*\): put its copy back/)
+      return true
+    },
+  )
 })
 
 test('no authentication method at first contact ends the loop', async () => {
