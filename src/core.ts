@@ -57,14 +57,42 @@ export interface Listening extends HostPort {
   readonly counts: ReadonlyMap<string, number>
 }
 
+/** What was opened, closed in reverse. */
+class Held implements AsyncDisposable {
+  readonly #all: (Disposable | AsyncDisposable)[] = []
+
+  add<T extends Disposable | AsyncDisposable>(one: T): T {
+    this.#all.push(one)
+    return one
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const one of this.#all.splice(0).reverse()) {
+      if (Symbol.asyncDispose in one) await one[Symbol.asyncDispose]()
+      else one[Symbol.dispose]()
+    }
+  }
+}
+
 /** `signal`: whatever waits for bitcoind on somebody's behalf gives up when it fires. Throws ConfigError or StoreError. */
 export async function openCore(config: Config, world: World, signal: AbortSignal): Promise<Core> {
+  const held = new Held()
+  try {
+    return await assemble(config, world, signal, held)
+  } catch (error) {
+    await held[Symbol.asyncDispose]() // a thread left running would keep the process
+    throw error
+  }
+}
+
+async function assemble(config: Config, world: World, signal: AbortSignal, held: Held): Promise<Core> {
   const { clock, log } = world
-  const lock = lockDataDir(config.dataDir)
+  const lock = held.add(lockDataDir(config.dataDir))
   await awaitSoleUse(databasePath(config.dataDir), clock, signal)
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
+  held.add(db)
   if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
-  const node = await openNode(nodeOptions(config, identity.keySalt))
+  const node = held.add(await openNode(nodeOptions(config, identity.keySalt)))
   const api = node.with(signal)
 
   const cells = newStatusCells(config.tor.kind !== 'none')
@@ -152,9 +180,7 @@ export async function openCore(config: Config, world: World, signal: AbortSignal
     registrations: () => recorder.registrations,
     async [Symbol.asyncDispose]() {
       changes[Symbol.dispose]()
-      await node[Symbol.asyncDispose]()
-      db[Symbol.dispose]()
-      lock[Symbol.dispose]()
+      await held[Symbol.asyncDispose]()
     },
   }
   const changes = new ChangeFeed(core, (error) =>

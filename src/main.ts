@@ -44,6 +44,7 @@ try {
   process.exitCode = await runCli(process.argv, stop.signal, handlers)
 } catch (error) {
   process.exitCode = exitCodeOf(error)
+  after(STOP_MS_MAX, () => process.exit()) // whatever the failure has left open
   const isKnown = process.exitCode !== 1
   process.stderr.write(`fidelity-tracker: ${describeError(error)}\n`)
   if (!isKnown && error instanceof Error) process.stderr.write(`${error.stack}\n`)

@@ -10,7 +10,6 @@ import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError, isAbort } from '../errors.ts'
 import { CONFIG_ENV, ENV_PREFIX } from '../settings.ts'
 import { backupDatabase } from '../store/backup.ts'
-import { checkDatabase } from '../store/check.ts'
 import { databasePath, openExisting } from '../store/open.ts'
 import { reachableAddress } from '../tor/address.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
@@ -23,6 +22,7 @@ import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
+import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
 import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
@@ -254,21 +254,25 @@ function addCareVerbs(cli: Cli): void {
       print(`The onion key is not in it. Who has it has the address; keep a copy: ${dataDir}/onion.key`)
     })
   verb('check-db', 'Read the whole database and check it; exits with 0 when it is sound, else with 74.')
+    .option(
+      '--salvage',
+      'put a new database with what can be saved in the place of a damaged one, which is kept. The daemon must not run',
+    )
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) => {
-      const { dataDir, network } = configOf(command)
-      openExisting(dataDir, network)[Symbol.dispose]()
-      const path = databasePath(dataDir)
-      const complaints = checkDatabase(path)
-      if (isJson(command)) printJson({ database: path, ok: complaints.length === 0, complaints })
-      else if (complaints.length === 0) print(`${path} is sound`)
-      else {
-        print(
-          [...complaints, '', `${path} is damaged. Stop the daemon, then:`, `  mv ${path} ${path}.damaged`].join('\n'),
-        )
-        print(`  rm -f ${path}-wal ${path}-shm\nand start it again: everything is read from the chain anew.`)
+    .action((options: { salvage?: boolean }, command: Command) => {
+      const config = configOf(command)
+      const database = databasePath(config.dataDir)
+      const salvage = options.salvage ? salvageDataDir(config) : undefined
+      if (salvage) {
+        if (isJson(command)) printJson({ database, ok: true, salvaged: salvage })
+        else print(describeSalvage(database, salvage))
+        return
       }
-      cli.exitCode = complaints.length === 0 ? 0 : DAMAGED
+      const check = checkDataDir(config)
+      const ok = check.complaints.length === 0
+      if (isJson(command)) printJson({ database, ok, complaints: check.complaints })
+      else print(describeCheck(check))
+      cli.exitCode = ok ? 0 : DAMAGED
     })
   verb(
     'rescan',
@@ -339,7 +343,7 @@ Examples:
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
 69 bitcoind, Tor or a tracker not reached, 74 database unusable.
 doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. verify: 0 agrees, 1 differs.
-check-db: 74 when it finds damage.
+check-db: 74 when it finds damage that it did not salvage.
 
 Signals to the daemon: SIGTERM stops it, SIGUSR1 writes its state to the log, SIGUSR2 makes the log
 more talkative a step at a time and, past trace, as talkative as configured.`

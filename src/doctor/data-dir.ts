@@ -4,6 +4,7 @@ import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '../chain/types.ts'
 import { inspectDatabase } from '../store/check.ts'
+import { SALVAGE_ADVICE } from '../store/columns.ts'
 import { databasePath } from '../store/open.ts'
 import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
@@ -117,11 +118,7 @@ function databaseFinding(dataDir: string, network: Network): Finding {
         `sudo chown -R ${userInfo().username} ${dataDir}`,
       )
     case 'damaged':
-      return broken(
-        'database',
-        `${path} is damaged (${found.detail})`,
-        `stop the daemon; mv ${path} ${path}.damaged; rm -f ${path}-wal ${path}-shm; start it: all is read from the chain anew`,
-      )
+      return broken('database', `${path} is damaged (${found.detail})`, SALVAGE_ADVICE)
   }
   if (found.schema > found.knownSchema) {
     return broken(

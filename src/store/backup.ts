@@ -25,9 +25,7 @@ export async function backupDatabase(path: string, file: string, signal: AbortSi
   try {
     await copyTo(path, part, signal)
     assertSound(part)
-    const fd = openSync(part, 'r')
-    fsyncSync(fd)
-    closeSync(fd)
+    syncFile(part)
     putInPlace(part, file)
   } catch (error) {
     if (error instanceof Database.SqliteError) {
@@ -80,10 +78,15 @@ function putInPlace(part: string, file: string): void {
     }
     renameSync(part, file) // a file system without links (FAT, some network shares)
   }
-  const folder = openSync(dirname(file), 'r')
+  syncFile(dirname(file))
+}
+
+/** What was written to a file, or the names in a folder, survive a power cut from here on. */
+export function syncFile(path: string): void {
+  const fd = openSync(path, 'r')
   try {
-    fsyncSync(folder)
+    fsyncSync(fd)
   } finally {
-    closeSync(folder)
+    closeSync(fd)
   }
 }

@@ -10,7 +10,7 @@ import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
 import { columnTxid } from './columns.ts'
 import { assertSchema, readMigrations } from './migrate.ts'
-import { STORE_LIMITS } from './open.ts'
+import { isDamage, STORE_LIMITS } from './open.ts'
 
 const LIMITS = {
   /** Complaints listed at the most, each kind; a damaged file has thousands. */
@@ -43,9 +43,7 @@ export function inspectDatabase(path: string): Inspection {
       network: identity ? (identity as { network: string }).network : undefined,
     }
   } catch (error) {
-    const code = error instanceof Database.SqliteError ? error.code : ''
-    const isDamaged = code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')
-    return { kind: isDamaged ? 'damaged' : 'unusable', detail: describeError(error) }
+    return { kind: isDamage(error) ? 'damaged' : 'unusable', detail: describeError(error) }
   } finally {
     db?.close()
   }
@@ -151,22 +149,32 @@ const SPENDS = `SELECT s.txid, s.vout, s.spender_txid, s.vin, t.raw_tx
 
 /** Whether every recorded transaction is the one it is filed under, and really spends its outpoint. */
 function brokenSpends(db: Database.Database): string[] {
-  const rows = db.prepare(SPENDS).iterate() as Iterable<{
-    txid: Buffer
-    vout: number
-    spender_txid: Buffer
-    vin: number
-    raw_tx: Buffer
-  }>
   const wrong: string[] = []
-  for (const { txid, vout, spender_txid, vin, raw_tx } of rows) {
-    const outpoint = { txid: columnTxid(txid), vout }
-    if (!isSpend(raw_tx, outpoint, columnTxid(spender_txid), vin)) {
-      wrong.push(`the transaction recorded as the spend of ${outpoint.txid}:${vout} is another one`)
-    }
+  for (const { txid, vout } of wrongSpends(db)) {
+    wrong.push(`the transaction recorded as the spend of ${columnTxid(txid)}:${vout} is another one`)
     if (wrong.length >= LIMITS.complaints) break
   }
   return wrong
+}
+
+interface SpendKey {
+  txid: Buffer
+  vout: number
+  spender_txid: Buffer
+}
+
+function* wrongSpends(db: Database.Database): Generator<SpendKey> {
+  const rows = db.prepare(SPENDS).iterate() as Iterable<SpendKey & { vin: number; raw_tx: Buffer }>
+  for (const { txid, vout, spender_txid, vin, raw_tx } of rows) {
+    const outpoint = { txid: columnTxid(txid), vout }
+    if (!isSpend(raw_tx, outpoint, columnTxid(spender_txid), vin)) yield { txid, vout, spender_txid }
+  }
+}
+
+/** Takes out the spends that their recorded transaction does not make. */
+export function deleteWrongSpends(db: Database.Database): void {
+  const remove = db.prepare('DELETE FROM spends WHERE txid = ? AND vout = ? AND spender_txid = ?')
+  for (const { txid, vout, spender_txid } of [...wrongSpends(db)]) remove.run(txid, vout, spender_txid)
 }
 
 function isSpend(raw: Buffer, outpoint: Parameters<typeof spenderOf>[1], txid: string, vin: number): boolean {

@@ -1,5 +1,6 @@
-/** Columns ↔ words: 32-byte BLOBs in DISPLAY order, so that `hex(txid)` pastes into bitcoin-cli. */
+/** Columns ↔ words: 32-byte BLOBs in DISPLAY order, so that `hex(txid)` pastes into bitcoin-cli; lists as JSON. */
 import type { BlockHash, Txid } from '../chain/types.ts'
+import { StoreError } from '../errors.ts'
 
 export function hashColumn(hex: Txid | BlockHash): Buffer {
   return Buffer.from(hex, 'hex')
@@ -9,4 +10,21 @@ export function columnTxid(column: Buffer): Txid {
 }
 export function columnBlockHash(column: Buffer): BlockHash {
   return column.toString('hex') as BlockHash
+}
+
+/** What to do about a damaged database: one command, which loses nothing that can be read. */
+export const SALVAGE_ADVICE =
+  'stop the daemon and run check-db --salvage with the same settings: it saves registrations and the makers’ history, keeps the damaged file, and the rest is scanned again at the next start'
+
+/** A list of texts, each made a `T`. Throws StoreError where the column holds something else, so is damaged. */
+export function columnList<T>(column: string, table: string, parse: (text: string) => T | undefined): T[] {
+  try {
+    return (JSON.parse(column) as string[]).map((text) => {
+      const value = parse(text)
+      if (value === undefined) throw new TypeError(`unexpected ${text}`)
+      return value
+    })
+  } catch (error) {
+    throw new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause: error })
+  }
 }

@@ -2,7 +2,7 @@
 import { type CertificateEra, PROOF_CHECKS, type ProofCheck } from '../bonds/proof.ts'
 import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { DialectName, MakerRecord, OfferTerms, ProbeFailure } from '../peers/types.ts'
-import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
+import { columnBlockHash, columnList, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { MakerColumns } from './schema.ts'
 
@@ -149,7 +149,7 @@ function makerOf(row: MakerColumns): MakerRecord {
   if (row.failure !== null) record.failure = row.failure as ProbeFailure
   if (row.failure_text !== null) record.failureText = row.failure_text
   if (row.dialect !== null) record.dialect = row.dialect as DialectName
-  if (row.protocols !== null) record.protocols = JSON.parse(row.protocols) as string[]
+  if (row.protocols !== null) record.protocols = columnList(row.protocols, 'makers', String)
   if (row.pinged_ms !== null) record.pingedMs = row.pinged_ms
   // A check that this version doesn't make says nothing: the offer is asked for anew.
   if (row.proof_failed !== null && !PROOF_CHECKS.includes(row.proof_failed as ProofCheck)) return record

@@ -39,7 +39,7 @@ export function migrate(db: Database.Database, migrations: Migration[] = readMig
   const present = db.pragma('user_version', { simple: true }) as number
   if (present > migrations.length) {
     throw new ConfigError(
-      `the database ${db.name} has schema ${present}, this program knows ${migrations.length}: upgrade fidelity-tracker, or name another --datadir`,
+      `the database ${db.name} has schema ${present}, this program knows ${migrations.length}: upgrade fidelity-tracker, or put the backup back that was made before the upgrade`,
     )
   }
   const applied: number[] = []

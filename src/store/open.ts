@@ -20,6 +20,7 @@ import {
 } from 'kysely'
 import type { Network } from '../chain/types.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { SALVAGE_ADVICE } from './columns.ts'
 import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
 import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
@@ -29,6 +30,8 @@ export const STORE_LIMITS = {
   busyMs: 5_000,
   /** Prepared statements kept. Ours are a few dozen; a bound in case one is built from data. */
   statements: 200,
+  /** What of SQLite's verdict over a damaged table is shown: it lists page after page. */
+  verdictChars: 200,
 }
 
 /** Builds queries, never runs them. */
@@ -140,19 +143,24 @@ export class Db implements Disposable {
     } catch (error) {
       if (error instanceof Database.SqliteError && !error.code.startsWith('SQLITE_CONSTRAINT')) {
         this.assertInPlace() // the better explanation
-        throw new StoreError(`the database ${this.path} can't be used (${error.code}): ${error.message}`, {
-          cause: error,
-        })
+        throw storeFailure(`the database ${this.path} can't be used`, error)
       }
       throw error
     }
   }
 
   [Symbol.dispose](): void {
-    // A file that was moved keeps all that was committed; and beside one that took its place no WAL of another is left.
-    if (this.#companions.length > 0 && this.#file.displaced())
-      this.guard(() => this.#sqlite.pragma('wal_checkpoint(TRUNCATE)'))
+    if (this.#companions.length > 0 && this.#file.displaced()) this.#emptyWal()
     this.#sqlite.close()
+  }
+
+  /** Our file was moved: it takes along all that was committed, and a file in its place finds no WAL that isn't its own. */
+  #emptyWal(): void {
+    try {
+      this.#sqlite.pragma('wal_checkpoint(TRUNCATE)')
+    } catch {
+      // That the file was moved is what ends us, and is told.
+    }
   }
 }
 
@@ -223,24 +231,40 @@ function openFile(path: string, options: Database.Options): Database.Database {
 
 function asOpenFailure(path: string, error: unknown): unknown {
   if (error instanceof Database.SqliteError) {
-    return new StoreError(`the database ${path} can't be opened (${error.code}): ${error.message}`, { cause: error })
+    return storeFailure(`the database ${path} can't be opened`, error)
   }
   return error
 }
 
-/** The small tables, page by page: damage shows here without reading the hundreds of megabytes of spent_keys. */
+function storeFailure(what: string, error: InstanceType<typeof Database.SqliteError>): StoreError {
+  const advice = isDamage(error) ? `; ${SALVAGE_ADVICE}` : ''
+  return new StoreError(`${what} (${error.code}): ${error.message}${advice}`, { cause: error })
+}
+
+/** Whether SQLite says that the file itself is damaged. */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof Database.SqliteError)) return false
+  // A schema that makes no sense is told as a plain error of the statement that met it.
+  return error.code === 'SQLITE_NOTADB' || error.code.startsWith('SQLITE_CORRUPT') || error.code === 'SQLITE_ERROR'
+}
+
+/** All that is read into memory, page by page: damage shows here without reading hundreds of megabytes of keys and probes. */
 function checkCheaply(sqlite: Database.Database): void {
-  for (const table of ['identity', 'blocks', 'bonds', 'watches']) {
-    const verdict = sqlite.pragma(`quick_check('${table}')`, { simple: true })
-    if (verdict !== 'ok') {
-      throw new StoreError(
-        `the database ${sqlite.name} is damaged (${table}: ${verdict}): move it away and start again, it is rebuilt from the chain`,
-      )
-    }
+  for (const table of CHECKED_AT_START) {
+    const verdict = String(sqlite.pragma(`quick_check('${table}')`, { simple: true }))
+    if (verdict === 'ok') continue
+    const detail = verdict.replace(/\s+/g, ' ').slice(0, STORE_LIMITS.verdictChars)
+    throw new StoreError(`the database ${sqlite.name} is damaged (${table}: ${detail}); ${SALVAGE_ADVICE}`)
   }
 }
 
-function claimIdentity(db: Db, network: Network): Identity {
+const CHECKED_AT_START = [
+  ...['identity', 'blocks', 'bonds', 'pending_bonds', 'watches', 'spenders', 'spends'],
+  ...['makers', 'offers', 'proofs', 'trackers'],
+]
+
+/** Whose chain the database holds: of `network` from here on, if it was nobody's. Throws ConfigError for another's. */
+export function claimIdentity(db: Db, network: Network): Identity {
   db.run(
     sql
       .insertInto('identity')

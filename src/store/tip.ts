@@ -62,8 +62,12 @@ export function storeStatus(db: Db, status: unknown): void {
   )
 }
 
-/** The last status as it was stored, unchecked. */
+/** The last status as it was stored, unchecked; undefined where there is none, or it is damaged (a second later it is new). */
 export function readStoredStatus(db: Db): unknown {
   const row = db.first(sql.selectFrom('daemon').select('report'))
-  return row && JSON.parse(row.report)
+  try {
+    return row && JSON.parse(row.report)
+  } catch {
+    return undefined
+  }
 }

@@ -1,7 +1,6 @@
 /** Other trackers: who they are, what they last said, whether their list is ours. */
 import { type BlockHash, formatOutpoint, type Height, type Outpoint, parseOutpoint } from '../chain/types.ts'
-import { BrokenInvariant } from '../errors.ts'
-import { columnBlockHash, hashColumn } from './columns.ts'
+import { columnBlockHash, columnList, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export interface TrackerRecord {
@@ -91,9 +90,5 @@ export function readTrackers(db: Db): TrackerRecord[] {
 }
 
 function outpoints(json: string): Outpoint[] {
-  return (JSON.parse(json) as string[]).map((text) => {
-    const outpoint = parseOutpoint(text)
-    if (!outpoint) throw new BrokenInvariant(`a tracker's row holds no outpoint: ${text}`)
-    return outpoint
-  })
+  return columnList(json, 'trackers', parseOutpoint)
 }
