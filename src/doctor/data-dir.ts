@@ -4,7 +4,6 @@ import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '../chain/types.ts'
 import { inspectDatabase } from '../store/check.ts'
-import { SALVAGE_ADVICE } from '../store/columns.ts'
 import { databasePath } from '../store/open.ts'
 import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
@@ -118,13 +117,17 @@ function databaseFinding(dataDir: string, network: Network): Finding {
         `sudo chown -R ${userInfo().username} ${dataDir}`,
       )
     case 'damaged':
-      return broken('database', `${path} is damaged (${found.detail})`, SALVAGE_ADVICE)
+      return broken(
+        'database',
+        `${path} is damaged (${found.detail})`,
+        `stop the daemon; fidelity-tracker check-db --salvage --network ${network} --datadir ${dataDir}; start it: what can be read of registrations and history is kept, the rest is scanned again`,
+      )
   }
   if (found.schema > found.knownSchema) {
     return broken(
       'database',
       `${path} was written by a newer fidelity-tracker (schema ${found.schema}, known here: ${found.knownSchema})`,
-      'upgrade fidelity-tracker, or name another --datadir',
+      'upgrade fidelity-tracker, or put the backup back that was made before the upgrade',
     )
   }
   if (found.network !== undefined && found.network !== network) {

@@ -291,7 +291,7 @@ export function claimSignet(db: Db, challenge: string): void {
   if (row?.signet_challenge === challenge) return
   if (row?.signet_challenge) {
     throw new ConfigError(
-      `the database ${db.path} belongs to another signet than bitcoind: name another --datadir, or another node`,
+      `the database ${db.path} belongs to another signet than bitcoind: name the node it was made with (--rpc), or another --datadir`,
     )
   }
   db.run(sql.updateTable('identity').set({ signet_challenge: challenge }))

@@ -225,6 +225,10 @@ async function readHostname(file: string): Promise<string | undefined> {
       `--onion-hostname-file ${file} can't be read (${describeError(error)}): give this user read access to it and its folder`,
     )
   }
-  if (!isOnionHost(text)) throw new ConfigError(`--onion-hostname-file ${file} holds no v3 onion host name`)
+  if (!isOnionHost(text)) {
+    throw new ConfigError(
+      `--onion-hostname-file ${file} holds no v3 onion host name: name Tor's own hostname file, or a copy of it`,
+    )
+  }
   return text
 }

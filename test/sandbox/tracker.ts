@@ -207,12 +207,14 @@ function plain(row: Record<string, unknown>): Record<string, unknown> {
   )
 }
 
-/** Runs a verb to its end. */
+/** Runs a verb to its end. `before`: a command in front of it. */
 export async function runVerb(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  before: readonly string[] = [],
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const [program, ...rest] = [...before, process.execPath, MAIN, ...args]
+  const child = spawn(program!, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   })
