@@ -4,7 +4,7 @@
  * once that was done. One node for the file.
  */
 import assert from 'node:assert/strict'
-import { copyFileSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, linkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Database from 'better-sqlite3'
@@ -61,7 +61,7 @@ const CASES: Case[] = [
   {
     name: 'the database replaced',
     happens(dir) {
-      renameSync(join(dir, 'tracker.sqlite'), join(dir, 'old'))
+      linkSync(join(dir, 'tracker.sqlite'), join(dir, 'old'))
       using other = tempDir()
       openStore(other.path, 'regtest').db[Symbol.dispose]()
       renameSync(join(other.path, 'tracker.sqlite'), join(dir, 'tracker.sqlite'))
