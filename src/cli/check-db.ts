@@ -34,7 +34,7 @@ export function salvageDataDir(config: Config): Salvage | undefined {
   if (!existsSync(path)) openExisting(dataDir, network) // says so
   if (isLocked(dataDir)) throw new ConfigError(`the daemon of --datadir ${dataDir} is running: stop it first`)
   using _lock = lockDataDir(dataDir) // and nothing is opened for writing: SQLite would tidy up what is to be salvaged
-  if (checkDataDir(config).complaints.length === 0) return undefined
+  if (checkDatabase(path).length === 0) return undefined
   return salvageDatabase(path, network)
 }
 

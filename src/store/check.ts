@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { spenderOf } from '../chain/decode.ts'
 import { BUCKETS } from '../chain/outpoint-keys.ts'
+import { NETWORKS } from '../chain/types.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
 import { columnTxid } from './columns.ts'
@@ -55,6 +56,10 @@ function hasTable(db: Database.Database, name: string): boolean {
 
 /** Rules between rows, each a query for what breaks it. `what` says of a row that it is wrong. */
 const RULES: readonly { what: string; query: string }[] = [
+  {
+    what: 'the identity names no network',
+    query: `SELECT network FROM identity WHERE network NOT IN (${NETWORKS.map((name) => `'${name}'`)})`,
+  },
   { what: 'there is not one identity row', query: 'SELECT count(*) AS n FROM identity HAVING n <> 1' },
   {
     what: 'the chain has a gap above this height',

@@ -5,7 +5,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type Database from 'better-sqlite3'
-import { BrokenInvariant, ConfigError } from '../errors.ts'
+import { BrokenInvariant, ConfigError, StoreError } from '../errors.ts'
+import { SALVAGE_ADVICE } from './columns.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations/', import.meta.url))
 
@@ -26,22 +27,36 @@ export function readMigrations(folder: string = MIGRATIONS): Migration[] {
   return migrations
 }
 
-/** For whoever only reads: throws ConfigError with what to do when `schema` is not this program's. */
-export function assertSchema(path: string, schema: number): void {
-  const known = readMigrations().length
-  if (schema === known) return
-  const advice = schema < known ? 'start the daemon once, which brings it up to date' : 'upgrade fidelity-tracker'
-  throw new ConfigError(`${path} has schema ${schema}, this program knows ${known}: ${advice}`)
-}
+/** No version will ever have so many migrations: the number itself is damaged. */
+const SCHEMA_MAX = 9_999
 
-/** Brings `db` to the newest schema; returns the numbers applied. Throws ConfigError for a newer database. */
-export function migrate(db: Database.Database, migrations: Migration[] = readMigrations()): number[] {
-  const present = db.pragma('user_version', { simple: true }) as number
-  if (present > migrations.length) {
+/** Throws ConfigError when a newer version has written the database, StoreError where `schema` can't be any version's. */
+export function assertNotNewer(path: string, schema: number): void {
+  if (schema < 0 || schema > SCHEMA_MAX) {
+    throw new StoreError(`the database ${path} is damaged (schema ${schema}); ${SALVAGE_ADVICE}`)
+  }
+  const known = readMigrations().length
+  if (schema > known) {
     throw new ConfigError(
-      `the database ${db.name} has schema ${present}, this program knows ${migrations.length}: upgrade fidelity-tracker, or put the backup back that was made before the upgrade`,
+      `the database ${path} has schema ${schema}, this program knows ${known}: upgrade fidelity-tracker, or put the backup back that was made before the upgrade`,
     )
   }
+}
+
+/** For whoever only reads: as `assertNotNewer`, and throws ConfigError for an older one. */
+export function assertSchema(path: string, schema: number): void {
+  assertNotNewer(path, schema)
+  const known = readMigrations().length
+  if (schema === known) return
+  throw new ConfigError(
+    `the database ${path} has schema ${schema}, this program knows ${known}: start the daemon once, which brings it up to date`,
+  )
+}
+
+/** Brings `db` to the newest schema; returns the numbers applied. Throws ConfigError for a newer database, StoreError for a damaged one. */
+export function migrate(db: Database.Database, migrations: Migration[] = readMigrations()): number[] {
+  const present = db.pragma('user_version', { simple: true }) as number
+  assertNotNewer(db.name, present)
   const applied: number[] = []
   for (const { number, sql } of migrations.slice(present)) {
     db.transaction(() => {

@@ -18,7 +18,7 @@ import {
   SqliteIntrospector,
   SqliteQueryCompiler,
 } from 'kysely'
-import type { Network } from '../chain/types.ts'
+import { NETWORKS, type Network } from '../chain/types.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
 import { SALVAGE_ADVICE } from './columns.ts'
 import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
@@ -275,9 +275,12 @@ export function claimIdentity(db: Db, network: Network): Identity {
   return { network, keySalt: db.first(sql.selectFrom('identity').select('key_salt'))!.key_salt }
 }
 
-/** Throws ConfigError when the database is another network's. One without an identity yet is nobody's. */
+/** Throws ConfigError when the database is another network's, StoreError when no network's. One without an identity yet is nobody's. */
 export function assertNetwork(db: Db, network: Network): void {
   const row = db.first(sql.selectFrom('identity').select('network'))
+  if (row && !NETWORKS.some((known) => known === row.network)) {
+    throw new StoreError(`the database ${db.path} is damaged (network ${row.network}); ${SALVAGE_ADVICE}`)
+  }
   if (row && row.network !== network) {
     throw new ConfigError(
       `the database ${db.path} belongs to network ${row.network}, but --network is ${network}: give --network ${row.network}, or another --datadir`,

@@ -12,7 +12,7 @@ import { ConfigError, describeError, StoreError } from '../errors.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { syncFile } from './backup.ts'
 import { checkDatabase, deleteWrongSpends } from './check.ts'
-import { migrate, readMigrations } from './migrate.ts'
+import { assertNotNewer, migrate } from './migrate.ts'
 import { claimIdentity, Db, STORE_LIMITS } from './open.ts'
 import { type PageRecord, type PagesRead, readPages, type SqlValue } from './pages.ts'
 
@@ -100,12 +100,7 @@ function countRows(path: string): Map<Salvaged, number> {
   let db: Database.Database | undefined
   try {
     db = new Database(path, { readonly: true, fileMustExist: true, timeout: STORE_LIMITS.busyMs })
-    const schema = db.pragma('user_version', { simple: true }) as number
-    if (schema > readMigrations().length && isHeaderOfOurs(db)) {
-      throw new ConfigError(
-        `${path} has schema ${schema}, this program knows ${readMigrations().length}: upgrade fidelity-tracker`,
-      )
-    }
+    assertNotNewer(path, db.pragma('user_version', { simple: true }) as number)
     for (const table of SALVAGED) {
       try {
         counts.set(table, db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number)
@@ -119,15 +114,6 @@ function countRows(path: string): Map<Salvaged, number> {
     db?.close()
   }
   return counts
-}
-
-/** A schema's number that is damage itself is no reason to refuse. */
-function isHeaderOfOurs(db: Database.Database): boolean {
-  try {
-    return db.prepare('SELECT count(*) FROM identity').pluck().get() === 1
-  } catch {
-    return false
-  }
 }
 
 interface Shape {

@@ -382,8 +382,7 @@ const FOLLOWED: Record<string, readonly string[]> = {
     'the database … belongs to another signet than bitcoind: name the node it was made with (--rpc), or another --datadir',
     'the database … belongs to network …, but --network is …: give --network …, or another --datadir',
     'the database … has schema …, this program knows …: upgrade fidelity-tracker, or put the backup back that was made before the upgrade',
-    '… has schema …, this program knows …: upgrade fidelity-tracker',
-    '… has schema …, this program knows …: …',
+    'the database … has schema …, this program knows …: start the daemon once, which brings it up to date',
     'there is no database in --datadir …: has the daemon been started with it?',
     '… is there already: name another file, or move it away',
     "… can't be written: …",
@@ -398,6 +397,8 @@ const FOLLOWED: Record<string, readonly string[]> = {
   ],
   'care-salvage.test.ts': [
     'the database … is damaged (…: …); …',
+    'the database … is damaged (network …); …',
+    'the database … is damaged (schema …); …',
     'the database is damaged (a row of …): …',
     '… (…): ……',
   ],

@@ -67,7 +67,9 @@ async function start(what: string, change: (file: string) => void, keepsWal: boo
     code = ended
   })
   const serves = async () => (await started.ask({ type: 'Status' }, 'Status').catch(() => undefined))?.synced === true
-  await waitUntil(`it serves, or ends: ${what}`, async () => code !== undefined || (await serves()))
+  await waitUntil(`it serves, or ends: ${what}`, async () => code !== undefined || (await serves()), {
+    timeoutMs: 60_000,
+  })
   if (code === undefined) return true
   assert.ok(code === 74 || code === 2, `${what}: ${code} ${started.stderr}`)
   assert.equal(started.stderr.trim().split('\n').length, 1, started.stderr)

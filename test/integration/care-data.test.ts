@@ -241,6 +241,7 @@ test('check-db names every way in which rows contradict each other', async () =>
     ['UPDATE spenders SET raw_tx = randomblob(100)', /recorded as the spend of [0-9a-f]{64}:0 is another one/],
     ['UPDATE spends SET vin = 7', /recorded as the spend of/],
     ['DELETE FROM identity', /there is not one identity row: n 0/],
+    ["UPDATE identity SET network = 'regtesu'", /is damaged \(network regtesu\)/],
   ]
   for (const [change, complaint] of cases) {
     const dataDir = join(dir.path, 'broken')

@@ -58,8 +58,17 @@ function damagedCopy(folder: string, change: (file: string) => void, withWal = f
 const salvageOf = (dataDir: string, ...more: string[]) =>
   runVerb(['check-db', '--salvage', '--network', 'regtest', '--datadir', dataDir, ...more])
 
+function alter(file: string, statement: string): void {
+  const db = new Database(file)
+  db.exec(statement)
+  db.pragma('wal_checkpoint(TRUNCATE)')
+  db.close()
+}
+
 /** Damage that hits nothing of what can't be made again. */
 const HARMLESS: [string, (file: string) => void][] = [
+  ['the schema’s number', (copy) => damage(copy, (bytes) => bytes.writeInt32BE(-7, 60))],
+  ['the network’s name', (copy) => alter(copy, "UPDATE identity SET network = 'regtesu'")],
   ['the header', (copy) => damage(copy, (bytes) => bytes.fill(0, 0, 100))],
   ['the first page', (copy) => overwritePages(copy, [1])],
   ['the schema alone', (copy) => damage(copy, (bytes) => bytes.fill(0x41, 3_000, PAGE_BYTES))],
