@@ -57,6 +57,8 @@ export interface Config {
       }
     | { readonly kind: 'torrc'; readonly hostnameFile: string; readonly socks: HostPort }
   readonly allowTestAddresses: boolean
+  /** Lists are given although blocks of the window were never read. */
+  readonly servePartial: boolean
   readonly startTimeoutS: number
   readonly logLevel: LogLevel
   readonly retentionBlocks: number
@@ -216,6 +218,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
               socks,
             },
     allowTestAddresses: values['allow-test-addresses']!,
+    servePartial: values['serve-partial']!,
     startTimeoutS: values['start-timeout']!,
     logLevel: values['log-level']!,
     retentionBlocks: values['retention-blocks']!,

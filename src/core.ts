@@ -3,7 +3,7 @@
  * request server, HTTP, the views, the events and the daemon's loops take it as one argument. Opens and closes; runs
  * nothing.
  */
-import { whyNotSynced } from './chain/following.ts'
+import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
 import type { NodeApi } from './chain/node-reader.ts'
 import { type Config, nodeOptions, socksOf } from './config.ts'
@@ -95,12 +95,14 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const node = held.add(await openNode(nodeOptions(config, identity.keySalt)))
   const api = node.with(signal)
 
-  const cells = newStatusCells(config.tor.kind !== 'none')
+  const cells = newStatusCells(config.tor.kind !== 'none', config.servePartial)
   const { following } = cells
   const notSynced = () => whyNotSynced(following, clock.monotonicMs())
+  const unseen = () => unseenOf(following)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)
   const indexer = new Indexer(db, recorder, config)
   following.tip = indexer.tip()
+  following.scannedFrom = indexer.scannedFrom()
   const watchLog = log.child({ room: 'watch' })
   const watcher = new Watcher({ ...world, log: watchLog, db, indexer, recorder, api, limits: config.watch })
 
@@ -133,7 +135,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       log: peersLog,
       db,
       self: () => core.self(),
-      ownList: () => (notSynced() === undefined ? market.atTip()?.list : undefined),
+      // One that lacks bonds says nothing of others.
+      ownList: () => (notSynced() === undefined && unseen() === undefined ? market.atTip()?.list : undefined),
     },
   )
 
@@ -169,6 +172,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       db.assertInPlace()
       lock.assertInPlace()
     },
+    unseen,
     self() {
       const local = core.wire ?? config.listen
       const host = 'onionHost' in cells.onion ? cells.onion.onionHost : reachableAddress(local).host

@@ -12,7 +12,15 @@ import type { MempoolChanges } from './chain/mempool.ts'
 import type { MempoolIndex } from './chain/mempool-sync.ts'
 import type { NodeApi, NodeInfo } from './chain/node-reader.ts'
 import type { ChainIndex } from './chain/sync.ts'
-import { asTxid, fromInternal, type Height, type Network, type Outpoint, type Txid } from './chain/types.ts'
+import {
+  asTxid,
+  type BlockRef,
+  fromInternal,
+  type Height,
+  type Network,
+  type Outpoint,
+  type Txid,
+} from './chain/types.ts'
 import {
   clearPendingBonds,
   deleteBondsAt,
@@ -25,7 +33,7 @@ import {
 } from './store/bonds.ts'
 import { claimSignet, type Db } from './store/open.ts'
 import { deleteSpentKeysAt, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
-import { deleteBlock, insertBlock, readScannedFrom, readTip } from './store/tip.ts'
+import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import type { SpendRecorder } from './watch/recorder.ts'
 
 export interface IndexerOptions {
@@ -88,6 +96,13 @@ export class Indexer implements ChainIndex, MempoolIndex {
   /** The lowest height whose block was scanned. */
   scannedFrom(): Height | undefined {
     return this.#scannedFrom
+  }
+
+  /** The block there. */
+  lowest(): BlockRef | undefined {
+    const height = this.#scannedFrom
+    const hash = height === undefined ? undefined : readBlockHash(this.#db, height)
+    return height === undefined || hash === undefined ? undefined : { height, hash }
   }
 
   get wantsTxids(): boolean {

@@ -109,6 +109,12 @@ export const SETTINGS = {
     about: 'also take bonds that announce 127.0.0.1:<port>; for tests, not on main',
     default: false,
   },
+  'serve-partial': {
+    schema: flag,
+    about:
+      'give lists although bitcoind lacks blocks of the last 25,920: bonds confirmed in them are missing, which is told',
+    default: false,
+  },
   'start-timeout': {
     schema: whole(0, 86_400),
     argument: '<seconds>',

@@ -4,6 +4,7 @@
  */
 import { Bell } from '../concurrency.ts'
 import { BlockUnavailable, ConfigError, describeError, TransientError } from '../errors.ts'
+import { systemClock } from '../world.ts'
 import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
 import { NETWORK_PARAMS } from './networks.ts'
@@ -42,6 +43,8 @@ import { ZmqFeed } from './zmq.ts'
 const LIMITS = {
   /** Block hashes fetched ahead in one look: 2,000 × 64 hex digits stay far below a megabyte of JSON. */
   hashesAhead: 2_000,
+  /** How old the number of peers may be. */
+  peersMs: 60_000,
   /** Outputs judged in one batch: each may bring a transaction of 100 kB. */
   judgedAtOnce: 100,
 }
@@ -59,10 +62,14 @@ export interface NodeInfo {
 /** One look at the node's best chain. */
 export interface ChainView {
   best: BlockRef
+  /** Its header's time, Unix seconds; absent where the node doesn't tell. */
+  bestTimeS?: number
   /** The node is still in initial download: its best chain is not the network's. */
   isInitialDownload: boolean
-  /** Height of its best header, for progress while it downloads. */
+  /** Height of its best header: of the chain that it knows to have most work, blocks or not. */
   headers: Height
+  /** Its peers, asked for once a minute; absent where it doesn't tell. */
+  peers?: number
   /** Lowest height whose block it still has; 0 when it isn't pruned. */
   pruneHeight: Height
   /** Hash at the height asked about, absent when its chain is shorter. */
@@ -132,6 +139,7 @@ export class NodeReader implements NodeApi {
   #hasZmqBlocks = false
   readonly #tipBell = new Bell()
   readonly #mempool: Mempool
+  #peers: { atMs: number; count: number | undefined } | undefined
   /** The last block read or published: who spends what in it is often asked next. */
   #lastBlock: { hash: BlockHash; raw: Buffer } | undefined
 
@@ -163,7 +171,8 @@ export class NodeReader implements NodeApi {
     if (chain.chain !== wanted) {
       throw new ConfigError(`${where} is on network ${chain.chain}, but --network is ${network}: change one of the two`)
     }
-    const { version, subversion } = await this.#rpc.networkInfo()
+    const { version, subversion, connections } = await this.#rpc.networkInfo()
+    this.#peers = { atMs: systemClock.monotonicMs(), count: connections }
     if (version < RPC_LIMITS.nodeVersionMin) {
       throw new ConfigError(
         `${where} is ${subversion}, version ${version}: Bitcoin Core 25.0 or later is needed, upgrade it`,
@@ -205,8 +214,19 @@ export class NodeReader implements NodeApi {
       pruneHeight: chain.pruneheight ?? 0,
       following: hashes.slice(1),
     }
+    if (chain.time !== undefined) view.bestTimeS = chain.time
     if (hashes[0] !== undefined) view.atHeight = hashes[0]
+    const peers = await this.#peerCount()
+    if (peers !== undefined) view.peers = peers
     return view
+  }
+
+  async #peerCount(): Promise<number | undefined> {
+    const nowMs = systemClock.monotonicMs()
+    if (this.#peers === undefined || nowMs - this.#peers.atMs > LIMITS.peersMs) {
+      this.#peers = { atMs: nowMs, count: (await this.#rpc.networkInfo()).connections }
+    }
+    return this.#peers.count
   }
 
   async hashesFrom(from: Height): Promise<BlockHash[]> {

@@ -66,7 +66,12 @@ const chainInfoSchema = z.object({
 })
 export type ChainInfo = z.infer<typeof chainInfoSchema>
 
-const networkInfoSchema = z.object({ version: z.number().int(), subversion: z.string() })
+const networkInfoSchema = z.object({
+  version: z.number().int(),
+  subversion: z.string(),
+  /** Its peers. */
+  connections: z.number().int().min(0).optional(),
+})
 export type NetworkInfo = z.infer<typeof networkInfoSchema>
 
 const zmqSchema = z.array(z.object({ type: z.string(), address: z.string() }))

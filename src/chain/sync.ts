@@ -3,20 +3,19 @@
  * tip. Followed by hash, never by height: a block whose prevHash is not our tip is not connected, whatever its height.
  * Knows no bonds: what a block means is the ChainIndex's affair.
  */
-import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
-import { Backoff, breathe, sleep, type World } from '../world.ts'
+import { AccessRefused, BlockUnavailable, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
+import { breathe, sleep, type World } from '../world.ts'
+import { Contact, noteView } from './contact.ts'
 import type { ScannedBlock } from './decode.ts'
-import { FOLLOWING_LIMITS, type Following, type NodeCondition } from './following.ts'
+import { FOLLOWING_LIMITS, type Following } from './following.ts'
 import type { Node } from './node.ts'
 import type { ChainView, NodeApi, NodeInfo } from './node-reader.ts'
-import { nextStep, windowStart } from './plan.ts'
-import type { BlockHash, BlockRef, BlockSource, Height } from './types.ts'
+import { nextStep, unseenHeights, WINDOW_BLOCKS } from './plan.ts'
+import type { BlockHash, BlockRef, BlockSource, Height, HeightRange } from './types.ts'
 
 export const SYNC_LIMITS = {
   /** Blocks fetched ahead: at most 8 × 4 MB in flight, and enough to keep two cores and the disk busy. */
   blocksInFlight: 8,
-  /** bitcoind is on this machine or near: come back soon after it does. */
-  backoff: { firstMs: 200, maxMs: 3_000 },
   /** A node in initial download is asked again after this. */
   downloadPollMs: 2_000,
   /** A line of progress in the log this often, while catching up. */
@@ -28,6 +27,10 @@ export const SYNC_LIMITS = {
 /** What the loop moves: the store and everybody who must know. Each call is one transaction. */
 export interface ChainIndex {
   tip(): BlockRef | undefined
+  /** The lowest height scanned. */
+  scannedFrom(): Height | undefined
+  /** The block there. */
+  lowest(): BlockRef | undefined
   /** Extends the tip. `bestHeight`, the node's, tells whether the block is young enough for the spent-outpoint index. */
   connect(block: ScannedBlock, height: Height, bestHeight: Height, api: NodeApi): Promise<void>
   /** Takes the tip back. */
@@ -46,177 +49,220 @@ interface SyncDeps extends World {
 
 /** Runs until the signal. Rejects with ConfigError when bitcoind is the wrong one or refuses us at first contact. */
 export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void> {
-  const { log, following, clock } = deps
-  const backoff = new Backoff(SYNC_LIMITS.backoff, deps.random)
-  let hasMet = false
-  let lostAtMs: number | undefined
+  const contact = new Contact(deps)
+  const api = deps.node.with(signal)
   for (;;) {
     try {
-      const api = deps.node.with(signal)
-      const info = await api.connect()
-      deps.index.met(info)
-      following.source = info.source
-      log.info(
-        {
-          version: info.version,
-          subversion: info.subversion,
-          blocksBy: info.source,
-          zmq: info.zmq,
-          ...downFor(deps, lostAtMs),
-        },
-        'bitcoind connected',
-      )
-      hasMet = true
-      lostAtMs = undefined
-      await follow(deps, api, () => backoff.reset(), signal)
+      if (!contact.isOpen) {
+        const info = await api.connect()
+        deps.index.met(info)
+        contact.opened(info)
+      }
+      await follow(deps, api, contact, signal)
     } catch (error) {
       if (isAbort(error, signal)) throw error
-      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && hasMet)
+      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && contact.hasMet)
       if (!isWeather) throw error
-      const detail = describeError(error)
-      if (lostAtMs === undefined || following.node.detail !== detail) log.warn({ detail }, 'bitcoind unreachable')
-      lostAtMs ??= clock.monotonicMs()
-      setCondition(deps, { kind: 'unreachable', detail })
-      await sleep(backoff.nextMs(), signal)
+      await sleep(contact.lost(describeError(error)), signal)
     }
   }
 }
 
-function downFor({ clock }: SyncDeps, lostAtMs: number | undefined): { downMs?: number } {
-  return lostAtMs === undefined ? {} : { downMs: Math.round(clock.monotonicMs() - lostAtMs) }
-}
-
-function setCondition({ following }: SyncDeps, condition: NodeCondition): void {
-  following.node = condition
-}
-
-async function follow(deps: SyncDeps, api: NodeApi, onAnswer: () => void, signal: AbortSignal): Promise<void> {
-  const { index, log, following } = deps
-  let isWaiting = false
+async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: AbortSignal): Promise<void> {
+  const { index, following } = deps
   /** One catch-up, from the first block behind to the node's tip, however many looks it takes. */
   let meter: Meter | undefined
   for (;;) {
     const tip = index.tip()
     const view = await api.view(tip?.height)
-    onAnswer()
-    noteView(deps, view)
+    const isNew = noteView(deps, view)
+    contact.answered(view, isNew)
+    noteTip(deps)
     if (view.isInitialDownload) {
-      const detail = `bitcoind is in initial download: block ${view.best.height} of ${view.headers}`
-      if (!isWaiting)
-        log.info({ height: view.best.height, headers: view.headers }, 'waiting: bitcoind is in initial download')
-      isWaiting = true
-      setCondition(deps, { kind: 'initial-download', detail })
       await sleep(SYNC_LIMITS.downloadPollMs, signal)
       continue
     }
-    isWaiting = false
-    setCondition(deps, { kind: 'following', detail: 'ok' })
     const step = nextStep(tip, view)
+    let missing: MissingBlock | undefined
     switch (step.kind) {
       case 'start': {
-        log.info({ fromHeight: step.from, tipHeight: view.best.height }, 'scan begins')
-        const unseenTo = step.from - 1
-        if (step.from > windowStart(view.best.height)) {
-          log.warn(
-            { unseenFrom: windowStart(view.best.height), unseenTo },
-            'bitcoind has pruned blocks of the window: bonds confirmed in them are not known',
-          )
-        }
-        const hashes = await api.hashesFrom(step.from)
-        meter = new Meter(deps, step.from)
-        await connectAll(deps, api, meter, undefined, step.from, hashes, signal)
+        const from = following.servesPartial ? await firstReadable(api, step.from, view.best.height) : step.from
+        noteStart(deps, from, view)
+        const hashes = await api.hashesFrom(from)
+        meter = new Meter(deps, from)
+        missing = await connectAll(deps, api, contact, meter, undefined, from, hashes, signal)
         break
       }
       case 'connect': {
         noteReorg(deps)
         meter ??= new Meter(deps, step.from)
-        await connectAll(deps, api, meter, tip, step.from, step.hashes, signal)
+        missing = await connectAll(deps, api, contact, meter, tip, step.from, step.hashes, signal)
         break
       }
       case 'disconnect':
+        if (!following.takenBack) await assertSameChain(index, api, view)
         index.disconnect()
         following.takenBack = {
           from: following.takenBack?.from ?? tip!,
           depth: (following.takenBack?.depth ?? 0) + 1,
         }
-        if (!index.tip()) {
-          throw new ConfigError(
-            `bitcoind's chain shares no block with this index (looked back ${following.takenBack.depth} blocks): is --rpc the right node? Else start with an empty --datadir`,
-          )
-        }
+        contact.moved()
         break
       case 'gap':
-        throw new ConfigError(
-          `bitcoind has pruned blocks ${step.from} to ${step.to}, which this index has not seen: give bitcoind a larger prune= (or a full node with --rpc), or start with an empty --datadir`,
-        )
-      case 'idle': {
+        throw new ConfigError(gapAdvice(step, index.scannedFrom() ?? 0, view.pruneHeight))
+      case 'idle':
         // A chain that has become shorter is half a reorg: the other half comes with the blocks that replace it.
         meter = undefined
+        contact.idle()
         await api.waitForTip(view.best.hash, SYNC_LIMITS.tipWaitMs)
+        contact.waited()
         break
-      }
+    }
+    if (missing) {
+      meter = undefined
+      await sleep(contact.lacks(missing.height, missing.hash, missing.reason), signal)
     }
   }
 }
 
-/** Connects `hashes` (heights from `from`) as far as they link to our tip, fetching ahead. */
+/** Says once where the scan begins, and what will be missing. */
+function noteStart({ log, following }: SyncDeps, from: Height, { best }: ChainView): void {
+  if (following.progress?.from === from) return // begun before, without a block yet
+  log.info({ fromHeight: from, tipHeight: best.height }, 'scan begins')
+  following.progress = { from, at: from, to: best.height, blocksPerS: 0, mbPerS: 0, etaS: undefined }
+  const unseen = unseenHeights(from, best)
+  if (!unseen) return
+  log.warn(
+    { unseenFrom: unseen.from, unseenTo: unseen.to },
+    following.servesPartial
+      ? 'bitcoind does not have all blocks of the window: bonds confirmed in them are not known, and lists are partial (--serve-partial)'
+      : 'bitcoind does not have all blocks of the window: bonds confirmed in them are not known, and no list is given',
+  )
+}
+
+/** A block that bitcoind can't give, and why. */
+interface MissingBlock {
+  height: Height
+  hash: BlockHash
+  reason: string
+}
+
+/**
+ * Connects `hashes` (heights from `from`) as far as they link to our tip, fetching ahead. Returns the block at which it
+ * had to end because bitcoind can't give it.
+ */
 async function connectAll(
   deps: SyncDeps,
   api: NodeApi,
+  contact: Contact,
   meter: Meter,
   tip: BlockRef | undefined,
   from: Height,
   hashes: readonly BlockHash[],
   signal: AbortSignal,
-): Promise<void> {
+): Promise<MissingBlock | undefined> {
   const { index, following } = deps
   const best = following.best!.height
   const inFlight: Promise<{ block: ScannedBlock; source: BlockSource }>[] = []
   let next = 0
   const fetchAhead = () => {
-    while (next < hashes.length && inFlight.length < SYNC_LIMITS.blocksInFlight) {
+    const atOnce = contact.isLacking ? 1 : SYNC_LIMITS.blocksInFlight
+    while (next < hashes.length && inFlight.length < atOnce) {
       const fetched = api.readBlock(hashes[next++]!, { withTxids: index.wantsTxids })
       fetched.catch(() => {}) // awaited in its turn below, or dropped with the rest
       inFlight.push(fetched)
     }
   }
+  const missing = (height: Height, reason: string) => ({ height, hash: hashes[height - from]!, reason })
   let prevHash = tip?.hash
   for (let height = from; ; height++) {
     fetchAhead()
     const fetched = inFlight.shift()
-    if (!fetched) return
-    const { block, source } = await fetched
-    signal.throwIfAborted()
-    if (prevHash !== undefined && block.prevHash !== prevHash) return // the chain moved under us: look again
-    if (source !== following.source) {
-      deps.log.warn({ from: following.source, to: source }, 'blocks are read another way now')
-      following.source = source
+    if (!fetched) return undefined
+    try {
+      const { block, source } = await fetched
+      signal.throwIfAborted()
+      if (prevHash !== undefined && block.prevHash !== prevHash) {
+        return missing(height, `it does not build on block ${height - 1}`) // the chain moves under us: look again
+      }
+      if (source !== following.source) {
+        deps.log.warn({ from: following.source, to: source }, 'blocks are read another way now')
+        following.source = source
+      }
+      await index.connect(block, height, best, api)
+      prevHash = block.hash
+      meter.count(block.bytes, height, best)
+    } catch (error) {
+      if (!(error instanceof BlockUnavailable)) throw error
+      return missing(height, describeError(error))
     }
-    await index.connect(block, height, best, api)
-    await breathe() // the next block may be there already: takers first
-    prevHash = block.hash
-    meter.count(block.bytes, height, best)
     noteTip(deps)
+    contact.moved()
+    await breathe() // the next block may be there already: takers first
   }
 }
 
-function noteView({ following, clock, index }: SyncDeps, view: ChainView): void {
-  following.best = view.best
+/**
+ * The lowest height from `from` on from which bitcoind can give blocks, found by halving: below lies what it has not
+ * downloaded yet (assumeutxo), above what it followed itself. `best` itself where it has none.
+ */
+async function firstReadable(api: NodeApi, from: Height, best: Height): Promise<Height> {
+  const isReadable = async (height: Height) => {
+    const [hash] = await api.hashesFrom(height)
+    if (hash === undefined) return true // the chain became shorter: look again from there
+    try {
+      await api.readBlock(hash, { withTxids: false })
+      return true
+    } catch (error) {
+      if (error instanceof BlockUnavailable) return false
+      throw error
+    }
+  }
+  if (await isReadable(from)) return from
+  let unreadable = from
+  let readable = best
+  while (readable - unreadable > 1) {
+    const middle = Math.floor((unreadable + readable) / 2)
+    if (await isReadable(middle)) readable = middle
+    else unreadable = middle
+  }
+  return readable
+}
+
+/** Before anything is taken back: the lowest block of our index must be the node's. Throws ConfigError. */
+async function assertSameChain(index: ChainIndex, api: NodeApi, { best }: ChainView): Promise<void> {
+  const lowest = index.lowest()
+  if (!lowest) return
+  const [theirs] = lowest.height <= best.height ? await api.hashesFrom(lowest.height) : []
+  if (theirs === lowest.hash) return
+  const said = theirs === undefined ? `ends at block ${best.height}` : `has ${theirs} there`
+  throw new ConfigError(
+    `bitcoind's chain shares no block with this index, which begins with block ${lowest.height} (${lowest.hash}); bitcoind ${said}: is --rpc the right node, and --datadir the one of its network? If both are right, fidelity-tracker rescan --from ${lowest.height} begins anew; it keeps the onion key, registrations and history`,
+  )
+}
+
+function gapAdvice({ from, to }: HeightRange, scannedFrom: Height, pruneHeight: Height): string {
+  return [
+    `bitcoind has pruned blocks ${from} to ${to}, which this index has not read`,
+    `name a node that has them with --rpc, or begin anew where bitcoind still has blocks: fidelity-tracker rescan --from ${scannedFrom}`,
+    'which keeps the onion key, registrations and history',
+    `bonds confirmed and outpoints spent before block ${pruneHeight} are then not known, and no list is given before block ${pruneHeight + WINDOW_BLOCKS} unless --serve-partial is set`,
+  ].join('; ')
+}
+
+/** Our tip against the node's best block. */
+function noteTip({ following, clock, index }: SyncDeps): void {
+  const tip = index.tip()
+  following.tip = tip
+  following.scannedFrom = index.scannedFrom()
   following.answeredAtMs = clock.monotonicMs()
-  following.tip = index.tip()
-  const isAtTip = following.tip?.hash === view.best.hash
-  if (isAtTip) {
+  if (tip !== undefined && tip.hash === following.best?.hash) {
     following.behindSinceMs = undefined
     following.progress = undefined
-    following.hasReachedTip ||= !view.isInitialDownload
+    following.hasReachedTip ||= following.node.kind !== 'initial-download'
   } else {
-    following.behindSinceMs ??= following.answeredAtMs
+    following.behindSinceMs ??= clock.monotonicMs()
   }
-}
-
-function noteTip({ following, clock, index }: SyncDeps): void {
-  following.tip = index.tip()
-  following.answeredAtMs = clock.monotonicMs()
 }
 
 /** What was taken back is about to be replaced. */

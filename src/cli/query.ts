@@ -151,7 +151,9 @@ export function describeReply(reply: Reply): string {
       return `${reply.count} registered until block ${reply.untilHeight}`
     case 'Bonds': {
       const rows = sortBonds(reply.bonds.map((bond) => bondRowOf(bond, reply.height)))
-      return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}`
+      const { unseen } = reply
+      const gap = unseen ? `\nPARTIAL: it has never read blocks ${unseen.from} to ${unseen.to}` : ''
+      return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}${gap}`
     }
     case 'BondProof':
       return [
@@ -213,6 +215,7 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
         block_hash: reply.blockHash,
         digest: hex(reply.digest),
         total: reply.total,
+        unseen: reply.unseen ?? null,
         bonds: reply.bonds.map((bond) => bondRowOf(bond, reply.height)),
       }
     case 'BondProof':

@@ -36,7 +36,7 @@ export function describeStatus(status: StatusRow): string {
     lines.push(['chain', `block ${status.height} (${status.block_hash}), scanned from ${status.scanned_from}`])
     if (status.unseen) {
       const { from, to } = status.unseen
-      lines.push(['NOT SEEN', `blocks ${from} to ${to} were pruned by bitcoind: bonds confirmed there are not known`])
+      lines.push(['NOT SEEN', `blocks ${from} to ${to} were never read: bonds confirmed there are not known`])
     }
     const soFar = status.running && !status.synced ? ' so far' : ''
     lines.push(['live bonds', `${status.bonds}${soFar}, digest ${status.digest}`])
@@ -55,6 +55,7 @@ function describeRunning(status: StatusRow): [string, string][] {
     ['onion', `${onion.state}: ${onion.detail}`],
     ...(onion.canary ? [['canary', `${onion.canary.state}: ${onion.canary.detail}`] as [string, string]] : []),
     ['bitcoind', `${bitcoind.state}${blocksBy}`],
+    ...bitcoind.warnings.map((warning): [string, string] => ['', `- ${warning}`]),
     ...(progress ? [['catching up', describeProgress(progress)] as [string, string]] : []),
     ['mempool', `${mempool.transactions} transactions${mempool.complete ? '' : ' (still reading)'}`],
     ['makers', `${status.makers_up} up, ${status.makers_down} down, ${status.makers_unknown} unknown`],

@@ -10,7 +10,7 @@ import { listMakers, type MakerList } from '../bonds/list.ts'
 import { openNode } from '../chain/node.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import { unseenHeights, windowStart } from '../chain/plan.ts'
-import { type BlockHash, type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { type BlockHash, type BlockRef, formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import { type Config, nodeOptions } from '../config.ts'
 import { ConfigError, describeError, StoreError, TransientError, UnreachableError } from '../errors.ts'
 import { printable } from '../format.ts'
@@ -18,7 +18,7 @@ import { readBonds } from '../store/bonds.ts'
 import { databasePath, openStoreReadonly } from '../store/open.ts'
 import { readScannedFrom, readTip } from '../store/tip.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
-import type { BondFields, Reply } from '../wire/messages.ts'
+import type { Reply } from '../wire/messages.ts'
 import { type AskTracker, walkBonds } from '../wire/walk.ts'
 import { sleep } from '../world.ts'
 import { assertNetworkOf, withTracker } from './query.ts'
@@ -155,7 +155,7 @@ function readOwnList({ dataDir }: Config, at: BlockHash): OwnList {
     const unseen = unseenHeights(readScannedFrom(db), tip)
     if (readTip(db)?.hash !== at) return { kind: 'elsewhere', why: 'the database has moved on' }
     if (!unseen) return { kind: 'list', list }
-    return { kind: 'list', list, gap: `our own list has not seen blocks ${unseen.from} to ${unseen.to}` }
+    return { kind: 'list', list, gap: `our own tracker has never read blocks ${unseen.from} to ${unseen.to}` }
   } catch (error) {
     if (!(error instanceof StoreError)) throw error
     return { kind: 'none', why: describeError(error) }
@@ -191,8 +191,8 @@ async function judgeRows(
     else if (facts[i]!.isPruned) unchecked.push(row.outpoint)
   }
   const list = differencesOfList(page, at)
-  const omits = own.kind === 'list' ? omittedFrom(page.bonds, own.list) : []
-  const omitsUnjudged = own.kind === 'list' ? own.gap : own.why
+  const omits = own.kind === 'list' ? omittedFrom(page, own.list) : []
+  const omitsUnjudged = own.kind === 'list' ? (own.gap ?? confessed(page)) : own.why
   return {
     tracker,
     protocol: 2,
@@ -221,21 +221,28 @@ function differencesOfList(page: Page, at: BlockRef): Difference[] {
   return differences
 }
 
-function omittedFrom(rows: readonly BondFields[], own: MakerList): Omission[] {
-  const named = new Set(rows.map(({ outpoint }) => formatOutpoint(outpoint)))
+/** Bonds confirmed in blocks that it says it has never read are not omitted. */
+function omittedFrom({ bonds, unseen }: Page, own: MakerList): Omission[] {
+  const named = new Set(bonds.map(({ outpoint }) => formatOutpoint(outpoint)))
+  const isExcused = (height: Height) => unseen !== undefined && height >= unseen.from && height <= unseen.to
   return own.live
-    .filter(({ bond }) => !named.has(formatOutpoint(bond.outpoint)))
+    .filter(({ bond }) => !named.has(formatOutpoint(bond.outpoint)) && !isExcused(bond.conf.height))
     .map(({ bond, value }) => ({ outpoint: bond.outpoint, address: bond.address, value }))
+}
+
+function confessed({ unseen }: Page): string | undefined {
+  return unseen && `it says that it has never read blocks ${unseen.from} to ${unseen.to}`
 }
 
 /** v1: addresses only, so only against a list of our own. A maker it leaves out may just not have answered it. */
 function judgeAddresses(tracker: string, addresses: readonly string[], own: OwnList): Verification | undefined {
-  if (own.kind === 'none') {
+  const lacks = own.kind === 'none' ? own.why : own.kind === 'list' ? own.gap : undefined
+  if (lacks !== undefined) {
     throw new ConfigError(
-      `this tracker speaks v1 only, which names no bonds: judging it needs a list of our own, but ${own.why}`,
+      `this tracker speaks v1 only, which names no bonds: judging it needs a whole list of our own, but ${lacks}`,
     )
   }
-  if (own.kind === 'elsewhere') return undefined
+  if (own.kind !== 'list') return undefined
   const ours = new Set(own.list.addresses)
   const invents = addresses.filter((address) => !ours.has(address)).map((address) => ({ address, differences: [] }))
   const theirs = new Set(addresses)

@@ -15,6 +15,7 @@ import {
   probePointSchema,
   spendSchema,
   trackerSchema,
+  unseen,
 } from '../views/schemas.ts'
 
 export { statusSchema as statusReply, whySchema as whyReply } from '../views/schemas.ts'
@@ -55,6 +56,7 @@ export const bondsReply = component(
     ...atTip,
     digest,
     total: count.describe('rows of all pages'),
+    unseen,
     bonds: z.array(bondSchema),
     broken: brokenRows,
     next,
@@ -64,7 +66,7 @@ export const bondReply = component('BondAtTip', z.strictObject({ ...atTip, bond:
 
 export const makersReply = component(
   'Makers',
-  z.strictObject({ ...atTip, digest, total: count, makers: z.array(makerSchema), broken: brokenRows, next }),
+  z.strictObject({ ...atTip, digest, total: count, unseen, makers: z.array(makerSchema), broken: brokenRows, next }),
 )
 
 export const makerReply = component(

@@ -129,7 +129,7 @@ export const ROUTES: readonly AnyRoute[] = [
       // The place after a bond that has gone since is still the same place.
       const { rows, next } = page(wanted, query.limit, query.after, ({ key }) => key, isAfter)
       const bonds = rows.map((known) => bondRow(known, market, core.liveness))
-      return { body: { ...tipOf(market), digest: hexDigest(market), total: wanted.length, bonds, next } }
+      return { body: { ...listOf(core, market), total: wanted.length, bonds, next } }
     },
   }),
   route({
@@ -160,7 +160,7 @@ export const ROUTES: readonly AnyRoute[] = [
       const market = synced(core)
       const { rows, next } = page([...market.makers.values()], query.limit, query.after, ({ address }) => address)
       const makers = rows.map((maker) => makerRow(maker, market, core.liveness))
-      return { body: { ...tipOf(market), digest: hexDigest(market), total: market.makers.size, makers, next } }
+      return { body: { ...listOf(core, market), total: market.makers.size, makers, next } }
     },
   }),
   route({
@@ -259,8 +259,8 @@ function tipOf({ tip }: Market) {
   return { height: tip.height, block_hash: tip.hash }
 }
 
-function hexDigest({ list }: Market): string {
-  return list.digest.toString('hex')
+function listOf({ unseen }: Core, market: Market) {
+  return { ...tipOf(market), digest: market.list.digest.toString('hex'), unseen: unseen() ?? null }
 }
 
 /** The bond list's order on outpoints as text, which is not that of the text itself: txids count in internal order. */

@@ -307,7 +307,7 @@ export class Trackers {
     if (agrees) return { kind: 'pong', said, compared: { agrees, height, onlyOurs: [], onlyTheirs: [] } }
     const page = await walkBonds(question)
     if (page.type === 'Error') throw new TransientError(`it answered Bonds with ${printable(page.code)}`)
-    if (page.blockHash !== own.tip.hash) return { kind: 'pong', said }
+    if (page.blockHash !== own.tip.hash || page.unseen) return { kind: 'pong', said } // partial, and it says so
     const ours = own.live.map(({ bond }) => listedBond(bond))
     return { kind: 'pong', said, compared: { agrees, height, ...differenceOf(ours, page.bonds) } }
   }

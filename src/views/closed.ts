@@ -3,6 +3,7 @@
  * by the same code; and how the daemon of a data directory is doing.
  */
 import { existsSync } from 'node:fs'
+import { unseenHeights } from '../chain/plan.ts'
 import type { Config } from '../config.ts'
 import { describeError } from '../errors.ts'
 import { CurrentMarket } from '../market.ts'
@@ -35,6 +36,7 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
     const market = new CurrentMarket(db, chain)
     const liveness = new Liveness(db, market, probeRules(probes.intervalMs, network === 'regtest'), clock)
     const trackers = readTrackers(db)
+    const best = lastStatus(db)?.bitcoind.best_height ?? 0
     return look({
       config,
       clock,
@@ -49,6 +51,8 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
         if (!sync) return 'the daemon is starting'
         return sync.ok ? undefined : sync.detail
       },
+      // Of the present window, also where the scan has not come that far.
+      unseen: () => unseenHeights(scannedFrom, tip && { height: Math.max(tip.height, best) }),
     })
   })
 }

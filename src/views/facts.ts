@@ -1,6 +1,6 @@
 /** What the views are made from: a running daemon's memory and store, or a database that nobody is writing. */
 import type { Tip } from '../bonds/types.ts'
-import type { Height } from '../chain/types.ts'
+import type { Height, HeightRange } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import type { CurrentMarket, Indexed } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
@@ -29,4 +29,6 @@ export interface Facts {
   }
   /** Why no list is given just now; undefined when one is. */
   notSynced(): string | undefined
+  /** Blocks of the window that were never read: lists lack the bonds confirmed there. */
+  unseen(): HeightRange | undefined
 }

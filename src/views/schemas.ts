@@ -37,6 +37,11 @@ export const reach = z.enum(REACHES).describe('unknown: not probed, or not latel
 const ppm = z.int().min(0).max(1_000_000)
 const lockHeight = height.nullable().describe('null in format A, which announces none')
 
+export const unseen = z
+  .strictObject({ from: height, to: height })
+  .nullable()
+  .describe('blocks of the window that were never read: bonds confirmed there are not known; null when there are none')
+
 /** What probes have found out of a maker. */
 const probed = {
   reach,
@@ -238,10 +243,7 @@ export const statusSchema = component(
     block_hash: blockHash.nullable(),
     block_time: unixS.nullable(),
     scanned_from: height.nullable().describe('the lowest height scanned'),
-    unseen: z
-      .strictObject({ from: height, to: height })
-      .nullable()
-      .describe('blocks that bitcoind had pruned before they were scanned: bonds confirmed there are not known'),
+    unseen,
     synced: z.boolean().describe('whether lists are answered'),
     bonds: count.describe('live bonds'),
     makers: count.describe('makers with a live bond'),
@@ -252,9 +254,14 @@ export const statusSchema = component(
     address: z.string().describe('where takers reach this tracker'),
     bitcoind: z.strictObject({
       state: z
-        .enum(['connecting', 'unreachable', 'initial-download', 'following'])
-        .describe('connecting: not reached yet since the start'),
+        .enum(['connecting', 'unreachable', 'initial-download', 'following', 'waiting-for-block'])
+        .describe(
+          "connecting: not reached yet since the start; waiting-for-block: it answers, and can't give the next block",
+        ),
       detail: z.string(),
+      warnings: z
+        .array(z.string())
+        .describe('what makes one doubt that it is up to date, while it answers: no peers, headers ahead, an old tip'),
       best_height: height.nullable(),
       best_hash: blockHash.nullable(),
       blocks_by: z.enum(['rest', 'rpc']).nullable().describe('how blocks are read just now'),
@@ -280,7 +287,11 @@ export const statusSchema = component(
         .nullable()
         .describe('whether our own onion service is reached through Tor; null without Tor'),
     }),
-    mempool: z.strictObject({ transactions: count, complete: z.boolean() }),
+    mempool: z.strictObject({
+      transactions: count,
+      complete: z.boolean(),
+      detail: z.string().nullable().describe("why it can't be read, while bitcoind answers else; null when it can"),
+    }),
     reorgs: count.describe('since the start'),
     reorg_depth_max: count,
     connections: count.describe('of takers'),

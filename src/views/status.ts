@@ -2,8 +2,7 @@
  * How this tracker is doing, told once: the cells that the daemon's loops write, the one rule of readiness, and the row
  * made of them. Health checks, verbs, page, service manager, metrics and webhooks say what this says.
  */
-import { type Following, newFollowing, whyNotSynced } from '../chain/following.ts'
-import { unseenHeights } from '../chain/plan.ts'
+import { type Following, isUp, newFollowing, unseenOf, warningsOf, whyNotSynced } from '../chain/following.ts'
 import { describeError } from '../errors.ts'
 import type { CanaryState } from '../peers/canary.ts'
 import type { Db } from '../store/open.ts'
@@ -23,9 +22,9 @@ export interface StatusCells {
   databaseFault?: string | undefined
 }
 
-export function newStatusCells(hasTor: boolean): StatusCells {
+export function newStatusCells(hasTor: boolean, servesPartial = false): StatusCells {
   return {
-    following: newFollowing(),
+    following: newFollowing(servesPartial),
     onion: hasTor ? { kind: 'starting', detail: 'starting' } : { kind: 'disabled', detail: '--no-tor' },
   }
 }
@@ -45,17 +44,32 @@ export function readiness(cells: StatusCells, nowMs: number): Readiness {
   const { following, onion, databaseFault } = cells
   const { node } = following
   const notSynced = whyNotSynced(following, nowMs)
-  const isNodeUp = node.kind === 'following' || node.kind === 'initial-download'
+  const isNodeUp = isUp(node) || node.kind === 'initial-download'
   const checks: Checks = {
     database: { ok: databaseFault === undefined, detail: databaseFault ?? 'ok' },
-    bitcoind: { ok: isNodeUp, detail: isNodeUp && following.best ? `block ${following.best.height}` : node.detail },
-    sync: { ok: notSynced === undefined, detail: notSynced ?? `scanned ${following.tip?.height}` },
+    bitcoind: { ok: isNodeUp, detail: isNodeUp ? nodeDetail(following) : node.detail },
+    sync: { ok: notSynced === undefined, detail: notSynced ?? syncDetail(following) },
     tor: { ok: onion.kind !== 'starting' && onion.kind !== 'unreachable', detail: torDetail(onion) },
     onion: onionCheck(cells),
   }
   const failing = (Object.keys(checks) as (keyof Checks)[]).filter((name) => !checks[name].ok)
   const words = failing.map((name) => `${wordFor(name, cells)}: ${checks[name].detail}`)
   return { ready: failing.length === 0, notReady: words, checks }
+}
+
+/** What is doubtful of bitcoind is said, and keeps nobody from an answer. */
+function nodeDetail(following: Following): string {
+  const { best, node } = following
+  const words = best ? [`block ${best.height}`] : []
+  if (node.kind !== 'following') words.push(node.detail)
+  return [...words, ...warningsOf(following)].join('; ')
+}
+
+function syncDetail(following: Following): string {
+  const unseen = unseenOf(following)
+  const at = `scanned ${following.tip?.height}`
+  if (!unseen) return at
+  return `${at}; lists are PARTIAL: blocks ${unseen.from} to ${unseen.to} of the window were never read (--serve-partial)`
 }
 
 /** Published, and reached through Tor by our own canary. */
@@ -120,7 +134,7 @@ export type ChainStatus = Pick<
 >
 
 /** What the wire tells of it, too. */
-export function chainStatus({ config, chain, market, liveness, notSynced }: Facts): ChainStatus {
+export function chainStatus({ config, chain, market, liveness, notSynced, unseen }: Facts): ChainStatus {
   const now = market.read()
   const reach = liveness.counts()
   return {
@@ -130,7 +144,7 @@ export function chainStatus({ config, chain, market, liveness, notSynced }: Fact
     block_hash: now?.tip.hash ?? null,
     block_time: now?.tip.timeS ?? null,
     scanned_from: chain.scannedFrom() ?? null,
-    unseen: unseenHeights(chain.scannedFrom(), now?.tip) ?? null,
+    unseen: unseen() ?? null,
     synced: notSynced() === undefined,
     bonds: now?.counts.live ?? 0,
     makers: now?.makers.size ?? 0,
@@ -176,6 +190,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
     bitcoind: {
       state: node.kind,
       detail: node.detail,
+      warnings: warningsOf(following),
       best_height: best?.height ?? null,
       best_hash: best?.hash ?? null,
       blocks_by: source ?? null,
@@ -197,7 +212,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
       canary: canary ? { state: canary.kind, detail: canary.detail } : null,
     },
-    mempool: { transactions: mempool.size, complete: mempool.isComplete },
+    mempool: { transactions: mempool.size, complete: mempool.isComplete, detail: mempool.fault?.detail ?? null },
     reorgs: following.reorgs,
     reorg_depth_max: following.reorgDepthMax,
     connections: facts.connections(),

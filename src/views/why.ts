@@ -7,7 +7,6 @@ import { isTakersCheck } from '../bonds/proof.ts'
 import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
 import { bondValue } from '../bonds/value.ts'
 import { AMOUNT_SATS_MIN, blocksLeft, endHeight, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
-import { unseenHeights } from '../chain/plan.ts'
 import { formatOutpoint, type Height, type HeightRange, type Network, type Outpoint } from '../chain/types.ts'
 import { printable, utc } from '../format.ts'
 import type { Liveness } from '../peers/liveness.ts'
@@ -43,7 +42,7 @@ export interface WhyFacts {
 }
 
 /** `asked`: as the maker announces it; its host alone stands for all its ports. */
-export function why({ config, chain, db, liveness, clock, notSynced }: Facts, asked: string): WhyRow {
+export function why({ config, chain, db, liveness, clock, notSynced, unseen }: Facts, asked: string): WhyRow {
   const tip = chain.tip()
   const name = parseMakerName(asked, config)
   return explain({
@@ -54,7 +53,7 @@ export function why({ config, chain, db, liveness, clock, notSynced }: Facts, as
     notSynced: notSynced(),
     bonds: name ? readBondsOf(db, name) : [],
     pending: name ? readPendingBondsOf(db, name) : [],
-    unseen: unseenHeights(chain.scannedFrom(), tip),
+    unseen: unseen(),
     life: liveness,
     nowMs: clock.nowMs(),
   })
@@ -204,7 +203,7 @@ function refusalText(bond: ConfirmedBond, refusal: Refusal, network: Network): s
 function noBond({ name, unseen }: WhyFacts, tip: Tip): Reason {
   const who = 'host' in name! ? name.host : name!.address
   const gap = unseen
-    ? ` Blocks ${unseen.from} to ${unseen.to} were pruned by bitcoind before they could be read: a bond there is not known.`
+    ? ` Blocks ${unseen.from} to ${unseen.to} were never read, as bitcoind did not have them: a bond there is not known.`
     : ''
   const text = `up to block ${tip.height} no transaction announced ${who}.${gap} See that the bond's transaction is confirmed on this network, that its OP_RETURN names this very address and port (none means 21), and that its nLockTime is not 0`
   return { code: 'no-bond', text, height: tip.height }

@@ -29,7 +29,7 @@ interface Placed {
 }
 
 export class BondPages {
-  readonly #core: Pick<Core, 'market' | 'liveness' | 'clock'>
+  readonly #core: Pick<Core, 'market' | 'liveness' | 'clock' | 'unseen'>
   /** What the rows below are of: the same object until blocks change. */
   #atTip: Market | undefined
   #madeAtMs = 0
@@ -39,7 +39,7 @@ export class BondPages {
   /** Bonds whose row keeps to its schema: looked at once a tip, as it costs as much as making the row. */
   readonly #sound = new WeakSet<KnownBond>()
 
-  constructor(core: Pick<Core, 'market' | 'liveness' | 'clock'>) {
+  constructor(core: Pick<Core, 'market' | 'liveness' | 'clock' | 'unseen'>) {
     this.#core = core
   }
 
@@ -61,6 +61,7 @@ export class BondPages {
     const from = after ? rows.findIndex(({ key }) => key > afterKey) : 0
     const page = from < 0 ? [] : rows.slice(from, from + limit)
     const hasMore = page.length > 0 && page.at(-1) !== rows.at(-1)
+    const unseen = this.#core.unseen()
     const encoded = encodeReply({
       type: 'Bonds',
       height: market.tip.height,
@@ -72,6 +73,7 @@ export class BondPages {
         return row.fields
       }),
       ...(hasMore && { next: page.at(-1)!.known.bond.outpoint }),
+      ...(unseen && { unseen }),
     })
     if (this.#pages.size >= LIMITS.pagesKept) this.#pages.clear()
     this.#pages.set(name, encoded)

@@ -140,6 +140,9 @@ const bondFields = {
 }
 export type BondFields = StructOf<typeof bondFields>
 
+/** Heights of the window that were never read: bonds confirmed there are missing. Absent when there are none. */
+const unseen = struct({ from: u32, to: u32 })
+
 const REPLIES = {
   Address: struct({ addresses: list(text) }),
   WatchResponse: struct({ transactions: named('mempool_tx', list(watchedTx)) }),
@@ -165,8 +168,7 @@ const REPLIES = {
     makersUp: named('makers_up', u32),
     digest,
     uptimeS: named('uptime_s', u64),
-    /** Heights of the window that were pruned before they could be scanned; absent when there are none. */
-    unseen: optional(struct({ from: u32, to: u32 })),
+    unseen: optional(unseen),
   }),
   /** One page: bonds ascending by outpoint, all as at the block named. */
   Bonds: struct({
@@ -179,6 +181,7 @@ const REPLIES = {
     bonds: list(encodedOnce(struct(bondFields))),
     /** What `after` is to be for the next page; absent on the last one. */
     next: optional(outpoint),
+    unseen: optional(unseen),
   }),
   BondProof: struct({
     tx: blob,

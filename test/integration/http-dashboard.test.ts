@@ -363,7 +363,7 @@ test('whatever is in the way is said first, in words', async () => {
       {
         ...behind,
         height: 861_204,
-        bitcoind: { state: 'following', detail: 'ok', best_height: 880_000, best_hash: null },
+        bitcoind: { state: 'following', detail: 'ok', best_height: 880_000, best_hash: null, warnings: [] },
         progress: { from: 854_080, at: 861_204, to: 880_000, blocks_per_s: 48, eta_s: 392 },
       },
     ],
@@ -376,6 +376,7 @@ test('whatever is in the way is said first, in words', async () => {
           detail: '127.0.0.1:8332: connection refused',
           best_height: null,
           best_hash: null,
+          warnings: [],
         },
       },
     ],
@@ -384,7 +385,7 @@ test('whatever is in the way is said first, in words', async () => {
       {
         ...behind,
         height: null,
-        bitcoind: { state: 'connecting', detail: 'not asked yet', best_height: null, best_hash: null },
+        bitcoind: { state: 'connecting', detail: 'not asked yet', best_height: null, best_hash: null, warnings: [] },
       },
     ],
     [

@@ -56,5 +56,6 @@ export function factsOf({ tip = tipAt(100_100), bonds = [], ...said }: Said): Fa
     },
     trackers: { list: () => said.trackers ?? [], revision: 0 },
     notSynced: () => undefined,
+    unseen: () => undefined,
   } as unknown as Facts
 }

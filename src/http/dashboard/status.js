@@ -55,8 +55,12 @@ function sentence(status, makers) {
   if (ready) return ['In step with the chain', `${block}${market(status, makers)}`]
   if (bitcoind.state === 'connecting') return ['Looking for bitcoind', bitcoind.detail]
   if (bitcoind.state === 'initial-download') return ['bitcoind is still downloading the chain', bitcoind.detail]
+  if (bitcoind.state === 'waiting-for-block') return ['bitcoind lacks the next block', capital(bitcoind.detail)]
   if (bitcoind.state === 'unreachable') {
     return ['bitcoind is not answering', `${status.synced ? `${block} ` : ''}${bitcoind.detail}`]
+  }
+  if (!status.synced && progress === null && status.unseen) {
+    return ['The list would be partial', capital(status.checks.sync.detail)]
   }
   if (!status.synced) {
     const left = progress?.eta_s ? `, about ${roughly(progress.eta_s)} to go` : ''
@@ -119,7 +123,9 @@ function card(name, tone, verdict) {
 function showChain({ bitcoind, synced, height, mempool, unseen, reorgs }) {
   if (bitcoind.state === 'unreachable') card('chain', 'bad', 'No answer')
   else if (bitcoind.state === 'connecting') card('chain', 'idle', 'Connecting')
-  else card('chain', synced ? 'good' : 'warn', synced ? 'Following' : 'Catching up')
+  else if (bitcoind.state === 'waiting-for-block') card('chain', 'warn', 'Waiting for a block')
+  else if (synced) card('chain', unseen || bitcoind.warnings.length > 0 ? 'warn' : 'good', 'Following')
+  else card('chain', 'warn', unseen && bitcoind.best_height === height ? 'Blocks are missing' : 'Catching up')
   setText(byId('height'), height === null ? '–' : `Block ${number(height)}`)
   const notes = []
   if (bitcoind.best_height !== null && bitcoind.best_height !== height) {
@@ -127,7 +133,9 @@ function showChain({ bitcoind, synced, height, mempool, unseen, reorgs }) {
   }
   if (mempool.complete) notes.push(`${plural(mempool.transactions, 'transaction')} in the mempool`)
   if (reorgs > 0) notes.push(plural(reorgs, 'reorg'))
-  if (unseen) notes.push(`blocks ${number(unseen.from)} to ${number(unseen.to)} were pruned: bonds there are unknown`)
+  if (unseen)
+    notes.push(`blocks ${number(unseen.from)} to ${number(unseen.to)} were never read: bonds there are unknown`)
+  notes.push(...bitcoind.warnings)
   setText(byId('chain-note'), bitcoind.state === 'unreachable' ? bitcoind.detail : notes.join(' · '))
 }
 

@@ -148,7 +148,7 @@ test('a lost bitcoind stays lost through every attempt to reach it, until one ha
   }
   const deps = {
     node: { with: () => api },
-    index: { tip: () => tip, met: () => {} },
+    index: { tip: () => tip, scannedFrom: () => 0, met: () => {} },
     following: cells.following,
     clock: { nowMs: () => 0, monotonicMs: () => 0 },
     random: () => -1, // no pause between attempts
@@ -167,6 +167,23 @@ test('a lost bitcoind stays lost through every attempt to reach it, until one ha
     'view: broken pipe',
     'waitForTip: ok',
   ])
+})
+
+test('what is doubtful of bitcoind is said by its check, which stays well; so is a list that is partial', () => {
+  const checks = (change: Partial<Following>) =>
+    readiness({ ...well(), following: { ...well().following, ...change } }, NOW_MS).checks
+  assert.deepEqual(checks({ peers: 0, headersAhead: 9 }).bitcoind, {
+    ok: true,
+    detail:
+      'block 100; bitcoind has no peers; bitcoind knows of 9 blocks that it does not have: its best header is 109',
+  })
+  const node = { kind: 'waiting-for-block', height: 101, detail: 'waits for block 101: no such file' } as const
+  assert.deepEqual(checks({ node, best: tipAt(101) }).bitcoind, { ok: true, detail: `block 101; ${node.detail}` })
+  assert.equal(checks({ scannedFrom: 50 }).sync.ok, false)
+  assert.deepEqual(checks({ scannedFrom: 50, servesPartial: true }).sync, {
+    ok: true,
+    detail: 'scanned 100; lists are PARTIAL: blocks 0 to 49 of the window were never read (--serve-partial)',
+  })
 })
 
 test('in one line, as long as it is not ready all that is waited for', () => {

@@ -75,7 +75,7 @@ test('a maker in order: listed, and nothing to say', () => {
 
 test('nobody announced it; blocks that were not seen are named', () => {
   assert.deepEqual(codes({}), [false, 'no-bond'])
-  assert.match(why({ unseen: { from: 5, to: 9 } }).reasons[0]!.text, /Blocks 5 to 9 were pruned/)
+  assert.match(why({ unseen: { from: 5, to: 9 } }).reasons[0]!.text, /Blocks 5 to 9 were never read/)
 })
 
 test('names: with port, without, the bare label; anything else is malformed', () => {
