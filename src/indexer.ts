@@ -146,12 +146,13 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#listener?.onBlock(height)
   }
 
-  disconnect(): void {
+  /** Takes the tip back: by a reorg, or by a `rescan`, to read it again. */
+  disconnect(why: 'reorg' | 'rescan' = 'reorg'): void {
     const tip = this.#tip
     if (!tip) return
     const gone = readBondOutpointsAt(this.#db, tip.height)
     const unconfirmed = this.#db.transaction(() => {
-      const outpoints = this.#recorder.disconnectAt(tip.height)
+      const outpoints = this.#recorder.disconnectAt(tip.height, why === 'rescan' ? tip.hash : undefined)
       deleteBondsAt(this.#db, tip.height)
       deleteSpentKeysAt(this.#db, tip.height)
       deleteBlock(this.#db, tip.height)

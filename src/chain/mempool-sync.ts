@@ -15,6 +15,8 @@ const LIMITS = {
   pollMs: 1_000,
   /** While a block is being connected somebody's leave is withheld: the first pause, doubled up to `pollMs`. */
   withheldMs: 20,
+  /** The same while bitcoind can't give the block: nothing is settled before it comes. */
+  waitingMs: 5_000,
   /** A mempool that is too large to be kept is listed in vain each time. */
   backoff: { firstMs: 500, maxMs: 10_000 },
   /** When bitcoind goes away the sync loop says so within this; what fails for longer is the mempool alone. */
@@ -66,7 +68,10 @@ export async function runMempool(deps: MempoolDeps, signal: AbortSignal): Promis
       fault.over()
       withheld = changes.isWithheld || !deps.index.isSettled ? withheld + 1 : 0
       if (withheld === 0) await api.waitForMempool(LIMITS.pollMs)
-      else await sleep(Math.min(LIMITS.pollMs, LIMITS.withheldMs * 2 ** Math.min(withheld, 10)), signal)
+      else {
+        const maxMs = following.node.kind === 'waiting-for-block' ? LIMITS.waitingMs : LIMITS.pollMs
+        await sleep(Math.min(maxMs, LIMITS.withheldMs * 2 ** Math.min(withheld, 10)), signal)
+      }
     } catch (error) {
       // bitcoind was met before: one that lets us in no more is being configured.
       const isWeather = error instanceof TransientError || error instanceof AccessRefused

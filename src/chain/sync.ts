@@ -87,7 +87,7 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
     switch (step.kind) {
       case 'start': {
         const from = following.servesPartial ? await firstReadable(api, step.from, view.best.height) : step.from
-        noteStart(deps, from, view)
+        if (!contact.isLacking) noteStart(deps, from, view)
         const hashes = await api.hashesFrom(from)
         meter = new Meter(deps, from)
         missing = await connectAll(deps, api, contact, meter, undefined, from, hashes, signal)
@@ -127,7 +127,7 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
 
 /** Says once where the scan begins, and what will be missing. */
 function noteStart({ log, following }: SyncDeps, from: Height, { best }: ChainView): void {
-  if (following.progress?.from === from) return // begun before, without a block yet
+  if (following.progress?.from === from) return // begun before bitcoind was lost
   log.info({ fromHeight: from, tipHeight: best.height }, 'scan begins')
   following.progress = { from, at: from, to: best.height, blocksPerS: 0, mbPerS: 0, etaS: undefined }
   const unseen = unseenHeights(from, best)

@@ -22,7 +22,8 @@ export interface RescanResult {
 }
 
 /**
- * Takes back every block at `from` or above. What outpoints were asked to be watched, and the onion key, stay. Throws
+ * Takes back every block at `from` or above. What outpoints were asked to be watched, the spends of them that are known
+ * (bitcoind may not have their blocks any more), and the onion key, stay. Throws
  * ConfigError when a daemon runs or nothing was scanned there. Stopped in the middle, the database is that of a lower tip.
  */
 export async function rescanFrom(
@@ -56,7 +57,7 @@ export async function rescanFrom(
       await breathe()
       signal.throwIfAborted()
     }
-    indexer.disconnect()
+    indexer.disconnect('rescan')
     blocksTakenBack++
     height = indexer.tip()?.height
   }

@@ -283,10 +283,12 @@ function addCareVerbs(cli: Cli): void {
       const result = await rescanFrom(configOf(command), options.from, systemClock, signal, print)
       const rest =
         result.tipHeight === undefined
-          ? 'Nothing is left: the next start scans the whole window.'
+          ? 'Nothing is left: the next start scans the whole window, or what bitcoind has of it.'
           : `The tip is now block ${result.tipHeight}.`
       print(`${result.blocksTakenBack} blocks taken back, down to ${result.from}. ${rest}`)
-      print('Start the daemon; bitcoind must still have these blocks (not pruned).')
+      print(
+        'Start the daemon. Onion key, registrations and history are kept; what bitcoind has pruned is not read again: without it no list is given, unless --serve-partial is set.',
+      )
     })
 }
 

@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
+import { FOLLOWING_LIMITS } from '../chain/following.ts'
 import { NETWORK_PARAMS } from '../chain/networks.ts'
 import type { Asked, NodeApi } from '../chain/node-reader.ts'
 import { WINDOW_BLOCKS, windowStart } from '../chain/plan.ts'
@@ -206,6 +207,14 @@ function versionFinding({ version, subversion }: NetworkInfo): Finding {
 }
 
 function downloadFinding(chain: ChainInfo): Finding {
+  const ahead = chain.headers - chain.blocks
+  if (!chain.initialblockdownload && ahead > FOLLOWING_LIMITS.headersAheadMax) {
+    return worth(
+      'bitcoind-sync',
+      `knows of ${ahead} blocks that it does not have: its best header is ${chain.headers}`,
+      'if that lasts: bitcoin-cli getpeerinfo and getchaintips, and its debug.log',
+    )
+  }
   if (!chain.initialblockdownload) return well('bitcoind-sync', 'has the whole chain')
   return worth(
     'bitcoind-sync',
@@ -260,7 +269,7 @@ function pruneFinding(chain: ChainInfo): Finding {
   return worth(
     'bitcoind-prune',
     `has pruned blocks ${from} to ${lowest - 1} of the window: bonds confirmed there are not known`,
-    `prune=${LIMITS.pruneMib} (or prune=0) in bitcoin.conf, and start bitcoind once with -reindex: it downloads them again`,
+    `unless the tracker has read them before, it gives no list: prune=${LIMITS.pruneMib} (or prune=0) in bitcoin.conf, and start bitcoind once with -reindex, which downloads them again; or --serve-partial`,
   )
 }
 

@@ -41,7 +41,10 @@ export function upsertMempoolSpend(db: Db, outpoint: Outpoint, by: Spender, nowS
       .insertInto('spenders')
       .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
       .onConflict((conflict) =>
-        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx }).where('spenders.height', 'is', null),
+        conflict
+          .column('txid')
+          .doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx, rescan_height: null, rescan_hash: null })
+          .where('spenders.height', 'is', null),
       ),
   )
   insertSpend(db, outpoint, by)
@@ -68,8 +71,11 @@ export function evictAllSpenders(db: Db): void {
   db.run(sql.updateTable('spenders').set({ in_mempool: 0 }).where('height', 'is', null).where('in_mempool', '=', 1))
 }
 
-/** A block was taken back: its transactions are evicted until the mempool brings them back. Returns what they spend. */
-export function unconfirmSpendersAt(db: Db, height: Height): Outpoint[] {
+/**
+ * A block was taken back: its transactions are evicted until the mempool brings them back; or, by a rescan, stay
+ * confirmed in `rescanned`, its hash, until a block of that height is connected. Returns what they spend.
+ */
+export function unconfirmSpendersAt(db: Db, height: Height, rescanned?: BlockHash): Outpoint[] {
   const outpoints = db.all(
     sql
       .selectFrom('spends as s')
@@ -77,14 +83,27 @@ export function unconfirmSpendersAt(db: Db, height: Height): Outpoint[] {
       .select(['s.txid', 's.vout'])
       .where('t.height', '=', height),
   )
-  db.run(sql.updateTable('spenders').set({ height: null, in_mempool: 0 }).where('height', '=', height))
+  const kept = rescanned === undefined ? {} : { rescan_height: height, rescan_hash: hashColumn(rescanned) }
+  db.run(
+    sql
+      .updateTable('spenders')
+      .set({ height: null, in_mempool: 0, ...kept })
+      .where('height', '=', height),
+  )
   return outpoints.map(outpointOf)
+}
+
+/** A block is being connected at `height`: whether it confirms what a rescan took back there, it says itself. */
+export function forgetRescannedAt(db: Db, height: Height): void {
+  db.run(
+    sql.updateTable('spenders').set({ rescan_height: null, rescan_hash: null }).where('rescan_height', '=', height),
+  )
 }
 
 const SPENDER_STATES_OF = sql
   .selectFrom('spends as s')
   .innerJoin('spenders as t', 't.txid', 's.spender_txid')
-  .select(['s.spender_txid', 't.height', 't.in_mempool'])
+  .select(['s.spender_txid', 't.height', 't.in_mempool', 't.rescan_height'])
   .where('s.txid', '=', Buffer.alloc(32))
   .where('s.vout', '=', 0)
 const SPENDER_STATES_OF_SQL = SPENDER_STATES_OF.compile().sql
@@ -95,8 +114,8 @@ export function deleteSpends(db: Db, outpoint: Outpoint, which: 'all' | 'evicted
   const known = db.guard(() => db.prepare(SPENDER_STATES_OF_SQL).all(txid, vout)) as InferResult<
     typeof SPENDER_STATES_OF
   >
-  for (const { spender_txid, height, in_mempool } of known) {
-    if (which === 'evicted' && (height !== null || in_mempool === 1)) continue
+  for (const { spender_txid, height, in_mempool, rescan_height } of known) {
+    if (which === 'evicted' && (height !== null || rescan_height !== null || in_mempool === 1)) continue
     const spend = sql.deleteFrom('spends').where('txid', '=', txid).where('vout', '=', vout)
     db.run(spend.where('spender_txid', '=', spender_txid))
     deleteSpenderIfIdle(db, spender_txid)
@@ -124,9 +143,11 @@ const SPENDS_OF = sql
   .innerJoin('spenders as t', 't.txid', 's.spender_txid')
   .leftJoin('blocks as b', 'b.height', 't.height')
   .select(['s.spender_txid', 's.vin', 't.raw_tx', 't.first_seen_s', 't.height', 't.in_mempool', 'b.hash'])
+  .select(['t.rescan_height', 't.rescan_hash'])
   .where('s.txid', '=', Buffer.alloc(32))
   .where('s.vout', '=', 0)
   .orderBy('t.height', (order) => order.desc().nullsLast())
+  .orderBy('t.rescan_height', (order) => order.desc().nullsLast())
   .orderBy('t.in_mempool', 'desc')
   .orderBy('t.first_seen_s', 'desc')
   .orderBy('s.spender_txid')
@@ -143,13 +164,17 @@ export function readSpends(db: Db, outpoint: Outpoint): RecordedSpend[] {
     vin: row.vin,
     rawTx: row.raw_tx,
     firstSeenS: row.first_seen_s,
-    state:
-      row.height !== null && row.hash !== null
-        ? { kind: 'confirmed', height: row.height, blockHash: columnBlockHash(row.hash) }
-        : row.in_mempool
-          ? { kind: 'mempool' }
-          : { kind: 'evicted' },
+    state: stateOf(row),
   }))
+}
+
+function stateOf({ height, hash, in_mempool, rescan_height, rescan_hash }: SpendRow): SpendState {
+  if (height !== null && hash !== null) return { kind: 'confirmed', height, blockHash: columnBlockHash(hash) }
+  if (in_mempool) return { kind: 'mempool' }
+  if (rescan_height !== null && rescan_hash !== null) {
+    return { kind: 'confirmed', height: rescan_height, blockHash: columnBlockHash(rescan_hash) }
+  }
+  return { kind: 'evicted' }
 }
 
 function outpointColumns({ txid, vout }: Outpoint) {
@@ -177,6 +202,7 @@ export function readRecentSpends(db: Db, minHeight: Height, limit: number): Rece
       .innerJoin('spenders as t', 't.txid', 's.spender_txid')
       .select(['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'])
       .where(({ or, eb }) => or([eb('t.height', '>=', minHeight), eb('t.height', 'is', null)]))
+      .where('t.rescan_height', 'is', null) // confirmed long ago
       .orderBy('t.height', (order) => order.desc().nullsLast())
       .limit(limit),
   )

@@ -7,13 +7,14 @@ import { type ScannedBlock, type ScannedTx, spenderOf } from '../chain/decode.ts
 import type { NodeApi } from '../chain/node-reader.ts'
 import { bucketOf, type OutpointKey, OutpointKeys } from '../chain/outpoint-keys.ts'
 import { TrackedOutpoints, type TrackReason } from '../chain/tracked.ts'
-import type { Height, Outpoint, Spender, Txid } from '../chain/types.ts'
+import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
 import type { Db } from '../store/open.ts'
 import { expireRegistrations, readRegistrations, upsertRegistration } from '../store/registrations.ts'
 import {
   deleteSpends,
   evictAllSpenders,
   evictSpender,
+  forgetRescannedAt,
   readSpentOutpoints,
   unconfirmSpendersAt,
   upsertConfirmedSpend,
@@ -128,13 +129,17 @@ export class SpendRecorder {
   /** Returns the outpoints whose registration ends with this block: to be untracked once it is connected. */
   connectAt(height: Height, spends: ReadonlyMap<Outpoint, Spender>): Outpoint[] {
     const nowS = this.#nowS()
+    forgetRescannedAt(this.#db, height)
     for (const [outpoint, by] of spends) upsertConfirmedSpend(this.#db, outpoint, by, height, nowS)
     return expireRegistrations(this.#db, height)
   }
 
-  /** The block's spends are evicted until the mempool brings them back. Returns the outpoints. */
-  disconnectAt(height: Height): Outpoint[] {
-    return unconfirmSpendersAt(this.#db, height)
+  /**
+   * The block's spends are evicted until the mempool brings them back; `rescanned`, its hash: a rescan takes it back,
+   * and they are not doubted. Returns the outpoints.
+   */
+  disconnectAt(height: Height, rescanned?: BlockHash): Outpoint[] {
+    return unconfirmSpendersAt(this.#db, height, rescanned)
   }
 
   /** Writes what is in the mempool again: some of it may have been confirmed in a block that was taken back. */

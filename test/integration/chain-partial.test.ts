@@ -13,6 +13,7 @@ import { bondKey } from '../sandbox/bond-key.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { type Coin, makeCoins, spend } from '../support/coins.ts'
 import { ask } from '../support/http.ts'
 import { NodeProxy } from '../support/node-proxy.ts'
 import { onionHost } from '../support/onions.ts'
@@ -131,10 +132,21 @@ test('a gap by pruning: what the message says works, and key, registrations and 
   await node.mine(3)
   await using tracker = await Tracker.start(node, { http: true })
   await tracker.caughtUp(node)
-  const waiting = { txid: (await node.pay([{ [await node.newAddress()]: '1.0' }])).txid, vout: 0 }
-  await node.mine(1)
+  const [waiting, coin] = (await makeCoins(node, 2)) as [Coin, Coin]
   await tracker.caughtUp(node)
-  const registered = await tracker.ask({ type: 'Register', outpoints: [waiting], ttlBlocks: 5_000 }, 'Registered')
+  const watched = [waiting, coin].map(({ txid, vout }) => ({ txid, vout }))
+  const registered = await tracker.ask({ type: 'Register', outpoints: watched, ttlBlocks: 5_000 }, 'Registered')
+  await spend(node, [coin])
+  const spentIn = (await node.mine(1))[0]!
+  await tracker.caughtUp(node)
+  const before = await tracker.ask({ type: 'WatchMany', outpoints: watched }, 'Spends')
+  assert.deepEqual(
+    before.spends.map(({ state, blockHash }) => [state, blockHash]),
+    [
+      ['unspent', undefined],
+      ['confirmed', spentIn],
+    ],
+  )
   assert.equal(await tracker.stop(), 0)
   const key = join(tracker.dataDir, 'onion.key')
   writeFileSync(key, 'the key of our address', { mode: 0o600 })
@@ -174,25 +186,30 @@ test('a gap by pruning: what the message says works, and key, registrations and 
   assert.equal((await readiness(partial)).status, 200)
   assert.equal(readFileSync(key, 'utf8'), 'the key of our address')
   const status = (await ask(partial.httpPort!, '/api/v1/status')).json
-  assert.equal(status.registrations, 1)
+  assert.equal(status.registrations, 2)
   using db = openStoreReadonly(partial.dataDir)
   assert.deepEqual(
     db.all(sql.selectFrom('watches').select('until_height')).map((row) => row.until_height),
-    [registered.untilHeight],
+    [registered.untilHeight, registered.untilHeight],
   )
-  const spends = await partial.ask({ type: 'WatchMany', outpoints: [waiting] }, 'Spends')
+  await waitUntil('the mempool is known', () => isAnswered(partial, { type: 'WatchMany', outpoints: watched }))
+  const spends = await partial.ask({ type: 'WatchMany', outpoints: watched }, 'Spends')
   assert.equal(spends.indexedFrom, from)
-  assert.equal(spends.spends[0]!.state, 'unspent')
+  assert.deepEqual(
+    spends.spends.map(({ registered: _, ...rest }) => rest),
+    before.spends.map(({ registered: _, ...rest }) => rest),
+    'a spend that was seen stays confirmed, although its block can not be read again',
+  )
   assert.equal((await partial.ask({ type: 'Bonds', all: true }, 'Bonds')).total, 0, `${bond.address} is in the gap`)
   assert.equal((await runVerb(['check-db', ...flags])).code, 0)
 })
 
 test('another chain is told apart before anything is taken back', async () => {
-  await using node = await Regtest.start({ ...PRUNED, blocks: 800 })
-  await using other = await Regtest.start({ ...PRUNED, blocks: 900 })
-  for (const one of [node, other]) await one.rpc('pruneblockchain', 400)
+  await using node = await Regtest.start({ ...PRUNED, blocks: 600 })
+  await using other = await Regtest.start({ ...PRUNED, blocks: 650 })
+  for (const one of [node, other]) await one.rpc('pruneblockchain', 300)
   await using tracker = await Tracker.start(node)
-  await scannedTo(tracker, 800)
+  await scannedTo(tracker, 600)
   await tracker.stop()
   const rows = tracker.chainRows()
   await using lost = await Tracker.start(other, { dataDir: tracker.dataDir })
@@ -203,7 +220,7 @@ test('another chain is told apart before anything is taken back', async () => {
   const advice = /fidelity-tracker (rescan --from \d+)/.exec(lost.stderr)![1]!
   await runVerb([...advice.split(' '), '--network', 'regtest', '--datadir', tracker.dataDir])
   lost.launch()
-  await scannedTo(lost, 900)
+  await scannedTo(lost, 650)
 })
 
 test('bitcoind knows headers whose blocks it does not have: said at once, in status and readiness', async () => {

@@ -444,6 +444,23 @@ test('Status and Pong are written field by field as declared', () => {
   assert.deepEqual(parseReply(encodeReply(pruned)), pruned)
 })
 
+test('a page of Bonds tells which blocks its list lacks', () => {
+  const bare: Reply = {
+    type: 'Bonds',
+    height: 900_000,
+    blockHash: asBlockHash('11'.repeat(32)),
+    digest: Buffer.alloc(32, 7),
+    total: 0,
+    bonds: [],
+  }
+  const partial: Reply = { ...bare, unseen: { from: 874_080, to: 879_999 } }
+  assert.deepEqual(parseReply(encodeReply(partial)), partial)
+  assert.deepEqual(parseReply(encodeReply(bare)), bare)
+  const bytes = encodeReply(partial).toString('hex')
+  assert.ok(bytes.endsWith('66756e7365656ea26466726f6d1a000d566062746f1a000d6d7f'), bytes)
+  assert.ok(!encodeReply(bare).includes('unseen'))
+})
+
 test('null stands for a field that may be missing, undefined does not', () => {
   assert.deepEqual(parseReply(encode({ Pong: { address: 'a', height: null } })), { type: 'Pong', address: 'a' })
   assert.throws(() => parseReply(hex('a1 64506f6e67 a2 6761646472657373 6161 66686569676874 f7')), /height/)
