@@ -381,6 +381,28 @@ test('whatever is in the way is said first, in words', async () => {
       },
     ],
     [
+      'bitcoind lacks the next block',
+      {
+        ...behind,
+        bitcoind: {
+          state: 'waiting-for-block',
+          detail: "waits for block 861205: bitcoind can't give block 00: Block not available (not fully downloaded)",
+          best_height: 880_000,
+          best_hash: null,
+          warnings: ['bitcoind has no peers'],
+        },
+      },
+    ],
+    [
+      'The list would be partial',
+      {
+        ready: false,
+        synced: false,
+        unseen: { from: 830_000, to: 833_999 },
+        checks: { sync: { ok: false, detail: 'blocks 830000 to 833999 of the window were never read' } },
+      },
+    ],
+    [
       'Looking for bitcoind',
       {
         ...behind,

@@ -1,0 +1,139 @@
+/** The loop that follows the chain, against a node whose blocks can't all be had: what it asks for, and how often. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import pino from 'pino'
+import { newFollowing } from '../../../src/chain/following.ts'
+import { runSync } from '../../../src/chain/sync.ts'
+import type { BlockHash, BlockRef } from '../../../src/chain/types.ts'
+import { BlockUnavailable, ConfigError, TransientError } from '../../../src/errors.ts'
+import { hashOf } from '../../support/bonds.ts'
+import { HandClock } from '../../support/wire.ts'
+
+const BEST = 40
+const hashAt = (height: number) => hashOf(1_000 + height)
+
+/** A chain of `BEST` blocks, an index of it, and what was asked of the node. */
+function setup({ servesPartial = false } = {}) {
+  const end = new AbortController()
+  const following = newFollowing(servesPartial)
+  const connected: BlockRef[] = []
+  const read: number[] = []
+  const told: string[] = []
+  const looks: number[] = []
+  let connects = 0
+  const heightOf = (hash: BlockHash) => Number.parseInt(hash, 16) - 1_000
+  /** Called for each block that is asked for: throws what the node says. */
+  let onRead = (_height: number): void => {}
+  const from = (height: number) => Array.from({ length: BEST + 1 - height }, (_, i) => hashAt(height + i))
+  const api = {
+    connect: async () => {
+      connects++
+      return { version: 1, subversion: '', source: 'rest', zmq: { blocks: false, mempoolEvents: false } }
+    },
+    view: async (height: number | undefined) => {
+      looks.push(height ?? -1)
+      const best = { height: BEST, hash: hashAt(BEST) }
+      const view = { best, isInitialDownload: false, headers: BEST, pruneHeight: 0 }
+      return height === undefined
+        ? { ...view, following: [] }
+        : { ...view, atHeight: hashAt(height), following: from(height + 1) }
+    },
+    hashesFrom: async (height: number) => from(height),
+    readBlock: async (hash: BlockHash) => {
+      const height = heightOf(hash)
+      read.push(height)
+      onRead(height)
+      return { block: { hash, prevHash: hashAt(height - 1), timeS: 0, bytes: 1 }, source: 'rest' }
+    },
+    waitForTip: async () => {
+      end.abort()
+      end.signal.throwIfAborted()
+    },
+  }
+  const deps = {
+    node: { with: () => api },
+    index: {
+      tip: () => connected.at(-1),
+      scannedFrom: () => connected[0]?.height,
+      lowest: () => connected[0],
+      met: () => {},
+      connect: async ({ hash }: { hash: BlockHash }, height: number) => {
+        connected.push({ hash, height })
+      },
+    },
+    following,
+    clock: new HandClock(),
+    random: () => -1, // no pause between tries
+    log: pino({ level: 'info' }, { write: (line: string) => told.push(JSON.parse(line).msg) }),
+  }
+  return {
+    ...{ api, following, connected, read, told, looks, end },
+    connects: () => connects,
+    /** What `readBlock` does at a height before it answers. */
+    onRead: (does: typeof onRead) => {
+      onRead = does
+    },
+    run: () => runSync(deps as unknown as Parameters<typeof runSync>[0], end.signal),
+  }
+}
+
+test('a block that can not be read: those before it are connected, it alone is asked for again, and nothing is connected anew', async () => {
+  const node = setup()
+  let tries = 0
+  node.onRead((height) => {
+    if (height === 10 && ++tries <= 50) throw new BlockUnavailable('pruned')
+  })
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.equal(node.connected.length, BEST + 1)
+  assert.deepEqual(
+    node.connected.map(({ height }) => height),
+    Array.from({ length: BEST + 1 }, (_, i) => i),
+  )
+  const [first, last] = [node.read.indexOf(10), node.read.lastIndexOf(10)]
+  const ahead = node.read.slice(first, last).filter((height) => height !== 10)
+  assert.deepEqual(ahead, [11, 12, 13, 14, 15, 16, 17], 'what was fetched ahead at the first try')
+  assert.equal(node.connects(), 1)
+  assert.deepEqual(node.told, [
+    'bitcoind connected',
+    'scan begins',
+    'waiting for a block that bitcoind can not give',
+    'the block that was waited for is there',
+  ])
+})
+
+test('an exchange that fails again and again after a good look is one line, and blocks that are connected are progress', async () => {
+  const node = setup()
+  let tries = 0
+  node.onRead((height) => {
+    if (height === 10 && ++tries <= 50) throw new TransientError('socket hang up')
+  })
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.equal(node.connected.length, BEST + 1)
+  assert.equal(node.connects(), 51)
+  const expected = ['bitcoind connected', 'scan begins', 'bitcoind unreachable', 'bitcoind connected']
+  assert.deepEqual(node.told.slice(0, 4), expected)
+  assert.ok(node.told.length <= 6, `${node.told}`)
+})
+
+test('with --serve-partial the scan begins where blocks can be had', async () => {
+  for (const lowest of [0, 1, 17, BEST]) {
+    const node = setup({ servesPartial: true })
+    node.onRead((height) => {
+      if (height < lowest) throw new BlockUnavailable('not downloaded yet')
+    })
+    await assert.rejects(node.run(), { name: 'AbortError' })
+    assert.equal(node.connected[0]!.height, lowest)
+    assert.equal(node.connected.length, BEST + 1 - lowest)
+  }
+})
+
+test('a node of another chain is refused before a block is taken back', async () => {
+  const node = setup()
+  node.connected.push({ height: 30, hash: hashAt(9_030) }, { height: 31, hash: hashAt(9_031) })
+  await assert.rejects(node.run(), (error: Error) => {
+    assert.ok(error instanceof ConfigError)
+    assert.match(error.message, /shares no block with this index, which begins with block 30 .*rescan --from 30/)
+    return true
+  })
+  assert.equal(node.connected.length, 2)
+})
