@@ -24,7 +24,7 @@ const pruneHeightOf = async (node: Regtest) =>
 test('a pruned node that lacks blocks of the window: no list and no watch, until --serve-partial says so', async () => {
   await using node = await Regtest.start({ ...PRUNED, blocks: 110 })
   const old = await bondOf(node, 'old')
-  await node.mine(690)
+  await node.mine(490)
   await node.rpc('pruneblockchain', 400)
   const young = await bondOf(node, 'young')
   await node.mine(1)
@@ -33,7 +33,7 @@ test('a pruned node that lacks blocks of the window: no list and no watch, until
   const unseen = { from: 0, to: from - 1 }
 
   await using tracker = await Tracker.start(node, { http: true })
-  await scannedTo(tracker, 801)
+  await scannedTo(tracker, 601)
   const status = await tracker.ask({ type: 'Status' }, 'Status')
   assert.equal(status.synced, false)
   assert.deepEqual(status.unseen, unseen)
@@ -93,19 +93,34 @@ test('a pruned node that lacks blocks of the window: no list and no watch, until
   assert.match(why.stdout, new RegExp(`Blocks 0 to ${from - 1} were never read`))
 })
 
-test('a list that is whole stays whole when bitcoind prunes what was read', async () => {
+test('a list that is whole stays whole when bitcoind prunes what was read; a partial one accuses nobody, and is not accused', async () => {
   await using node = await Regtest.start({ ...PRUNED, blocks: 110 })
   const bond = await bondOf(node, 'x')
   await node.mine(1)
-  await using tracker = await Tracker.start(node)
+  await using tracker = await Tracker.start(node, { http: true, args: [...FLAGS, '--tracker-interval', '1'] })
   await tracker.caughtUp(node)
-  await node.mine(690)
+  await node.mine(490)
   await node.rpc('pruneblockchain', 400)
   assert.ok((await pruneHeightOf(node)) > 111)
   await node.mine(1)
   await tracker.caughtUp(node)
   assert.deepEqual(await tracker.addresses(), [bond.address])
   assert.equal((await tracker.ask({ type: 'Status' }, 'Status')).unseen, undefined)
+
+  await using partial = await Tracker.start(node, {
+    http: true,
+    args: [...FLAGS, '--serve-partial', '--tracker-interval', '1', '--trackers', `127.0.0.1:${tracker.port}`],
+  })
+  await partial.caughtUp(node)
+  assert.deepEqual(await partial.addresses(), [])
+  const other = async (of: Tracker) => (await ask(of.httpPort!, '/api/v1/trackers')).json.trackers?.[0]
+  for (const one of [tracker, partial]) {
+    const height = await node.height()
+    await waitUntil('it has heard the other at this block', async () => (await other(one))?.height === height)
+    const { agrees, failures, digest } = await other(one)
+    assert.deepEqual([agrees, failures], [null, 0])
+    assert.notEqual(digest, (await ask(one.httpPort!, '/api/v1/status')).json.digest)
+  }
 })
 
 test('a gap by pruning: what the message says works, and key, registrations and what was seen are kept', async () => {
@@ -134,8 +149,8 @@ test('a gap by pruning: what the message says works, and key, registrations and 
   writeFileSync(key, 'the key of our address', { mode: 0o600 })
   const seenTo = await node.height()
 
-  await node.mine(800)
-  await node.rpc('pruneblockchain', 500)
+  await node.mine(600)
+  await node.rpc('pruneblockchain', 400)
   const from = await pruneHeightOf(node)
   assert.ok(from > seenTo + 1)
   tracker.launch()
