@@ -97,9 +97,10 @@ export interface NodeApi {
   connect(): Promise<NodeInfo>
   /** What there is to know of the node, for doctor: each question by itself, so that one refusal hides nothing else. */
   inspect(): Promise<NodeInspection>
-  view(height: Height | undefined): Promise<ChainView>
-  /** Hashes of `from` and what follows, at most LIMITS.hashesAhead. */
-  hashesFrom(from: Height): Promise<BlockHash[]>
+  /** `ahead`: how many hashes that follow are wanted; at most, and without it, LIMITS.hashesAhead. */
+  view(height: Height | undefined, ahead?: number): Promise<ChainView>
+  /** Hashes of `from` and of `ahead` heights that follow, as for `view`. */
+  hashesFrom(from: Height, ahead?: number): Promise<BlockHash[]>
   /** `withTxids`: also the txid of every transaction. */
   readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<{ block: ScannedBlock; source: BlockSource }>
   /** Returns when the node's best block is no longer `known`, at the latest after `maxMs`. */
@@ -204,9 +205,9 @@ export class NodeReader implements NodeApi {
     }
   }
 
-  async view(height: Height | undefined): Promise<ChainView> {
+  async view(height: Height | undefined, ahead?: number): Promise<ChainView> {
     const chain = await this.#rpc.chainInfo()
-    const hashes = height === undefined ? [] : await this.#hashes(height, chain.blocks)
+    const hashes = height === undefined ? [] : await this.#hashes(height, chain.blocks, ahead)
     const view: ChainView = {
       best: { hash: chain.bestblockhash, height: chain.blocks },
       isInitialDownload: chain.initialblockdownload,
@@ -229,13 +230,13 @@ export class NodeReader implements NodeApi {
     return this.#peers.count
   }
 
-  async hashesFrom(from: Height): Promise<BlockHash[]> {
+  async hashesFrom(from: Height, ahead?: number): Promise<BlockHash[]> {
     const chain = await this.#rpc.chainInfo()
-    return this.#hashes(from, chain.blocks)
+    return this.#hashes(from, chain.blocks, ahead)
   }
 
-  #hashes(from: Height, best: Height): Promise<BlockHash[]> {
-    return this.#rpc.blockHashes(from, Math.min(best, from + LIMITS.hashesAhead))
+  #hashes(from: Height, best: Height, ahead: number = LIMITS.hashesAhead): Promise<BlockHash[]> {
+    return this.#rpc.blockHashes(from, Math.min(best, from + Math.min(ahead, LIMITS.hashesAhead)))
   }
 
   async readBlock(

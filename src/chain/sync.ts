@@ -74,7 +74,8 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
   let meter: Meter | undefined
   for (;;) {
     const tip = index.tip()
-    const view = await api.view(tip?.height)
+    const ahead = contact.isLacking ? 1 : undefined // one is waited for: no use in more
+    const view = await api.view(tip?.height, ahead)
     const isNew = noteView(deps, view)
     contact.answered(view, isNew)
     noteTip(deps)
@@ -88,7 +89,7 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
       case 'start': {
         const from = following.servesPartial ? await firstReadable(api, step.from, view.best.height) : step.from
         if (!contact.isLacking) noteStart(deps, from, view)
-        const hashes = await api.hashesFrom(from)
+        const hashes = await api.hashesFrom(from, ahead)
         meter = new Meter(deps, from)
         missing = await connectAll(deps, api, contact, meter, undefined, from, hashes, signal)
         break
@@ -208,7 +209,7 @@ async function connectAll(
  */
 async function firstReadable(api: NodeApi, from: Height, best: Height): Promise<Height> {
   const isReadable = async (height: Height) => {
-    const [hash] = await api.hashesFrom(height)
+    const [hash] = await api.hashesFrom(height, 0)
     if (hash === undefined) return true // the chain became shorter: look again from there
     try {
       await api.readBlock(hash, { withTxids: false })
@@ -233,7 +234,7 @@ async function firstReadable(api: NodeApi, from: Height, best: Height): Promise<
 async function assertSameChain(index: ChainIndex, api: NodeApi, { best }: ChainView): Promise<void> {
   const lowest = index.lowest()
   if (!lowest) return
-  const [theirs] = lowest.height <= best.height ? await api.hashesFrom(lowest.height) : []
+  const [theirs] = lowest.height <= best.height ? await api.hashesFrom(lowest.height, 0) : []
   if (theirs === lowest.hash) return
   const said = theirs === undefined ? `ends at block ${best.height}` : `has ${theirs} there`
   throw new ConfigError(

@@ -59,15 +59,8 @@ export interface Schema {
   bonds: AnnouncementColumns & { conf_height: number; refusal: string | null }
   pending_bonds: AnnouncementColumns
   watches: { txid: Buffer; vout: number; until_height: number }
-  spenders: {
-    txid: Buffer
-    raw_tx: Buffer
-    first_seen_s: number
-    height: number | null
-    in_mempool: number
-    rescan_height: Generated<number | null>
-    rescan_hash: Generated<Buffer | null>
-  }
+  spenders: { txid: Buffer; raw_tx: Buffer; first_seen_s: number; height: number | null; in_mempool: number }
+  rescanned_spenders: { txid: Buffer; height: number; hash: Buffer }
   spends: { txid: Buffer; vout: number; spender_txid: Buffer; vin: number }
   trackers: {
     address: string

@@ -41,12 +41,10 @@ export function upsertMempoolSpend(db: Db, outpoint: Outpoint, by: Spender, nowS
       .insertInto('spenders')
       .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
       .onConflict((conflict) =>
-        conflict
-          .column('txid')
-          .doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx, rescan_height: null, rescan_hash: null })
-          .where('spenders.height', 'is', null),
+        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx }).where('spenders.height', 'is', null),
       ),
   )
+  db.run(sql.deleteFrom('rescanned_spenders').where('txid', '=', hashColumn(by.txid))) // it is in no block
   insertSpend(db, outpoint, by)
 }
 
@@ -83,27 +81,27 @@ export function unconfirmSpendersAt(db: Db, height: Height, rescanned?: BlockHas
       .select(['s.txid', 's.vout'])
       .where('t.height', '=', height),
   )
-  const kept = rescanned === undefined ? {} : { rescan_height: height, rescan_hash: hashColumn(rescanned) }
-  db.run(
-    sql
-      .updateTable('spenders')
-      .set({ height: null, in_mempool: 0, ...kept })
-      .where('height', '=', height),
-  )
+  if (rescanned !== undefined) {
+    const hash = hashColumn(rescanned)
+    for (const { txid } of db.all(sql.selectFrom('spenders').select('txid').where('height', '=', height))) {
+      const kept = sql.insertInto('rescanned_spenders').values({ txid, height, hash })
+      db.run(kept.onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, hash })))
+    }
+  }
+  db.run(sql.updateTable('spenders').set({ height: null, in_mempool: 0 }).where('height', '=', height))
   return outpoints.map(outpointOf)
 }
 
 /** A block is being connected at `height`: whether it confirms what a rescan took back there, it says itself. */
 export function forgetRescannedAt(db: Db, height: Height): void {
-  db.run(
-    sql.updateTable('spenders').set({ rescan_height: null, rescan_hash: null }).where('rescan_height', '=', height),
-  )
+  db.run(sql.deleteFrom('rescanned_spenders').where('height', '=', height))
 }
 
 const SPENDER_STATES_OF = sql
   .selectFrom('spends as s')
   .innerJoin('spenders as t', 't.txid', 's.spender_txid')
-  .select(['s.spender_txid', 't.height', 't.in_mempool', 't.rescan_height'])
+  .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
+  .select(['s.spender_txid', 't.height', 't.in_mempool', 'r.height as rescan_height'])
   .where('s.txid', '=', Buffer.alloc(32))
   .where('s.vout', '=', 0)
 const SPENDER_STATES_OF_SQL = SPENDER_STATES_OF.compile().sql
@@ -143,11 +141,12 @@ const SPENDS_OF = sql
   .innerJoin('spenders as t', 't.txid', 's.spender_txid')
   .leftJoin('blocks as b', 'b.height', 't.height')
   .select(['s.spender_txid', 's.vin', 't.raw_tx', 't.first_seen_s', 't.height', 't.in_mempool', 'b.hash'])
-  .select(['t.rescan_height', 't.rescan_hash'])
+  .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
+  .select(['r.height as rescan_height', 'r.hash as rescan_hash'])
   .where('s.txid', '=', Buffer.alloc(32))
   .where('s.vout', '=', 0)
   .orderBy('t.height', (order) => order.desc().nullsLast())
-  .orderBy('t.rescan_height', (order) => order.desc().nullsLast())
+  .orderBy('r.height', (order) => order.desc().nullsLast())
   .orderBy('t.in_mempool', 'desc')
   .orderBy('t.first_seen_s', 'desc')
   .orderBy('s.spender_txid')
@@ -202,7 +201,8 @@ export function readRecentSpends(db: Db, minHeight: Height, limit: number): Rece
       .innerJoin('spenders as t', 't.txid', 's.spender_txid')
       .select(['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'])
       .where(({ or, eb }) => or([eb('t.height', '>=', minHeight), eb('t.height', 'is', null)]))
-      .where('t.rescan_height', 'is', null) // confirmed long ago
+      .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
+      .where('r.txid', 'is', null) // confirmed, and not about to change
       .orderBy('t.height', (order) => order.desc().nullsLast())
       .limit(limit),
   )
