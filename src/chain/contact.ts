@@ -169,7 +169,6 @@ export class Contact {
   #found(condition: Following['node'] = { kind: 'following', detail: 'ok' }): void {
     this.#deps.following.node = condition
     if (this.#lost) this.#tellConnected()
-    this.#lost = undefined
   }
 
   #tellConnected(): void {
@@ -180,6 +179,7 @@ export class Contact {
       tries: this.#lost.tries,
     }
     log.info({ version, subversion, blocksBy: source, zmq, ...lost }, 'bitcoind connected')
+    this.#lost = undefined
   }
 
   /** What is left to do takes as long as it takes: no rate, no time left. */

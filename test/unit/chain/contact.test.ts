@@ -51,6 +51,18 @@ test('a bitcoind that answers a look and is lost again, each time: the pauses gr
   assert.equal(following.node.kind, 'following')
 })
 
+test('a bitcoind that is not there at the start, and then is: two lines', () => {
+  const { contact, look, said, lines } = setup()
+  for (let i = 0; i < 20; i++) contact.lost('connection refused')
+  assert.equal(contact.hasMet, false)
+  contact.opened(INFO)
+  look(viewAt(100))
+  contact.idle()
+  contact.waited()
+  assert.deepEqual(said(), ['bitcoind unreachable', 'bitcoind connected'])
+  assert.equal(lines[1]!.tries, 20)
+})
+
 test('a new best block, and a block connected or taken back, make the pauses short again', () => {
   for (const progress of ['new best', 'moved'] as const) {
     const { contact, look } = setup()
