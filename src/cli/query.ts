@@ -12,7 +12,7 @@ import { ask, NoReply } from '../wire/client.ts'
 import type { Reply, ReplyOf, Request } from '../wire/messages.ts'
 import { bondRowOf, hex, statusRowOf, trackerRowOf, whyRowOf } from '../wire/rows.ts'
 import { type AskTracker, walkBonds } from '../wire/walk.ts'
-import { describeBonds, describeSpend, describeTrackers, describeWhy, sortBonds } from './text.ts'
+import { describeBonds, describeSpend, describeTrackers, describeUnseen, describeWhy, sortBonds } from './text.ts'
 
 const LIMITS = {
   /** A fresh circuit to an onion service takes seconds; one that dies under us is known by then. */
@@ -151,9 +151,7 @@ export function describeReply(reply: Reply): string {
       return `${reply.count} registered until block ${reply.untilHeight}`
     case 'Bonds': {
       const rows = sortBonds(reply.bonds.map((bond) => bondRowOf(bond, reply.height)))
-      const { unseen } = reply
-      const gap = unseen ? `\nPARTIAL: it has never read blocks ${unseen.from} to ${unseen.to}` : ''
-      return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}${gap}`
+      return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}${describeUnseen(reply.unseen)}`
     }
     case 'BondProof':
       return [

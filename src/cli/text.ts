@@ -1,4 +1,5 @@
 /** Rows as text for people: what the verbs print without --json. */
+import type { HeightRange } from '../chain/types.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { utc } from '../format.ts'
 import type { BondRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
@@ -85,9 +86,9 @@ export function describeDoctor(findings: readonly Finding[]): string {
 
 // ---- bonds and makers ------------------------------------------------------------------------------------------------
 
-export function describeBonds(rows: readonly BondRow[], height: number | null): string {
+export function describeBonds(rows: readonly BondRow[], height: number | null, unseen?: HeightRange): string {
   if (height === null) return 'nothing scanned yet'
-  if (rows.length === 0) return `no bonds at block ${height}`
+  if (rows.length === 0) return `no bonds at block ${height}${describeUnseen(unseen)}`
   const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'LEFT', 'MAKER', 'OUTPOINT']
   const body = rows.map((row) => [
     row.refusal ? `${row.state} (${row.refusal})` : row.state,
@@ -101,7 +102,13 @@ export function describeBonds(rows: readonly BondRow[], height: number | null): 
     describeMaker(row),
     row.outpoint,
   ])
-  return `${table([head, ...body])}\n${rows.length} bonds at block ${height}`
+  return `${table([head, ...body])}\n${rows.length} bonds at block ${height}${describeUnseen(unseen)}`
+}
+
+/** The line under a list that is not whole; nothing under one that is. */
+export function describeUnseen(unseen: HeightRange | undefined): string {
+  if (!unseen) return ''
+  return `\nPARTIAL: blocks ${unseen.from} to ${unseen.to} were never read, bonds confirmed there are missing`
 }
 
 function describeMaker({ reach, proven, probes, uptime_ppm }: BondRow): string {
@@ -115,9 +122,9 @@ function percentOf(ppm: number): string {
   return `${(Math.floor(ppm / 1000) / 10).toFixed(1)} %`
 }
 
-export function describeMakers(rows: readonly MakerRow[], height: number | null): string {
+export function describeMakers(rows: readonly MakerRow[], height: number | null, unseen?: HeightRange): string {
   if (height === null) return 'nothing scanned yet'
-  if (rows.length === 0) return `no makers at block ${height}`
+  if (rows.length === 0) return `no makers at block ${height}${describeUnseen(unseen)}`
   const head = ['ADDRESS', 'REACH', 'PROOF', 'VALUE', 'LEFT', 'UP 1d', 'UP 30d', 'FEE', 'SIZES', 'PROTOCOLS']
   const body = rows.map((row) => [
     row.address,
@@ -131,7 +138,7 @@ export function describeMakers(rows: readonly MakerRow[], height: number | null)
     row.offer ? `${row.offer.min_size} to ${row.offer.max_size}` : '-',
     row.protocols?.join(', ') ?? '-',
   ])
-  return `${table([head, ...body])}\n${rows.length} makers at block ${height}; uptime of so many probes in brackets`
+  return `${table([head, ...body])}\n${rows.length} makers at block ${height}; uptime of so many probes in brackets${describeUnseen(unseen)}`
 }
 
 function describeProof({ proven, proof_failed, proof_note }: MakerRow): string {

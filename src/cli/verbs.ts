@@ -3,6 +3,7 @@
  * failures are thrown by fate (errors.ts).
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { HeightRange } from '../chain/types.ts'
 import { formatConfig } from '../config.ts'
 import type { SignalHandlers } from '../daemon.ts'
 import { examine } from '../doctor/doctor.ts'
@@ -107,12 +108,12 @@ function addReadingVerbs({ verb }: Cli): void {
   const show = <T>(
     command: Command,
     rowsOf: (facts: Facts) => T,
-    describe: (rows: T, height: number | null) => string,
+    describe: (rows: T, height: number | null, unseen: HeightRange | undefined) => string,
   ) =>
     readFacts(configOf(command), systemClock, (facts) => {
       const rows = rowsOf(facts)
       if (isJson(command)) printJson(rows)
-      else print(describe(rows, facts.chain.tip()?.height ?? null))
+      else print(describe(rows, facts.chain.tip()?.height ?? null, facts.unseen()))
     })
   verb('status', 'Show how the daemon of this data directory is doing, also when it is not running.')
     .option('--json', 'print JSON')
