@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { txidOf } from '../../src/chain/decode.ts'
 
 const [count, mempool, ...files] = process.argv.slice(2)
 const bodies = files.map((file) => readFileSync(file))
@@ -27,7 +28,6 @@ for (let height = 0; height < Number(count); height++) {
 }
 const best = hashes.length - 1
 
-const txids = Array.from({ length: Number(mempool) }, (_, i) => sha256(Buffer.from(`tx ${i}`)).toString('hex'))
 /** Two inputs, two outputs, the size of an ordinary payment. */
 const RAW_TX = [
   '020000000001' + '02',
@@ -37,6 +37,14 @@ const RAW_TX = [
   ...[1, 2].map(() => `0247${'30'.repeat(71)}21${'02'.repeat(33)}`),
   '00000000',
 ].join('')
+/** The `i`-th of the mempool: they differ in what the first input spends. */
+function rawTx(i: number): Buffer {
+  const raw = Buffer.from(RAW_TX, 'hex')
+  raw.writeUInt32LE(i, 7)
+  return raw
+}
+const txids = Array.from({ length: Number(mempool) }, (_, i) => txidOf(rawTx(i)))
+const indexes = new Map(txids.map((txid, i) => [txid as string, i]))
 
 const answers: Record<string, (params: unknown[]) => unknown> = {
   getblockchaininfo: () => ({
@@ -52,11 +60,19 @@ const answers: Record<string, (params: unknown[]) => unknown> = {
   getbestblockhash: () => hashes[best],
   waitfornewblock: () => ({ hash: hashes[best], height: best }),
   getrawmempool: ([, withSequence]) => (withSequence ? { txids, mempool_sequence: 1 } : txids),
-  getrawtransaction: () => RAW_TX,
+  getrawtransaction: ([txid]) => rawTx(indexes.get(txid as string)!).toString('hex'),
   getblockhash: ([height]) => hashes[height as number],
+  getblockheader: ([hash, isDecoded]) =>
+    isDecoded === false
+      ? headers[heights.get(hash as string)!]!.toString('hex')
+      : { height: heights.get(hash as string) },
 }
 type Call = { id: unknown; method: string; params: unknown[] }
-const answer = ({ id, method, params }: Call) => ({ id, result: answers[method]?.(params) ?? null, error: null })
+const answer = ({ id, method, params }: Call) => {
+  const known = answers[method]
+  if (!known) return { id, result: null, error: { code: -32601, message: 'Method not found' } }
+  return { id, result: known(params) ?? null, error: null }
+}
 
 const server = createServer(async (request, response) => {
   const rest = /^\/rest\/block\/([0-9a-f]{64})\.bin$/.exec(request.url ?? '')

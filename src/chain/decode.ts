@@ -4,7 +4,7 @@
  * Source: BIP144 (segwit serialization), Bitcoin's CompactSize. Knows no bonds: it only sees that a transaction has the
  * outer shape of an announcement. Alone in seeing internal byte order inside blocks.
  */
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { type BucketedKeys, intoBuckets, type OutpointKeys } from './outpoint-keys.ts'
 import {
   asBlockHash,
@@ -25,7 +25,7 @@ export const BLOCK_LIMITS = {
   announcementScriptBytesMax: 83,
 }
 
-const HEADER_BYTES = 80
+export const HEADER_BYTES = 80
 const OP_RETURN = 0x6a
 
 /** The bytes are not a whole, well-formed block or transaction. */
@@ -126,22 +126,26 @@ function newShape(): TxShape {
   return { inputsAt: 0, witnessAt: 0, end: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
 }
 
-function sha256(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest()
+/** Double SHA-256. */
+export function hash256(bytes: Uint8Array): Buffer {
+  return digest('sha256', digest('sha256', bytes, 'buffer'), 'buffer')
 }
 
-/** The txid of the transaction at `start`, 32 bytes in internal order: double SHA-256 of it without witnesses. */
+/** Room for any transaction without its witnesses, used anew for each. */
+const strippedScratch = Buffer.allocUnsafeSlow(BLOCK_LIMITS.blockBytes)
+
+/** The txid of the transaction at `start`, 32 bytes in internal order: the hash of it without witnesses. */
 function txidBytes(raw: Buffer, start: number, shape: TxShape): Buffer {
-  const once = createHash('sha256')
-    .update(raw.subarray(start, start + 4))
-    .update(raw.subarray(shape.inputsAt, shape.witnessAt))
-    .update(raw.subarray(shape.end - 4, shape.end))
-    .digest()
-  return sha256(once)
+  if (shape.inputsAt === start + 4) return hash256(raw.subarray(start, shape.end))
+  let length = raw.copy(strippedScratch, 0, start, start + 4)
+  length += raw.copy(strippedScratch, length, shape.inputsAt, shape.witnessAt)
+  length += raw.copy(strippedScratch, length, shape.end - 4, shape.end)
+  return hash256(strippedScratch.subarray(0, length))
 }
 
 /** The txid of one whole raw transaction. Throws MalformedError. */
 export function txidOf(raw: Buffer): Txid {
+  if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`transaction of ${raw.length} bytes`)
   const shape = newShape()
   walkTransaction(new Cursor(raw, 0), shape, undefined)
   if (shape.end !== raw.length) throw new MalformedError(`${raw.length - shape.end} bytes after a transaction`)
@@ -150,7 +154,38 @@ export function txidOf(raw: Buffer): Txid {
 
 /** The hash of a block: double SHA-256 of its 80-byte header. */
 export function blockHashOf(raw: Buffer): BlockHash {
-  return asBlockHash(fromInternal(sha256(sha256(raw.subarray(0, HEADER_BYTES)))))
+  return asBlockHash(fromInternal(hash256(raw.subarray(0, HEADER_BYTES))))
+}
+
+/** The hashes of a whole block's transactions, 32 bytes each in internal order. Throws MalformedError. */
+export function hashesIn(raw: Buffer, which: 'txid' | 'wtxid'): Buffer {
+  const cursor = new Cursor(raw, HEADER_BYTES)
+  const transactions = cursor.compactSize()
+  const shape = newShape()
+  const hashes: Buffer[] = []
+  for (let i = 0; i < transactions; i++) {
+    const start = cursor.at
+    walkTransaction(cursor, shape, undefined)
+    hashes.push(which === 'txid' ? txidBytes(raw, start, shape) : hash256(raw.subarray(start, shape.end)))
+  }
+  return Buffer.concat(hashes)
+}
+
+/** A whole block's first transaction. Throws MalformedError. */
+export function coinbaseIn(raw: Buffer): Buffer {
+  const cursor = new Cursor(raw, HEADER_BYTES)
+  if (cursor.compactSize() === 0) throw new MalformedError('has no transactions')
+  const start = cursor.at
+  walkTransaction(cursor, newShape(), undefined)
+  return raw.subarray(start, cursor.at)
+}
+
+/** Throws MalformedError unless `raw` may be the block `expected`: its header is, and it has the size of one. */
+export function assertHeader(raw: Buffer, expected: BlockHash): void {
+  if (raw.length <= HEADER_BYTES) throw new MalformedError(`block of ${raw.length} bytes has no header and body`)
+  if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
+  const hash = blockHashOf(raw)
+  if (hash !== expected) throw new MalformedError(`header hashes to ${hash}, asked for ${expected}`)
 }
 
 /** What a scan takes from a block. */
@@ -183,15 +218,12 @@ export function scanBlock(
   keys: OutpointKeys,
   { withTxids = false } = {},
 ): ScannedBlock {
-  if (raw.length <= HEADER_BYTES) throw new MalformedError(`block of ${raw.length} bytes has no header and body`)
-  const hash = blockHashOf(raw)
-  if (hash !== expected) throw new MalformedError(`header hashes to ${hash}, asked for ${expected}`)
+  assertHeader(raw, expected)
   const cursor = new Cursor(raw, HEADER_BYTES)
   const transactions = cursor.compactSize()
   const shape = newShape()
   const candidates: Uint8Array[] = []
   const txids: Buffer[] = []
-  if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`block of ${raw.length} bytes`)
   const view = viewOf(raw)
   const spent = keysScratch
   let count = 0
@@ -207,7 +239,7 @@ export function scanBlock(
   }
   if (cursor.at !== raw.length) throw new MalformedError(`${raw.length - cursor.at} bytes after the last transaction`)
   return {
-    hash,
+    hash: expected,
     prevHash: asBlockHash(fromInternal(raw.subarray(4, 36))),
     timeS: raw.readUInt32LE(68),
     bytes: raw.length,

@@ -3,11 +3,13 @@
  * changes. Lives in the node thread, next to its BitcoindRpc; the main thread sees it as `NodeApi`.
  */
 import { Bell } from '../concurrency.ts'
-import { BlockUnavailable, ConfigError, describeError, TransientError } from '../errors.ts'
+import { ConfigError, describeError, TransientError } from '../errors.ts'
 import { systemClock } from '../world.ts'
-import { blockHashOf, findSpendersInBlock, MalformedError, type ScannedBlock, scanBlock, txidOf } from './decode.ts'
+import { adviceOnForbidden, type Leaving, leavingBitcoin, makeContact, NEEDED_CALLS } from './admission.ts'
+import { type BlockRead, Blocks } from './blocks.ts'
+import type { RpcOptions } from './client.ts'
+import { blockHashOf } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
-import { NETWORK_PARAMS } from './networks.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
 import {
   BitcoindRpc,
@@ -16,8 +18,6 @@ import {
   type NetworkInfo,
   RPC_CODES,
   RPC_LIMITS,
-  RpcFailure,
-  type RpcOptions,
   type UtxoEntry,
   type ZmqNotification,
 } from './rpc.ts'
@@ -57,6 +57,8 @@ export interface NodeInfo {
   /** What the node announces over ZMQ: new blocks, and who enters and leaves its mempool. */
   zmq: { blocks: boolean; mempoolEvents: boolean }
   signetChallenge?: string
+  /** What the operator should know, a sentence each. */
+  warnings?: string[]
 }
 
 /** One look at the node's best chain. */
@@ -86,9 +88,12 @@ export interface NodeInspection {
   chain: Asked<ChainInfo>
   network?: Asked<NetworkInfo>
   hasRest?: Asked<boolean>
-  /** Empty where it publishes nothing; undefined where it was built without ZMQ. */
-  zmq?: Asked<ZmqNotification[] | undefined>
-  indexes?: Asked<IndexInfo>
+  /** That it has left Bitcoin's chain, or is going to; undefined where nothing tells of it. */
+  leaving?: Asked<Leaving | undefined>
+  /** What it offers, and at which of its addresses nobody answers; undefined where it was built without ZMQ. */
+  zmq?: Asked<{ offered: ZmqNotification[]; silent: string[] } | undefined>
+  /** Undefined where it doesn't tell. */
+  indexes?: Asked<IndexInfo | undefined>
 }
 
 /** What the main thread may ask of the node thread. Every call rejects with one of the classes of errors.ts. */
@@ -102,7 +107,7 @@ export interface NodeApi {
   /** Hashes of `from` and of `ahead` heights that follow, as for `view`. */
   hashesFrom(from: Height, ahead?: number): Promise<BlockHash[]>
   /** `withTxids`: also the txid of every transaction. */
-  readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<{ block: ScannedBlock; source: BlockSource }>
+  readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<BlockRead>
   /** Returns when the node's best block is no longer `known`, at the latest after `maxMs`. */
   waitForTip(known: BlockHash, maxMs: number): Promise<void>
   /** What has changed in the mempool since the last call; `tip` is the block the index is at. */
@@ -135,14 +140,17 @@ export class NodeReader implements NodeApi {
   readonly #rpc: BitcoindRpc
   readonly #options: NodeReaderOptions
   readonly #keys: OutpointKeys
-  #source: BlockSource = 'rpc'
+  readonly #blocks: Blocks
   readonly #zmq: ZmqFeed
-  #hasZmqBlocks = false
-  readonly #tipBell = new Bell()
   readonly #mempool: Mempool
   #peers: { atMs: number; count: number | undefined } | undefined
-  /** The last block read or published: who spends what in it is often asked next. */
-  #lastBlock: { hash: BlockHash; raw: Buffer } | undefined
+  readonly #tipBell = new Bell()
+  /** Blocks heard of over ZMQ, and how many that was when `waitForTip` was last called, at which tip. */
+  #blocksHeard = 0
+  #lastWait: { known: BlockHash; heard: number } | undefined
+  /** Blocks are heard of as they come: waiting for the bell alone is enough. */
+  #hearsBlocks = false
+  #mayWait = true
 
   constructor(options: NodeReaderOptions) {
     this.#options = options
@@ -150,14 +158,15 @@ export class NodeReader implements NodeApi {
     this.#keys = new OutpointKeys(options.keySalt)
     const mempool = new Mempool(this.#rpc, this.#keys)
     this.#mempool = mempool
+    this.#blocks = new Blocks(this.#rpc, this.#keys)
     this.#zmq = new ZmqFeed({
       onBlock: () => {
+        this.#blocksHeard++
+        this.#hearsBlocks = true
         this.#tipBell.ring()
         mempool.onGap()
       },
-      onRawBlock: (raw) => {
-        this.#lastBlock = { hash: blockHashOf(raw), raw }
-      },
+      onRawBlock: (raw) => this.#blocks.onPublished(raw),
       onMempoolEvent: (event) => mempool.onEvent(event),
       onRawTx: (raw) => mempool.onRawTx(raw),
       onGap: () => mempool.onGap(),
@@ -166,39 +175,35 @@ export class NodeReader implements NodeApi {
 
   async connect(): Promise<NodeInfo> {
     const { rpc, network } = this.#options
-    const where = `bitcoind at ${rpc.host}:${rpc.port} (--rpc)`
-    const chain = await this.#rpc.chainInfo()
-    const wanted = NETWORK_PARAMS[network].coreName
-    if (chain.chain !== wanted) {
-      throw new ConfigError(`${where} is on network ${chain.chain}, but --network is ${network}: change one of the two`)
-    }
-    const { version, subversion, connections } = await this.#rpc.networkInfo()
-    this.#peers = { atMs: systemClock.monotonicMs(), count: connections }
-    if (version < RPC_LIMITS.nodeVersionMin) {
-      throw new ConfigError(
-        `${where} is ${subversion}, version ${version}: Bitcoin Core 25.0 or later is needed, upgrade it`,
-      )
-    }
-    this.#source = (await this.#rpc.hasRest()) ? 'rest' : 'rpc'
-    const zmq = this.#zmq.listen(await this.#offered(), rpc.host)
-    this.#hasZmqBlocks = zmq.blocks
+    const { chain, network: software, forbidden, warnings } = await makeContact(this.#rpc, network)
+    this.#peers = { atMs: systemClock.monotonicMs(), count: software.connections }
+    this.#mayWait = !forbidden.includes('waitfornewblock')
+    this.#blocks.onContact(await this.#rpc.hasRest())
+    this.#hearsBlocks = false
+    const { silent, ...zmq } = await this.#zmq.listen((await this.#rpc.zmqNotifications()) ?? [], rpc.host)
+    warnings.push(...silent.map((address) => `nobody publishes at ${address}, which bitcoind names for ZMQ`))
     this.#mempool.onGap() // what was published meanwhile is lost
-    const info: NodeInfo = { version, subversion, source: this.#source, zmq }
+    this.#rpc.met()
+    const { version, subversion } = software
+    const info: NodeInfo = { version, subversion, source: this.#blocks.source, zmq, warnings }
     if (chain.signet_challenge !== undefined) info.signetChallenge = chain.signet_challenge
     return info
   }
 
   async inspect(): Promise<NodeInspection> {
     const rpc = this.#rpc
+    const lacking = await asked(rpc.forbidden(NEEDED_CALLS))
+    if ('value' in lacking && lacking.value.length > 0) return { chain: forbids(rpc, lacking.value) }
     const chain = await asked(rpc.chainInfo())
     if ('refusal' in chain) return { chain }
-    const zmq = rpc.zmqNotifications().catch((error: unknown) => {
-      if (error instanceof RpcFailure) return undefined
-      throw error
+    const zmq = rpc.zmqNotifications().then(async (offered) => {
+      if (!offered) return undefined
+      return { offered, silent: (await this.#zmq.listen(offered, this.#options.rpc.host)).silent }
     })
     return {
       chain,
       network: await asked(rpc.networkInfo()),
+      leaving: await asked(leavingBitcoin(rpc, chain.value)),
       hasRest: await asked(rpc.hasRest()),
       zmq: await asked(zmq),
       indexes: await asked(rpc.indexInfo()),
@@ -235,60 +240,25 @@ export class NodeReader implements NodeApi {
     return this.#hashes(from, chain.blocks, ahead)
   }
 
-  #hashes(from: Height, best: Height, ahead: number = LIMITS.hashesAhead): Promise<BlockHash[]> {
-    return this.#rpc.blockHashes(from, Math.min(best, from + Math.min(ahead, LIMITS.hashesAhead)))
+  async #hashes(from: Height, best: Height, ahead: number = LIMITS.hashesAhead): Promise<BlockHash[]> {
+    const hashes = await this.#rpc.blockHashes(from, Math.min(best, from + Math.min(ahead, LIMITS.hashesAhead)))
+    this.#blocks.onHashes(hashes, from, best)
+    return hashes
   }
 
-  async readBlock(
-    hash: BlockHash,
-    { withTxids }: { withTxids: boolean },
-  ): Promise<{ block: ScannedBlock; source: BlockSource }> {
-    const block = await this.#withBlock(hash, (raw) => {
-      const scanned = scanBlock(raw, hash, this.#keys, { withTxids })
-      this.#lastBlock = { hash, raw }
-      return scanned
-    })
-    return { block, source: this.#source }
-  }
-
-  /** Fetches a block and hands it to `read`; what REST can't give whole is asked for by RPC, from then on always. */
-  async #withBlock<T>(hash: BlockHash, read: (raw: Buffer) => T): Promise<T> {
-    if (this.#lastBlock?.hash === hash) {
-      try {
-        return read(this.#lastBlock.raw)
-      } catch (error) {
-        if (!(error instanceof MalformedError)) throw error
-        this.#lastBlock = undefined // published by whom? Asked for, it is told right
-      }
-    }
-    if (this.#source === 'rest') {
-      try {
-        return read(await this.#rpc.blockByRest(hash))
-      } catch {
-        const value = await this.#byRpc(hash, read) // when RPC can't either, it says why
-        this.#source = 'rpc'
-        return value
-      }
-    }
-    return this.#byRpc(hash, read)
-  }
-
-  async #byRpc<T>(hash: BlockHash, read: (raw: Buffer) => T): Promise<T> {
-    try {
-      return read(await this.#rpc.blockByRpc(hash))
-    } catch (error) {
-      if (error instanceof RpcFailure || error instanceof MalformedError) {
-        // Pruned meanwhile, or on a branch the node has dropped: the caller looks at the chain again.
-        throw new BlockUnavailable(`bitcoind can't give block ${hash}: ${describeError(error)}`)
-      }
-      throw error
-    }
+  readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<BlockRead> {
+    return this.#blocks.scan(hash, options)
   }
 
   async waitForTip(known: BlockHash, maxMs: number): Promise<void> {
+    const last = this.#lastWait
+    this.#lastWait = { known, heard: this.#blocksHeard }
+    // A block has come and nobody told: until somebody does, we ask.
+    if (last && last.known !== known && last.heard === this.#blocksHeard) this.#hearsBlocks = false
     if ((await this.#rpc.bestBlockHash()) !== known) return
-    if (this.#hasZmqBlocks) return this.#tipBell.wait(Math.min(maxMs, RPC_LIMITS.tipWaitMs))
-    await this.#rpc.waitForNewBlock()
+    if (this.#hearsBlocks) return this.#tipBell.wait(Math.min(maxMs, RPC_LIMITS.tipWaitMs))
+    if (this.#mayWait && this.#rpc.hasRoom) return this.#rpc.waitForNewBlock()
+    await this.#tipBell.wait(Math.min(maxMs, RPC_LIMITS.tipPollMs))
   }
 
   async waitForMempool(maxMs: number): Promise<void> {
@@ -304,7 +274,7 @@ export class NodeReader implements NodeApi {
   }
 
   spendersInBlock(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
-    return this.#withBlock(hash, (raw) => findSpendersInBlock(raw, outpoints))
+    return this.#blocks.spenders(hash, outpoints)
   }
 
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined> {
@@ -319,11 +289,11 @@ export class NodeReader implements NodeApi {
     const entries = await this.#rpc.txProof(txid, block)
     const [tx, header, merkle] = entries.map((entry) => ('value' in entry ? entry.value : undefined))
     if (tx && header && merkle) {
-      if (blockHashOf(header) === block && txidOf(tx) === txid) return { tx, header, merkle }
+      if (blockHashOf(header) === block) return { tx, header, merkle }
       throw new TransientError(`bitcoind answered with another block than ${block}`)
     }
     const codes = entries.flatMap((entry) => ('code' in entry ? [entry.code] : []))
-    if (codes.every((code) => code === RPC_CODES.miscError)) return undefined // "Block not available (pruned data)"
+    if (codes.every((code) => code === RPC_CODES.miscError)) return undefined // pruned
     throw new TransientError(`bitcoind refused a proof from block ${block} with code ${codes.join(', ')}`)
   }
 
@@ -358,7 +328,7 @@ export class NodeReader implements NodeApi {
         facts.unspent = {
           amountSats: asSats(Math.round(output.value * 1e8)),
           confHeight: tipHeight - output.confirmations + 1,
-          scriptPubKey: Buffer.from(output.scriptPubKey.hex, 'hex'),
+          scriptPubKey: output.scriptPubKey.hex,
         }
       }
       return facts
@@ -380,7 +350,7 @@ export class NodeReader implements NodeApi {
     const { confirmations, value, scriptPubKey } = found
     const output: TxOutput = {
       amountSats: asSats(Math.round(value * 1e8)),
-      scriptPubKey: Buffer.from(scriptPubKey.hex, 'hex'),
+      scriptPubKey: scriptPubKey.hex,
       confHeight: confirmations === 0 ? undefined : tipHeight - confirmations + 1,
       isUnspent: withMempool !== null,
     }
@@ -389,17 +359,8 @@ export class NodeReader implements NodeApi {
 
   /** Ends the subscriptions for good; the thread can't be ended cleanly before this has resolved. */
   close(): Promise<void> {
+    this.#rpc.close()
     return this.#zmq.close()
-  }
-
-  /** The node's ZMQ publishers; none where it was built without, or doesn't tell us. */
-  async #offered(): Promise<ZmqNotification[]> {
-    try {
-      return await this.#rpc.zmqNotifications()
-    } catch (error) {
-      if (error instanceof RpcFailure || error instanceof ConfigError) return []
-      throw error
-    }
   }
 }
 
@@ -409,4 +370,9 @@ async function asked<T>(answer: Promise<T>): Promise<Asked<T>> {
   } catch (error) {
     return { refusal: describeError(error), isForbidden: error instanceof ConfigError }
   }
+}
+
+function forbids(rpc: BitcoindRpc, lacking: readonly string[]): { refusal: string; isForbidden: boolean } {
+  const refusal = rpc.refused(lacking.join(', '), adviceOnForbidden(lacking))
+  return { refusal: describeError(refusal), isForbidden: true }
 }

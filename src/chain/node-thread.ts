@@ -1,7 +1,7 @@
 /** The node thread: a NodeReader behind a message port. Keeps bitcoind's large replies off the thread that serves. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { describeError } from '../errors.ts'
-import type { ScannedBlock } from './decode.ts'
+import { MalformedError, type ScannedBlock } from './decode.ts'
 import type { ThreadReply, ThreadRequest } from './node.ts'
 import { NodeReader, type NodeReaderOptions } from './node-reader.ts'
 
@@ -21,7 +21,8 @@ port.on('message', async (request: ThreadRequest | 'close') => {
     const value = await call.apply(reader, args)
     port.postMessage({ id, ok: true, value } satisfies ThreadReply, movable(value))
   } catch (error) {
-    const name = error instanceof Error ? error.name : 'Error'
+    // What bitcoind's bytes don't make, we don't know: weather.
+    const name = error instanceof MalformedError ? 'TransientError' : error instanceof Error ? error.name : 'Error'
     const stack = error instanceof Error ? error.stack : undefined
     port.postMessage({ id, ok: false, name, message: describeError(error), stack } satisfies ThreadReply)
   }

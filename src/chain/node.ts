@@ -71,7 +71,7 @@ export interface Node extends AsyncDisposable {
 
 export async function openNode(options: NodeReaderOptions): Promise<Node> {
   const script = new URL(`./node-thread${extname(import.meta.url)}`, import.meta.url)
-  // No environment: bitcoin-core's HTTP client would obey HTTP_PROXY and send our credentials there.
+  // No environment: nothing over there may obey HTTP_PROXY and send our credentials elsewhere.
   const worker = new Worker(script, {
     workerData: options,
     env: {},

@@ -1,69 +1,76 @@
 /**
- * bitcoind behind a handful of typed calls, through bitcoin-core's client: credentials, deadlines, and zod on every
- * reply. Runs in the node thread only (json-bigint takes tens of milliseconds for a large reply). Knows nothing of
- * indexes. Sources: Bitcoin Core's RPC help and REST-interface.md, 25.0 and later.
+ * bitcoind behind a handful of typed calls, with zod on every reply. Runs in the node thread only (a large reply takes
+ * tens of milliseconds to parse). Every call gives what its type says or throws TransientError; of bitcoind's refusals
+ * only those named here are values. Knows no indexes. Sources: Bitcoin Core's RPC help and REST-interface.md, 25.0 and
+ * later.
  */
-import { readFileSync } from 'node:fs'
-import BitcoinCore from 'bitcoin-core'
 import { z } from 'zod'
-import { AccessRefused, ConfigError, describeError, TransientError } from '../errors.ts'
-import { BLOCK_LIMITS } from './decode.ts'
+import { describeError, TransientError } from '../errors.ts'
+import { printable } from '../format.ts'
+import { BitcoindClient, type Call, type RpcOptions, type RpcRefusal, type RpcReply } from './client.ts'
+import { txidOf } from './decode.ts'
 import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
 
-export type RpcAuth = { kind: 'cookie'; file: string } | { kind: 'password'; user: string; password: string }
-
-export interface RpcOptions {
-  host: string
-  port: number
-  auth: RpcAuth
-}
-
 export const RPC_LIMITS = {
-  /** A healthy node answers in milliseconds; while it flushes or verifies a block it may take this long. */
-  callMs: 30_000,
   /** `waitfornewblock` is asked to return after this: a lost notice costs no more. */
   tipWaitMs: 1_000,
+  /** Where it can't be used, the tip is looked at this often. */
+  tipPollMs: 500,
+  /** Less than the blocks whose spent outpoints are kept: a wrong height must not let any of them out. */
+  headersBehindMax: 100,
   /** Bitcoin Core 25.0: gettxspendingprevout, waitfornewblock and pruneheight as used here. */
   nodeVersionMin: 250_000,
 }
 
-/** bitcoind understood the call and refused it; `code` is from its rpc/protocol.h, or an HTTP status from REST. */
-export class RpcFailure extends Error {
-  override readonly name = 'RpcFailure'
-  readonly code: number
-  constructor(code: number, message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
+/** From bitcoind's rpc/protocol.h. */
 export const RPC_CODES = {
-  /** "Block not available (pruned data)" and the like. */
+  /** For us: "Block not available (pruned data)", or not downloaded, or not on its disk. Has other meanings too. */
   miscError: -1,
   notFound: -5,
   outOfRange: -8,
-  inWarmup: -28,
+  internalError: -32603,
+  methodNotFound: -32601,
 }
+
+/** A refusal that is an answer: the block is known, and its data is not there. */
+const isWithoutData = ({ code, message }: RpcRefusal) => code === RPC_CODES.miscError && /^block not/i.test(message)
+const isNotFound = ({ code }: RpcRefusal) => code === RPC_CODES.notFound
+const isOutOfRange = ({ code }: RpcRefusal) => code === RPC_CODES.outOfRange
+const isLacking = (refusal: RpcRefusal) => isNotFound(refusal) || isWithoutData(refusal)
+/** Of a block: also what a damaged disk makes bitcoind say. */
+const isWithoutBlock = (refusal: RpcRefusal) =>
+  isLacking(refusal) ||
+  ((refusal.code === RPC_CODES.miscError || refusal.code === RPC_CODES.internalError) && /block/i.test(refusal.message))
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
 const height = z.number().int().min(0)
 const blockHash = hash.transform(asBlockHash)
 const txid = hash.transform(asTxid)
-const hex = z.string().regex(/^(?:[0-9a-f]{2})*$/)
-
-const chainInfoSchema = z.object({
-  chain: z.string(),
-  blocks: height,
-  headers: height,
-  bestblockhash: blockHash,
-  initialblockdownload: z.boolean(),
-  pruned: z.boolean(),
-  pruneheight: height.optional(),
-  signet_challenge: z.string().optional(),
-  /** Header times of the tip and of the 11 last blocks' middle, Unix seconds. */
-  time: z.number().int().optional(),
-  mediantime: z.number().int().optional(),
+/** Buffer.from stops at the first character that is no hex, and forgets an odd last one: the length tells. */
+const bytes = z.string().transform((text, context) => {
+  const decoded = Buffer.from(text, 'hex')
+  if (2 * decoded.length !== text.length) context.addIssue(`no hex: ${text.length} characters`)
+  return decoded
 })
+const bitcoins = z.number().min(0).max(21e6)
+
+const chainInfoSchema = z
+  .object({
+    chain: z.string(),
+    blocks: height,
+    headers: height,
+    bestblockhash: blockHash,
+    initialblockdownload: z.boolean(),
+    pruned: z.boolean(),
+    pruneheight: height.optional(),
+    signet_challenge: z.string().optional(),
+    /** Header times of the tip and of the 11 last blocks' middle, Unix seconds. */
+    time: z.number().int().optional(),
+    mediantime: z.number().int().optional(),
+  })
+  .refine(({ blocks, pruneheight = 0 }) => pruneheight <= blocks + 1, 'it has pruned blocks above its tip')
+  // The headers of most work may be of a lower height for a while, but never by this many.
+  .refine(({ blocks, headers }) => blocks - headers < RPC_LIMITS.headersBehindMax, 'it has blocks without headers')
 export type ChainInfo = z.infer<typeof chainInfoSchema>
 
 const networkInfoSchema = z.object({
@@ -80,7 +87,22 @@ export type ZmqNotification = z.infer<typeof zmqSchema>[number]
 const indexSchema = z.record(z.string(), z.object({ synced: z.boolean(), best_block_height: height }))
 export type IndexInfo = z.infer<typeof indexSchema>
 
-const spendersSchema = z.array(z.object({ spendingtxid: txid.optional(), blockhash: blockHash.optional() }))
+const deploymentSchema = z.object({ active: z.boolean(), height: height.optional() })
+/** By name; a change that is no soft fork (Knots' `blake2b`) stands beside the soft forks, in their shape. */
+const deploymentsSchema = z
+  .object({ deployments: z.record(z.string(), z.unknown()) })
+  .loose()
+  .transform(({ deployments, ...beside }) => {
+    const all = Object.entries({ ...beside, ...deployments }).map(
+      ([name, one]) => [name, deploymentSchema.safeParse(one)] as const,
+    )
+    return new Map(all.flatMap(([name, { data }]) => (data ? [[name, data] as const] : [])))
+  })
+export type Deployments = z.infer<typeof deploymentsSchema>
+
+const spendersSchema = z.array(
+  z.object({ txid, vout: z.number(), spendingtxid: txid.optional(), blockhash: blockHash.optional() }),
+)
 /** Who spends an outpoint: in the mempool, or in `blockHash` where the node has an index of spends. */
 export interface SpenderRef {
   txid: Txid
@@ -91,8 +113,8 @@ const txOutSchema = z.object({
   bestblock: blockHash,
   confirmations: height,
   /** BTC with eight decimals; a double holds them exactly enough to round to sats. */
-  value: z.number().min(0).max(21e6),
-  scriptPubKey: z.object({ hex }),
+  value: bitcoins,
+  scriptPubKey: z.object({ hex: bytes }),
 })
 export type TxOut = z.infer<typeof txOutSchema>
 
@@ -110,21 +132,42 @@ const utxoSchema = z
   .object({
     confirmations: z.number().int().min(1),
     /** BTC, a double: rounded to sats it is exact. */
-    value: z.number().min(0),
-    scriptPubKey: z.object({ hex }),
+    value: bitcoins,
+    scriptPubKey: z.object({ hex: bytes }),
   })
   .nullable()
 export type UtxoEntry = NonNullable<z.infer<typeof utxoSchema>>
 
-/** One entry of a batch: the value, or the code bitcoind refused it with. */
+/** One entry of a batch: the value, or the code of a refusal that is an answer. */
 export type BatchEntry<T> = { value: T } | { code: number }
 
 export class BitcoindRpc {
-  readonly #options: RpcOptions
-  #client: BitcoinCore | undefined
+  readonly #client: BitcoindClient
 
   constructor(options: RpcOptions) {
-    this.#options = options
+    this.#client = new BitcoindClient(options)
+  }
+
+  get where(): string {
+    return this.#client.where
+  }
+  get hasRoom(): boolean {
+    return this.#client.hasRoom
+  }
+  /** The error of a call that bitcoind doesn't allow us. */
+  refused(what: string, advice?: string): Error {
+    return this.#client.refused(what, advice)
+  }
+  /** The error of a node that is the wrong one; weather once it was the right one. */
+  wrong(text: string): Error {
+    return this.#client.wrong(text)
+  }
+  /** It is the right node and has let us in: from now on a closed door is weather. */
+  met(): void {
+    this.#client.met()
+  }
+  close(): void {
+    this.#client.close()
   }
 
   chainInfo(): Promise<ChainInfo> {
@@ -136,17 +179,24 @@ export class BitcoindRpc {
   bestBlockHash(): Promise<BlockHash> {
     return this.#call(blockHash, 'getbestblockhash')
   }
+  firstBlockHash(): Promise<BlockHash> {
+    return this.#call(blockHash, 'getblockhash', 0)
+  }
   /** Returns when the tip changes, at the latest after RPC_LIMITS.tipWaitMs. */
-  async waitForNewBlock(): Promise<BlockHash> {
-    const reply = await this.#call(z.object({ hash: blockHash }), 'waitfornewblock', RPC_LIMITS.tipWaitMs)
-    return reply.hash
+  async waitForNewBlock(): Promise<void> {
+    await this.#call(z.object({ hash: blockHash }), 'waitfornewblock', RPC_LIMITS.tipWaitMs)
   }
-  zmqNotifications(): Promise<ZmqNotification[]> {
-    return this.#call(zmqSchema, 'getzmqnotifications')
+  /** Undefined where bitcoind was built without ZMQ. */
+  zmqNotifications(): Promise<ZmqNotification[] | undefined> {
+    return this.#optional(zmqSchema, 'getzmqnotifications')
   }
-  /** The node's optional indexes, by name. */
-  indexInfo(): Promise<IndexInfo> {
-    return this.#call(indexSchema, 'getindexinfo')
+  /** The node's optional indexes, by name; undefined where it doesn't tell. */
+  indexInfo(): Promise<IndexInfo | undefined> {
+    return this.#optional(indexSchema, 'getindexinfo')
+  }
+  /** The changes of consensus it knows; undefined where it doesn't tell. */
+  deployments(): Promise<Deployments | undefined> {
+    return this.#optional(deploymentsSchema, 'getdeploymentinfo')
   }
   /** The whole mempool, and the counter of its events that the listing contains up to. */
   async mempoolTxids(): Promise<{ txids: Txid[]; sequence: number }> {
@@ -154,30 +204,41 @@ export class BitcoindRpc {
     return { txids, sequence: mempool_sequence }
   }
 
+  /** Which of `calls` bitcoind forbids us: by its rpcwhitelist, or all of them by its rpcallowip. */
+  async forbidden(calls: readonly Call[]): Promise<string[]> {
+    const forbidden: string[] = []
+    for (const call of calls) {
+      if ('forbidden' in (await this.#client.call(call))) forbidden.push(call.method)
+    }
+    return forbidden
+  }
+
   /** Hashes of the best chain from `from` to `to`, cut short where the chain ends. */
   async blockHashes(from: number, to: number): Promise<BlockHash[]> {
     const calls = []
     for (let h = from; h <= to; h++) calls.push({ method: 'getblockhash', parameters: [h] })
     const hashes: BlockHash[] = []
-    for (const entry of await this.#batch(blockHash, calls)) {
-      if ('value' in entry) hashes.push(entry.value)
-      else if (entry.code === RPC_CODES.outOfRange) break
-      else throw new RpcFailure(entry.code, `getblockhash refused with code ${entry.code}`)
+    for (const entry of await this.#batch(blockHash, calls, isOutOfRange)) {
+      if ('code' in entry) break
+      hashes.push(entry.value)
     }
     return hashes
   }
 
-  /** Raw transactions of the mempool; one that is gone comes back as a code. */
+  /** Raw transactions of the mempool; one that is gone comes back as `notFound`. */
   async rawTransactions(txids: readonly Txid[]): Promise<BatchEntry<Buffer>[]> {
     const calls = txids.map((id) => ({ method: 'getrawtransaction', parameters: [id] }))
-    return asBytes(await this.#batch(hex, calls))
+    return ofTxids(await this.#batch(bytes, calls, isNotFound), txids)
   }
 
   /** For each of `outpoints` who spends it; bitcoind sees all of them at one moment. */
   async spenders(outpoints: readonly Outpoint[]): Promise<(SpenderRef | undefined)[]> {
     const asked = outpoints.map(({ txid, vout }) => ({ txid, vout }))
     const entries = await this.#call(spendersSchema, 'gettxspendingprevout', asked)
-    if (entries.length !== outpoints.length) throw new TransientError('bitcoind answered for other outpoints')
+    const isAsked = ({ txid, vout }: Partial<Outpoint>, i: number) => txid === asked[i]?.txid && vout === asked[i]?.vout
+    if (entries.length !== outpoints.length || !entries.every(isAsked)) {
+      throw new TransientError('bitcoind answered for other outpoints')
+    }
     return entries.map(({ spendingtxid, blockhash }) => {
       if (spendingtxid === undefined) return undefined
       return { txid: spendingtxid, ...(blockhash !== undefined && { blockHash: blockhash }) }
@@ -187,31 +248,21 @@ export class BitcoindRpc {
   /** For each of `outpoints` its output, where the UTXO set or the mempool makes one and no mempool transaction spends it. */
   async outputs(outpoints: readonly Outpoint[]): Promise<({ isConfirmed: boolean } | undefined)[]> {
     const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, true] }))
-    const entries = await this.#batch(z.object({ confirmations: height }).nullable(), calls)
-    return entries.map((entry) => {
-      if ('code' in entry) throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
-      return entry.value ? { isConfirmed: entry.value.confirmations > 0 } : undefined
-    })
+    const outputs = await this.#values(z.object({ confirmations: height }).nullable(), calls)
+    return outputs.map((output) => (output ? { isConfirmed: output.confirmations > 0 } : undefined))
   }
 
   /** What the UTXO set, without the mempool, has of `outpoints`; undefined where it has nothing. */
   async unspentOutputs(outpoints: readonly Outpoint[]): Promise<(UtxoEntry | undefined)[]> {
     const calls = outpoints.map(({ txid, vout }) => ({ method: 'gettxout', parameters: [txid, vout, false] }))
-    const entries = await this.#batch(utxoSchema, calls)
-    return entries.map((entry) => {
-      if ('value' in entry) return entry.value ?? undefined
-      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
-    })
+    return (await this.#values(utxoSchema, calls)).map((output) => output ?? undefined)
   }
 
   /** The output in the UTXO set, without and with what the mempool makes and spends; both at the same block. */
   async txOut(outpoint: Outpoint): Promise<{ inChain: TxOut | null; withMempool: TxOut | null }> {
     const { txid: id, vout } = outpoint
     const calls = [false, true].map((mempool) => ({ method: 'gettxout', parameters: [id, vout, mempool] }))
-    const [inChain, withMempool] = (await this.#batch(txOutSchema.nullable(), calls)).map((entry) => {
-      if ('value' in entry) return entry.value
-      throw new RpcFailure(entry.code, `gettxout refused with code ${entry.code}`)
-    }) as [TxOut | null, TxOut | null]
+    const [inChain = null, withMempool = null] = await this.#values(txOutSchema.nullable(), calls)
     if (inChain && withMempool && inChain.bestblock !== withMempool.bestblock) {
       throw new TransientError('a block came between two questions to bitcoind')
     }
@@ -223,16 +274,26 @@ export class BitcoindRpc {
     return (await this.#call(z.object({ height }), 'getblockheader', id)).height
   }
 
+  /** The serialized header of a block, undefined where bitcoind refuses it: 80 bytes, unless its chain isn't Bitcoin's. */
+  async rawHeader(id: BlockHash): Promise<Buffer | undefined> {
+    const reply = await this.#client.call({ method: 'getblockheader', parameters: [id, false] })
+    return 'refusal' in reply ? undefined : this.#understood(bytes, 'getblockheader', reply)
+  }
+
   /** Block headers; an unknown one comes back as a code. */
   blockHeaders(ids: readonly BlockHash[]): Promise<BatchEntry<BlockHeader>[]> {
     const calls = ids.map((id) => ({ method: 'getblockheader', parameters: [id] }))
-    return this.#batch(headerSchema, calls)
+    return this.#batch(headerSchema, calls, isNotFound)
   }
 
   /** Raw transactions from the blocks that hold them, without an index; one that isn't there comes back as a code. */
   async transactionsIn(asked: readonly { txid: Txid; block: BlockHash }[]): Promise<BatchEntry<Buffer>[]> {
     const calls = asked.map(({ txid, block }) => ({ method: 'getrawtransaction', parameters: [txid, false, block] }))
-    return asBytes(await this.#batch(hex, calls))
+    const entries = await this.#batch(bytes, calls, isLacking)
+    return ofTxids(
+      entries,
+      asked.map(({ txid }) => txid),
+    )
   }
 
   /** Of a transaction of `block`: itself, the block's 80-byte header, and a merkleblock that proves it is there. */
@@ -240,146 +301,96 @@ export class BitcoindRpc {
     id: Txid,
     block: BlockHash,
   ): Promise<[tx: BatchEntry<Buffer>, header: BatchEntry<Buffer>, merkle: BatchEntry<Buffer>]> {
-    const [tx, header, merkle] = asBytes(
-      await this.#batch(hex, [
-        { method: 'getrawtransaction', parameters: [id, false, block] },
-        { method: 'getblockheader', parameters: [block, false] },
-        { method: 'gettxoutproof', parameters: [[id], block] },
-      ]),
-    )
-    return [tx!, header!, merkle!]
+    const calls = [
+      { method: 'getrawtransaction', parameters: [id, false, block] },
+      { method: 'getblockheader', parameters: [block, false] },
+      { method: 'gettxoutproof', parameters: [[id], block] },
+    ]
+    const [tx, header, merkle] = await this.#batch(bytes, calls, isLacking)
+    return [ofTxids([tx!], [id])[0]!, header!, merkle!]
   }
 
-  /** A raw block by RPC, verbosity 0. */
-  async blockByRpc(id: BlockHash): Promise<Buffer> {
-    return Buffer.from(await this.#call(z.string(), 'getblock', id, 0), 'hex')
+  /** A raw block by RPC, verbosity 0; undefined with the reason when bitcoind is there and hasn't got it. */
+  async blockByRpc(id: BlockHash): Promise<{ raw: Buffer } | { lacking: string }> {
+    const reply = await this.#client.call({ method: 'getblock', parameters: [id, 0] })
+    if ('refusal' in reply && isWithoutBlock(reply.refusal)) {
+      return { lacking: this.#client.failed('getblock', reply.refusal).message }
+    }
+    return { raw: this.#understood(bytes, 'getblock', reply) }
   }
 
   /** A raw block by REST. */
   blockByRest(id: BlockHash): Promise<Buffer> {
-    return this.#guard('REST block', async (client) => {
-      const body: unknown = await client.getBlockByHash(id, { extension: 'bin' })
-      if (!Buffer.isBuffer(body)) throw new TransientError('bitcoind answered a REST request with something else')
-      if (body.length > BLOCK_LIMITS.blockBytes) throw new TransientError(`REST block of ${body.length} bytes`)
-      return body
-    })
+    return this.#client.restBlock(id)
   }
 
   /** Whether the node serves REST (`rest=1`). */
-  async hasRest(): Promise<boolean> {
-    try {
-      await this.#guard('REST chaininfo', (client) => client.getBlockchainInformation())
-      return true
-    } catch (error) {
-      if (error instanceof RpcFailure || error instanceof ConfigError) return false
-      throw error
-    }
+  hasRest(): Promise<boolean> {
+    return this.#client.hasRest()
   }
 
-  async #call<S extends z.ZodType>(schema: S, method: string, ...params: unknown[]): Promise<z.infer<S>> {
-    const reply = await this.#guard(method, (client) => client.command(method, ...params))
-    const parsed = schema.safeParse(reply)
+  async #call<S extends z.ZodType>(schema: S, method: string, ...parameters: unknown[]): Promise<z.infer<S>> {
+    return this.#understood(schema, method, await this.#client.call({ method, parameters }))
+  }
+
+  /** A call that we can do without: undefined where bitcoind forbids it, or hasn't got it. */
+  async #optional<S extends z.ZodType>(schema: S, method: string): Promise<z.infer<S> | undefined> {
+    const reply = await this.#client.call({ method, parameters: [] })
+    if ('forbidden' in reply || ('refusal' in reply && reply.refusal.code === RPC_CODES.methodNotFound))
+      return undefined
+    return this.#understood(schema, method, reply)
+  }
+
+  /** The value of `reply`, checked. */
+  #understood<S extends z.ZodType>(schema: S, method: string, reply: RpcReply): z.infer<S> {
+    if ('forbidden' in reply) throw this.#client.refused(method)
+    if ('refusal' in reply) throw this.#client.failed(method, reply.refusal)
+    const parsed = schema.safeParse(reply.value)
     if (parsed.success) return parsed.data
-    throw new TransientError(`bitcoind's answer to ${method} is not understood: ${z.prettifyError(parsed.error)}`)
+    throw this.#client.unclear(method, describeIssues(parsed.error))
   }
 
+  /** Every refusal for which `isAnswer` doesn't hold is weather for the whole batch. */
   async #batch<S extends z.ZodType>(
     schema: S,
-    calls: { method: string; parameters: unknown[] }[],
+    calls: readonly Call[],
+    isAnswer: (refusal: RpcRefusal) => boolean,
   ): Promise<BatchEntry<z.infer<S>>[]> {
     if (calls.length === 0) return []
-    const method = `a batch of ${calls[0]?.method}`
-    const replies = await this.#guard(method, (client) => client.command<unknown>(calls))
-    if (!Array.isArray(replies) || replies.length !== calls.length) {
-      throw new TransientError(
-        `bitcoind answered ${method} with ${Array.isArray(replies) ? replies.length : 'no'} replies`,
-      )
-    }
-    return replies.map((reply: unknown) => {
-      if (reply instanceof Error) return { code: codeOf(reply) ?? RPC_CODES.miscError }
-      const parsed = schema.safeParse(reply)
-      if (!parsed.success) throw new TransientError(`bitcoind's answer to ${method} is not understood`)
-      return { value: parsed.data }
+    const replies = await this.#client.batch(calls)
+    return replies.map((reply, i): BatchEntry<z.infer<S>> => {
+      if ('refusal' in reply && isAnswer(reply.refusal)) return { code: reply.refusal.code }
+      return { value: this.#understood(schema, calls[i]!.method, reply) }
     })
   }
 
-  /** Runs one exchange; a cookie that went stale (bitcoind restarted) is read again, once. */
-  async #guard<T>(what: string, exchange: (client: BitcoinCore) => Promise<T>): Promise<T> {
-    const hadClient = this.#client !== undefined
-    try {
-      return await exchange(this.#connectedClient())
-    } catch (error) {
-      if (codeOf(error) !== 401) throw this.#asFate(what, error)
-      this.#client = undefined
-      if (this.#options.auth.kind === 'password' || !hadClient) throw this.#asFate(what, error)
-    }
-    try {
-      return await exchange(this.#connectedClient())
-    } catch (error) {
-      if (codeOf(error) === 401) this.#client = undefined
-      throw this.#asFate(what, error)
-    }
-  }
-
-  #connectedClient(): BitcoinCore {
-    this.#client ??= new BitcoinCore({
-      host: `http://${this.#options.host.includes(':') ? `[${this.#options.host}]` : this.#options.host}:${this.#options.port}`,
-      ...this.#credentials(),
-      timeout: RPC_LIMITS.callMs,
-      // Its own logger would format every body, credentials included; ours logs outcomes instead.
-      logger: { debug() {} },
-    })
-    return this.#client
-  }
-
-  #credentials(): { username: string; password: string } {
-    const { auth } = this.#options
-    if (auth.kind === 'password') return { username: auth.user, password: auth.password }
-    let text: string
-    try {
-      text = readFileSync(auth.file, 'utf8').trim()
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
-        throw new TransientError(
-          `no cookie at ${auth.file}: start bitcoind, or name its cookie with --cookie-file, or give --auth user:pass`,
-        )
-      }
-      throw new AccessRefused(
-        `--cookie-file ${auth.file} can't be read (${describeError(error)}): give this user read access (rpccookieperms=group), or give --auth user:pass`,
-      )
-    }
-    const colon = text.indexOf(':')
-    if (colon < 1) throw new TransientError(`the cookie at ${auth.file} is not complete yet`)
-    return { username: text.slice(0, colon), password: text.slice(colon + 1) }
-  }
-
-  #asFate(what: string, error: unknown): Error {
-    if (error instanceof TransientError || error instanceof ConfigError || error instanceof RpcFailure) return error
-    const { auth, host, port } = this.#options
-    const where = `bitcoind at ${host}:${port} (--rpc)`
-    const code = codeOf(error)
-    if (code === 401) {
-      return auth.kind === 'password'
-        ? new AccessRefused(`${where} refuses user and password: check --auth (or remove it to use the cookie)`)
-        : new TransientError(`${where} refuses the cookie in ${auth.file}: is it this node's --cookie-file?`)
-    }
-    if (code === 403)
-      return new AccessRefused(`${where} forbids ${what}: check its rpcallowip and rpcwhitelist settings`)
-    if (code === RPC_CODES.inWarmup) return new TransientError(`${where} is starting: ${describeError(error)}`)
-    if (code === 500 || code === 502 || code === 503) {
-      return new TransientError(`${where} is overloaded: ${describeError(error)}`)
-    }
-    if (code !== undefined) return new RpcFailure(code, `${what}: ${describeError(error)}`)
-    return new TransientError(`${where} does not answer ${what}: ${describeError(error)}`)
+  async #values<S extends z.ZodType>(schema: S, calls: readonly Call[]): Promise<z.infer<S>[]> {
+    const entries = await this.#batch(schema, calls, () => false)
+    return entries.flatMap((entry) => ('value' in entry ? [entry.value] : []))
   }
 }
 
-function asBytes(entries: readonly BatchEntry<string>[]): BatchEntry<Buffer>[] {
-  return entries.map((entry) => ('value' in entry ? { value: Buffer.from(entry.value, 'hex') } : entry))
+/** The first faults, in one line that can be printed. */
+function describeIssues({ issues }: z.ZodError): string {
+  const faults = issues.slice(0, 3).map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
+  return printable(faults.join('; '))
 }
 
-/** The numeric code of bitcoin-core's RpcError; network errors carry a string there. */
-function codeOf(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('code' in error)) return undefined
-  return typeof error.code === 'number' ? error.code : undefined
+/** `entries` as they are, if every transaction among them is the one that was asked for. */
+function ofTxids(entries: BatchEntry<Buffer>[], txids: readonly Txid[]): BatchEntry<Buffer>[] {
+  for (const [i, entry] of entries.entries()) {
+    if (!('value' in entry)) continue
+    const wrong = whyNot(txids[i]!, entry.value)
+    if (wrong !== undefined) throw new TransientError(`bitcoind gave other bytes for transaction ${txids[i]}: ${wrong}`)
+  }
+  return entries
+}
+
+function whyNot(txid: Txid, raw: Buffer): string | undefined {
+  try {
+    const is = txidOf(raw)
+    return is === txid ? undefined : `they are of ${is}`
+  } catch (error) {
+    return describeError(error)
+  }
 }

@@ -5,13 +5,14 @@
  */
 import { AccessRefused, BlockUnavailable, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { breathe, sleep, type World } from '../world.ts'
+import type { BlockRead } from './blocks.ts'
 import { Contact, noteView } from './contact.ts'
 import type { ScannedBlock } from './decode.ts'
 import { FOLLOWING_LIMITS, type Following } from './following.ts'
 import type { Node } from './node.ts'
 import type { ChainView, NodeApi, NodeInfo } from './node-reader.ts'
 import { nextStep, unseenHeights, WINDOW_BLOCKS } from './plan.ts'
-import type { BlockHash, BlockRef, BlockSource, Height, HeightRange } from './types.ts'
+import type { BlockHash, BlockRef, Height, HeightRange } from './types.ts'
 
 export const SYNC_LIMITS = {
   /** Blocks fetched ahead: at most 8 × 4 MB in flight, and enough to keep two cores and the disk busy. */
@@ -57,6 +58,7 @@ export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void
         const info = await api.connect()
         deps.index.met(info)
         contact.opened(info)
+        for (const detail of info.warnings ?? []) deps.log.warn({ detail }, 'bitcoind is not as it should be')
       }
       await follow(deps, api, contact, signal)
     } catch (error) {
@@ -164,7 +166,7 @@ async function connectAll(
 ): Promise<MissingBlock | undefined> {
   const { index, following } = deps
   const best = following.best!.height
-  const inFlight: Promise<{ block: ScannedBlock; source: BlockSource }>[] = []
+  const inFlight: Promise<BlockRead>[] = []
   let next = 0
   const fetchAhead = () => {
     const atOnce = contact.isLacking ? 1 : SYNC_LIMITS.blocksInFlight
@@ -181,7 +183,9 @@ async function connectAll(
     const fetched = inFlight.shift()
     if (!fetched) return undefined
     try {
-      const { block, source } = await fetched
+      const { block, source, restFault } = await fetched
+      if (restFault !== undefined)
+        deps.log.warn({ detail: restFault }, 'a block was not had by REST, and asked for by RPC')
       signal.throwIfAborted()
       if (prevHash !== undefined && block.prevHash !== prevHash) {
         return missing(height, `it does not build on block ${height - 1}`) // the chain moves under us: look again

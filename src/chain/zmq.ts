@@ -4,13 +4,17 @@
  * Source: Bitcoin Core's doc/zmq.md. Every message is three frames: topic, body, and a u32 little-endian that counts
  * the messages of the topic.
  */
+import { isIP } from 'node:net'
 import { Subscriber } from 'zeromq'
+import { after } from '../world.ts'
 import type { ZmqNotification } from './rpc.ts'
 import { asTxid, type Txid } from './types.ts'
 
 const LIMITS = {
   /** Messages waiting to be read. A burst of the mempool is some thousands of 45 bytes; what is dropped is noticed. */
   backlog: 20_000,
+  /** A publisher on this machine or near takes up a subscription in milliseconds. */
+  handshakeMs: 1_000,
 }
 
 /** `sequence`: a transaction entered the mempool, or left it for another reason than a block. */
@@ -33,10 +37,12 @@ export interface ZmqListener {
   onGap(): void
 }
 
-/** What of it we listen to. */
+/** What of it we listen to, where somebody has answered as a publisher does. */
 export interface ZmqOffer {
   blocks: boolean
   mempoolEvents: boolean
+  /** Addresses, as bitcoind names them, at which nobody has (yet). */
+  silent: string[]
 }
 
 const TOPICS = ['sequence', 'rawtx', 'rawblock', 'hashblock', 'hashtx'] as const
@@ -44,7 +50,7 @@ type Topic = (typeof TOPICS)[number]
 
 export class ZmqFeed {
   readonly #listener: ZmqListener
-  #subscribers: { subscriber: Subscriber; received: Promise<void> }[] = []
+  #subscribers: { subscriber: Subscriber; ended: Promise<unknown> }[] = []
   #isClosed = false
   readonly #counts = new Map<Topic, number>()
 
@@ -53,26 +59,28 @@ export class ZmqFeed {
   }
 
   /** Listens to what is offered; ends what was listened to before. `nodeHost` stands for "every interface". */
-  listen(offered: readonly ZmqNotification[], nodeHost: string): ZmqOffer {
+  async listen(offered: readonly ZmqNotification[], nodeHost: string): Promise<ZmqOffer> {
     void this.#end()
-    if (this.#isClosed) return { blocks: false, mempoolEvents: false }
+    if (this.#isClosed) return { blocks: false, mempoolEvents: false, silent: [] }
     const at = new Map<Topic, string>()
     for (const { type, address } of offered) {
       const topic = TOPICS.find((name) => type === `pub${name}`)
       if (topic !== undefined && !at.has(topic)) at.set(topic, address)
     }
-    const offer = {
-      blocks: at.has('rawblock') || at.has('hashblock') || at.has('sequence'),
-      mempoolEvents: at.has('sequence'),
-    }
-    if (offer.mempoolEvents) at.delete('hashtx')
+    const blockTopics = (['rawblock', 'hashblock', 'sequence'] as const).filter((topic) => at.has(topic))
+    if (at.has('sequence')) at.delete('hashtx')
     if (at.has('rawblock')) at.delete('hashblock')
     // One socket per address keeps the order in which one publisher spoke.
-    for (const address of new Set(at.values())) {
-      const topics = [...at].filter(([, other]) => other === address).map(([topic]) => topic)
-      this.#subscribe(address.replace(/^tcp:\/\/(0\.0\.0\.0|\*|\[::\])/, `tcp://${nodeHost}`), topics)
-    }
-    return offer
+    const addresses = [...new Set(at.values())]
+    const answered = await Promise.all(
+      addresses.map((address) => {
+        const topics = [...at].filter(([, other]) => other === address).map(([topic]) => topic)
+        return this.#subscribe(addressFrom(nodeHost, address), topics)
+      }),
+    )
+    const silent = addresses.filter((_, i) => !answered[i])
+    const speaks = (topic: Topic) => at.has(topic) && !silent.includes(at.get(topic)!)
+    return { blocks: blockTopics.some(speaks), mempoolEvents: speaks('sequence'), silent }
   }
 
   /** Ends the subscriptions for good. The thread may be ended once this has resolved: not with a socket still open. */
@@ -85,19 +93,42 @@ export class ZmqFeed {
     const ended = this.#subscribers.splice(0)
     this.#counts.clear()
     for (const { subscriber } of ended) subscriber.close()
-    await Promise.all(ended.map(({ received }) => received))
+    await Promise.all(ended.map((one) => one.ended))
   }
 
-  #subscribe(address: string, topics: readonly Topic[]): void {
-    const subscriber = new Subscriber({ receiveHighWaterMark: LIMITS.backlog })
-    subscriber.connect(address)
+  /** Whether a publisher has taken up the subscription in time; one that does later is heard all the same. */
+  async #subscribe(address: string, topics: readonly Topic[]): Promise<boolean> {
+    const subscriber = new Subscriber({ receiveHighWaterMark: LIMITS.backlog, ipv6: address.includes('[') })
+    const { events } = subscriber
+    const answered = Promise.withResolvers<boolean>()
+    const observe = async () => {
+      for await (const event of events) {
+        if (event?.type === 'handshake') answered.resolve(true)
+      }
+    }
+    const observed = observe().catch(() => {})
+    const cancel = after(LIMITS.handshakeMs, () => answered.resolve(false))
+    try {
+      subscriber.connect(address)
+    } catch {
+      answered.resolve(false) // no address for us: polled, as if nothing were offered
+    }
     subscriber.subscribe(...topics)
     const receive = async () => {
-      for await (const frames of subscriber) this.#take(frames)
+      for await (const frames of subscriber) {
+        try {
+          this.#take(frames)
+        } catch {
+          this.#listener.onGap() // not what bitcoind publishes: asked for, it is told right
+        }
+      }
     }
     // Closed or broken: the looks that the loops take anyway go on without it.
     const received = receive().catch(() => this.#listener.onGap())
-    this.#subscribers.push({ subscriber, received })
+    this.#subscribers.push({ subscriber, ended: Promise.all([received, observed]) })
+    const isAnswered = await answered.promise
+    cancel()
+    return isAnswered
   }
 
   #take([name, body, counter]: Buffer[]): void {
@@ -136,4 +167,18 @@ export class ZmqFeed {
       mempoolSequence: Number(body.readBigUInt64LE(33)),
     })
   }
+}
+
+/**
+ * Where `address`, at which bitcoind says that it publishes, is for us: "every interface" (`*`, `0.0.0.0`, `[::]`) and an
+ * interface's name mean the host that we ask it at.
+ */
+export function addressFrom(nodeHost: string, address: string): string {
+  const [, bracketed, plain = '', port] = /^tcp:\/\/(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(address) ?? []
+  const host = bracketed ?? plain
+  const isHere = host !== '0.0.0.0' && host !== '::' && isIP(host) !== 0
+  if (port === undefined || isHere) return address
+  // Whoever binds every interface of IPv4 is not on that of IPv6.
+  const ours = nodeHost === '::1' && bracketed === undefined ? '127.0.0.1' : nodeHost
+  return `tcp://${isIP(ours) === 6 ? `[${ours}]` : ours}:${port}`
 }

@@ -2,24 +2,21 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
+import { type Leaving, NEEDED_CALLS, OPTIONAL_CALLS } from '../chain/admission.ts'
+import type { RpcOptions } from '../chain/client.ts'
 import { FOLLOWING_LIMITS } from '../chain/following.ts'
 import { NETWORK_PARAMS } from '../chain/networks.ts'
-import type { Asked, NodeApi } from '../chain/node-reader.ts'
+import type { Asked, NodeApi, NodeInspection } from '../chain/node-reader.ts'
 import { WINDOW_BLOCKS, windowStart } from '../chain/plan.ts'
-import {
-  type ChainInfo,
-  type IndexInfo,
-  type NetworkInfo,
-  RPC_LIMITS,
-  type RpcOptions,
-  type ZmqNotification,
-} from '../chain/rpc.ts'
+import { type ChainInfo, type IndexInfo, type NetworkInfo, RPC_LIMITS } from '../chain/rpc.ts'
 import type { Network } from '../chain/types.ts'
 import { describeError } from '../errors.ts'
-import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
+import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { clockFinding } from './host.ts'
+
+type Publishers = Extract<NonNullable<NodeInspection['zmq']>, { value: unknown }>['value']
 
 const LIMITS = {
   /** On this machine or near. */
@@ -62,22 +59,26 @@ export async function bitcoindFindings(
     return findings
   }
   findings.push(well('bitcoind-network', `is on ${network}, at block ${chain.blocks}`))
-  const judge = async <T>(answer: Asked<T> | undefined, look: (value: T) => Finding | Promise<Finding>) => {
-    if (!answer) return
-    findings.push('refusal' in answer ? refusalFinding(rpc, answer) : await look(answer.value))
+  const judge = <T>(answer: Asked<T> | undefined, look: (value: T) => Finding) => {
+    if (answer) findings.push('refusal' in answer ? refusalFinding(rpc, answer) : look(answer.value))
   }
-  await judge(asked.network, versionFinding)
+  judge(asked.network, versionFinding)
+  const { leaving } = asked
+  if (leaving && !('value' in leaving && leaving.value === undefined)) judge(leaving as Asked<Leaving>, chainFinding)
   findings.push(downloadFinding(chain))
-  await judge(asked.hasRest, restFinding)
-  await judge(asked.zmq, (offered) => zmqFinding(offered, rpc.host))
+  judge(asked.hasRest, restFinding)
+  judge(asked.zmq, zmqFinding)
   findings.push(pruneFinding(chain))
   const { network: software } = asked
-  await judge(asked.indexes, (indexes) =>
+  judge(asked.indexes, (indexes) =>
     spenderIndexFinding(indexes, software && 'value' in software ? software.value.version : 0),
   )
   findings.push(clockFinding(nowS, chain.mediantime ?? 0, chain.time ?? nowS, network))
   return findings
 }
+
+/** What the operator allows us, all of it. */
+const WHITELIST = [...NEEDED_CALLS.map(({ method }) => method), ...Object.keys(OPTIONAL_CALLS)].join(',')
 
 async function reachFinding({ host, port }: RpcOptions): Promise<Finding> {
   const where = formatHostPort({ host, port })
@@ -191,7 +192,9 @@ function refusalFinding(
     return broken(
       'bitcoind-auth',
       text,
-      `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART}`,
+      /its rpcwhitelist lacks/.test(text)
+        ? `rpcwhitelist=<this user>:${WHITELIST} in bitcoin.conf, ${RESTART}`
+        : `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART}`,
     )
   }
   return broken('bitcoind', text, "see bitcoind's debug.log; is --rpc really a bitcoind?")
@@ -204,6 +207,11 @@ function versionFinding({ version, subversion }: NetworkInfo): Finding {
     `${subversion}, version ${version}, is too old`,
     'upgrade bitcoind to 25.0 or later (https://bitcoincore.org/en/download)',
   )
+}
+
+function chainFinding(leaving: Leaving): Finding {
+  const fix = 'replace it with Bitcoin Core 30 or later (https://bitcoincore.org/en/download)'
+  return leaving.isActive ? broken('bitcoind-chain', leaving.text, fix) : worth('bitcoind-chain', leaving.text, fix)
 }
 
 function downloadFinding(chain: ChainInfo): Finding {
@@ -232,15 +240,16 @@ function restFinding(hasRest: boolean): Finding {
   )
 }
 
-async function zmqFinding(offered: ZmqNotification[] | undefined, host: string): Promise<Finding> {
+function zmqFinding(publishers: Publishers): Finding {
   const fix = `zmqpubhashblock=tcp://127.0.0.1:28332 and zmqpubsequence=tcp://127.0.0.1:28333 in bitcoin.conf, ${RESTART}`
-  if (!offered) {
+  if (!publishers) {
     return worth(
       'bitcoind-zmq',
       'has no ZMQ: new blocks and transactions are noticed up to a second later',
       'use a bitcoind built with ZMQ',
     )
   }
+  const { offered, silent } = publishers
   // As the daemon listens (chain/zmq.ts): the sequence tells of both.
   const mempool = offered.find(({ type }) => type === 'pubsequence')
   const blocks = offered.find(({ type }) => type === 'pubhashblock' || type === 'pubrawblock') ?? mempool
@@ -249,10 +258,13 @@ async function zmqFinding(offered: ZmqNotification[] | undefined, host: string):
     return worth('bitcoind-zmq', `announces no ${lacking} over ZMQ: they are noticed up to a second later`, fix)
   }
   for (const { type, address } of [blocks, mempool]) {
-    const target = parseHostPort(address.replace(/^tcp:\/\//, '').replace(/^(0\.0\.0\.0|\*|\[::\])/, host))
-    const problem = target && (await unreachable(target))
-    if (problem !== undefined)
-      return worth('bitcoind-zmq', `${type} is announced at ${address}, which can't be reached: ${problem}`, fix)
+    if (silent.includes(address)) {
+      return worth(
+        'bitcoind-zmq',
+        `${type} is announced at ${address}, which can't be reached: nobody publishes there`,
+        fix,
+      )
+    }
   }
   return well('bitcoind-zmq', `announces by ${[...new Set([blocks.type, mempool.type])].join(' and ')}`)
 }
@@ -273,8 +285,9 @@ function pruneFinding(chain: ChainInfo): Finding {
   )
 }
 
-function spenderIndexFinding({ txospenderindex: index }: IndexInfo, version: number): Finding {
+function spenderIndexFinding(indexes: IndexInfo | undefined, version: number): Finding {
   const check = 'bitcoind-spender-index'
+  const index = indexes?.txospenderindex
   if (index?.synced) return well(check, 'has txospenderindex')
   if (index) {
     return worth(

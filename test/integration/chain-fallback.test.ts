@@ -1,69 +1,79 @@
-/** REST that stops working, or cuts blocks short, is replaced by RPC in mid-flight; nothing that is cut is believed. */
+/** REST that stops working, or cuts blocks short, is replaced by RPC for a while; nothing that is cut is believed. */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { NodeReader } from '../../src/chain/node-reader.ts'
-import { asBlockHash } from '../../src/chain/types.ts'
-import { TransientError } from '../../src/errors.ts'
+import { asBlockHash, type BlockHash } from '../../src/chain/types.ts'
+import { BlockUnavailable } from '../../src/errors.ts'
 import { Regtest } from '../sandbox/regtest.ts'
+import { type Answer, type Fate, NodeLine } from '../support/node-line.ts'
 
-/** Passes requests on to `node`, but answers for REST blocks what `spoil` makes of them. */
-async function spoiledRest(node: Regtest, spoil: (block: Buffer) => { status: number; body: Buffer }) {
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk)
-    const body = Buffer.concat(chunks)
-    const answer = await fetch(`http://127.0.0.1:${node.rpcPort}${request.url}`, {
-      method: request.method!,
-      headers: { authorization: request.headers.authorization ?? '' },
-      ...(body.length > 0 && { body }),
-    })
-    const bytes = Buffer.from(await answer.arrayBuffer())
-    const isBlock = request.url?.startsWith('/rest/block/')
-    const { status, body: told } = isBlock ? spoil(bytes) : { status: answer.status, body: bytes }
-    response.writeHead(status, { 'content-type': answer.headers.get('content-type') ?? '' }).end(told)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
+async function readerOf(proxy: NodeLine, node: Regtest) {
   const reader = new NodeReader({
-    rpc: { host: '127.0.0.1', port, auth: { kind: 'cookie', file: node.cookieFile } },
+    rpc: { host: '127.0.0.1', port: proxy.rpcPort, auth: { kind: 'cookie', file: node.cookieFile } },
     network: 'regtest',
     keySalt: Buffer.alloc(16),
   })
-  return {
-    reader,
-    async [Symbol.asyncDispose]() {
-      reader.close()
-      server.closeAllConnections()
-      await once(server.close(), 'close')
-    },
-  }
+  return Object.assign(reader, { [Symbol.asyncDispose]: () => reader.close() })
 }
 
-const spoils: [string, (block: Buffer) => { status: number; body: Buffer }][] = [
-  ['is switched off', () => ({ status: 403, body: Buffer.from('Forbidden') })],
-  ['cuts a block short', (block) => ({ status: 200, body: block.subarray(0, block.length - 10) })],
-  ['gives another block', (block) => ({ status: 200, body: Buffer.concat([Buffer.alloc(80), block.subarray(80)]) })],
-  ['gives nothing', () => ({ status: 200, body: Buffer.alloc(0) })],
+const say = (status: number, body: string): Fate => ({ say: { status, body: Buffer.from(body) } })
+const change = (of: (block: Buffer) => Buffer): Fate => ({
+  change: (answer: Answer) => ({ ...answer, body: of(answer.body) }),
+})
+
+const spoils: [what: string, fate: Fate, fault: RegExp][] = [
+  ['is switched off', say(403, 'Forbidden'), /answers REST with HTTP 403 Forbidden/],
+  ['has no such block', say(404, 'not available (not fully downloaded)'), /HTTP 404 .*not fully downloaded/],
+  ['answers with a page', say(200, '<html>'), /block of 6 bytes/],
+  ['gives nothing', say(200, ''), /block of 0 bytes/],
+  ['breaks off', 'cut', /broke off after \d+ bytes/],
+  ['cuts a block short', change((block) => block.subarray(0, block.length - 10)), /ends in the middle/],
+  [
+    'gives another header',
+    change((block) => Buffer.concat([Buffer.alloc(80), block.subarray(80)])),
+    /header hashes to/,
+  ],
+  ['gives more than any block', change((block) => Buffer.concat([block, Buffer.alloc(4e6)])), /bytes or more/],
 ]
 
-for (const [what, spoil] of spoils) {
-  test(`REST that ${what}: the block comes by RPC, and so do the next`, async () => {
-    await using node = await Regtest.start({ blocks: 3, zmq: false })
-    let asked = 0
-    await using spoiled = await spoiledRest(node, (block) => {
-      asked++
-      return spoil(block)
-    })
-    const { reader } = spoiled
+for (const [what, fate, fault] of spoils) {
+  test(`REST that ${what}: the block comes by RPC, and REST is tried again after some`, async () => {
+    await using node = await Regtest.start({ blocks: 40, zmq: false })
+    await using proxy = await NodeLine.before(node)
+    await using reader = await readerOf(proxy, node)
     assert.equal((await reader.connect()).source, 'rest')
     const hashes = await reader.hashesFrom(0)
-    for (const hash of hashes) {
-      const { block, source } = await reader.readBlock(hash, { withTxids: false })
-      assert.deepEqual([block.hash, source], [hash, 'rpc'])
+    const read = async (some: readonly BlockHash[]) => {
+      const seen: { source: string; isFault: boolean }[] = []
+      for (const hash of some) {
+        const { block, source, restFault } = await reader.readBlock(hash, { withTxids: false })
+        assert.equal(block.hash, hash)
+        if (restFault !== undefined) assert.match(restFault, fault)
+        seen.push({ source, isFault: restFault !== undefined })
+      }
+      return seen
     }
-    assert.equal(asked, 1, 'REST is not asked again')
-    await assert.rejects(reader.readBlock(asBlockHash('ab'.repeat(32)), { withTxids: false }), TransientError)
+
+    proxy.fate = ({ path }) => (path.startsWith('/rest/block/') ? fate : undefined)
+    const one = await read(hashes.slice(0, 1))
+    assert.deepEqual(one, [{ source: 'rest', isFault: true }], 'one block by RPC is no other way')
+    proxy.calm()
+    const then = await read(hashes.slice(1, 10))
+    assert.ok(then.every(({ source, isFault }) => source === 'rest' && !isFault))
+    assert.equal(proxy.counts.get('getblock'), 1 + 8 + 1, 'eight more, and one when contact was made')
+
+    proxy.fate = ({ path }) => (path.startsWith('/rest/block/') ? fate : undefined)
+    const spoilt = await read(hashes.slice(10, 40))
+    assert.deepEqual(
+      spoilt.flatMap(({ isFault }, i) => (isFault ? [i] : [])),
+      [0, 9, 26],
+      'it is asked ever more seldom',
+    )
+    assert.deepEqual(
+      spoilt.findIndex(({ source }) => source === 'rpc'),
+      9,
+      'twice in a row: now they come by RPC',
+    )
+    await assert.rejects(reader.readBlock(asBlockHash('ab'.repeat(32)), { withTxids: false }), BlockUnavailable)
   })
 }

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { MANUAL, withSettingsTable } from '../../scripts/settings-table.ts'
+import { NEEDED_CALLS, OPTIONAL_CALLS } from '../../src/chain/admission.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { doctor } from '../support/doctor.ts'
@@ -57,6 +58,8 @@ test('the manual has every metric, and every alert has what to do', () => {
 test('the RPC methods that SECURITY.md allows are enough for daemon and doctor', async () => {
   const paragraph = /^- bitcoind: give the tracker(?:.|\n {2})*/m.exec(read('SECURITY.md'))![0]
   const methods = [...paragraph.matchAll(/`((?:get|wait)\w+)`/g)].map(([, method]) => method!)
+  const called = [...NEEDED_CALLS.map(({ method }) => method), ...Object.keys(OPTIONAL_CALLS)]
+  assert.deepEqual(methods.toSorted(), called.toSorted())
   const hash = createHmac('sha256', '00ff').update('sesame').digest('hex')
   const node = await Regtest.start({ blocks: 20 })
   await using _node = node

@@ -12,7 +12,9 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { assertFinding, type Diagnosis, doctor, follow, nodeFlags, unprivileged } from '../support/doctor.ts'
 import { REGTEST_INFO, Refusal, startFakeBitcoind } from '../support/fake-bitcoind.ts'
+import { NodeLine } from '../support/node-line.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { WEATHERS } from '../support/weathers.ts'
 
 /** Doctor with a data directory that is well, so that only bitcoind is in question. */
 async function ask(args: readonly string[], options: Parameters<typeof doctor>[1] = {}): Promise<Diagnosis> {
@@ -93,6 +95,30 @@ test('a password that is wrong, a cookie of another node, a method that is not a
   const right = await ask(byPassword, password('sesame'))
   assert.equal(right.code, 0, JSON.stringify(right.findings))
   assertFinding(right.of('bitcoind-auth'), 'ok', /lets us in with user and password/)
+})
+
+test("answers that are not bitcoind's: a finding that shows them, whatever they are", async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using proxy = await NodeLine.before(node)
+  const flags = [...nodeFlags(node), '--rpc', `127.0.0.1:${proxy.rpcPort}`]
+  for (const [name, words] of [
+    ['HTTP 404', /answers getblockchaininfo with HTTP 404 Not Found: “<html>.*Sign in to your node/],
+    ['HTTP 302', /answers getblockchaininfo with HTTP 302/],
+    ['HTTP 200 with a page', /answers getblockchaininfo with HTTP 200 OK: “<html>/],
+    ['code -9', /answers getblockchaininfo with code -9: a refusal \?\[31m/],
+    ['replies cut in half', /does not answer getblockchaininfo: its answer broke off after \d+ bytes/],
+    ['results that are null', /answers getblockchaininfo with what is not understood: .*expected object/],
+  ] as const) {
+    proxy.fate = WEATHERS[name]!
+    const odd = await ask(flags)
+    assert.equal(odd.code, 2, name)
+    assertFinding(odd.of('bitcoind'), 'ok', /something listens/)
+    const { level, text } = odd.findings.find((finding) => finding.level === 'failure')!
+    assert.equal(level, 'failure')
+    assert.match(text, words)
+  }
+  proxy.calm()
+  assert.equal((await ask(flags)).code, 0)
 })
 
 test('the wrong network: the advice names the right one', async () => {

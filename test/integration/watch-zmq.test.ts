@@ -63,6 +63,37 @@ test('publishers that die: polling finds every change', async () => {
   await wallet.told(tracker, a!, { state: 'mempool', txid: before.txid })
 })
 
+test('publishers that answer and never speak: nobody waits for them, and blocks come as from a node without', async () => {
+  await using node = await Regtest.start()
+  await using lossy = await LossyNode.before(node)
+  lossy.loses = () => true
+  await using tracker = await Tracker.start(node, through(lossy))
+  const [a] = await makeCoins(node, 1)
+  await tracker.caughtUp(node)
+  using wallet = await Wallet.open(tracker)
+  await wallet.subscribe([a!])
+  const first = await spend(node, [a!])
+  await wallet.told(tracker, a!, { state: 'mempool', txid: first.txid })
+  const [blockHash] = await node.mine(1)
+  await wallet.told(tracker, a!, { state: 'confirmed', txid: first.txid, blockHash: blockHash! })
+  assert.ok(lossy.lost > 0)
+  assert.ok(lossy.exchangesOf('waitfornewblock') > 0, 'bitcoind is asked')
+
+  // Heard again: the bell alone is enough. Silent once more: it isn't.
+  lossy.loses = () => false
+  await waitUntil('the bell alone is waited for', async () => {
+    const before = lossy.exchangesOf('waitfornewblock')
+    await node.mine(1)
+    await tracker.caughtUp(node)
+    return lossy.exchangesOf('waitfornewblock') === before
+  })
+  const heard = lossy.exchangesOf('waitfornewblock')
+  lossy.loses = () => true
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  await waitUntil('bitcoind is asked again', () => lossy.exchangesOf('waitfornewblock') > heard + 1)
+})
+
 test('a node without ZMQ, and bitcoind restarted under a subscriber', async () => {
   await using node = await Regtest.start({ zmq: false })
   await using tracker = await Tracker.start(node)

@@ -2,11 +2,10 @@
  * A real bitcoind behind a line that loses ZMQ messages on demand: RPC and REST pass through, but the addresses of its
  * publishers are those of a relay that may drop what it likes, or die.
  */
-import { once } from 'node:events'
-import { createServer, request as httpRequest } from 'node:http'
 import { Publisher, Subscriber } from 'zeromq'
 import { freePorts } from '../sandbox/ports.ts'
 import type { Regtest } from '../sandbox/regtest.ts'
+import { NodeLine, reply } from './node-line.ts'
 
 interface Notification {
   type: string
@@ -14,21 +13,24 @@ interface Notification {
 }
 
 export class LossyNode implements AsyncDisposable {
-  readonly rpcPort: number
+  readonly #proxy: NodeLine
   /** Messages for which this holds are lost. */
   loses: (topic: string, body: Buffer) => boolean = () => false
   /** How many were. */
   lost = 0
-  readonly #ends: (() => Promise<void>)[] = []
   readonly #relays: { from: Subscriber; to: Publisher }[] = []
 
-  private constructor(rpcPort: number) {
-    this.rpcPort = rpcPort
+  private constructor(proxy: NodeLine) {
+    this.#proxy = proxy
+  }
+
+  get rpcPort(): number {
+    return this.#proxy.rpcPort
   }
 
   static async before(node: Regtest): Promise<LossyNode> {
-    const [rpcPort, ...ports] = await freePorts(4)
-    const lossy = new LossyNode(rpcPort!)
+    const ports = await freePorts(3)
+    const lossy = new LossyNode(await NodeLine.before(node))
     const offered = await node.rpc<Notification[]>('getzmqnotifications')
     const addresses = new Map<string, string>()
     for (const address of new Set(offered.map((one) => one.address))) {
@@ -37,7 +39,8 @@ export class LossyNode implements AsyncDisposable {
       await lossy.#relay(address, relayed)
     }
     const rewritten = offered.map((one) => ({ ...one, address: addresses.get(one.address) }))
-    await lossy.#serve(node.rpcPort, rewritten)
+    lossy.#proxy.fate = (asked) =>
+      asked.calls[0]?.method === 'getzmqnotifications' ? { say: reply(asked, rewritten) } : undefined
     return lossy
   }
 
@@ -56,6 +59,11 @@ export class LossyNode implements AsyncDisposable {
     })().catch(() => {})
   }
 
+  /** How often it was asked this. */
+  exchangesOf(method: string): number {
+    return this.#proxy.counts.get(method) ?? 0
+  }
+
   /** The publishers are gone, without a word. */
   killZmq(): void {
     for (const { from, to } of this.#relays.splice(0)) {
@@ -64,37 +72,8 @@ export class LossyNode implements AsyncDisposable {
     }
   }
 
-  async #serve(nodePort: number, zmq: unknown): Promise<void> {
-    const server = createServer(async (request, response) => {
-      const chunks: Buffer[] = []
-      for await (const chunk of request) chunks.push(chunk)
-      const body = Buffer.concat(chunks)
-      const asked = body.length > 0 ? (JSON.parse(body.toString()) as { id?: unknown; method?: string }) : {}
-      if (asked.method === 'getzmqnotifications') {
-        const reply = JSON.stringify({ id: asked.id, result: zmq, error: null })
-        response.writeHead(200, { 'content-type': 'application/json' }).end(reply)
-        return
-      }
-      const { method, url, headers } = request
-      const onward = httpRequest(
-        { host: '127.0.0.1', port: nodePort, method, path: url, headers, agent: false },
-        (answer) => {
-          response.writeHead(answer.statusCode!, answer.headers)
-          answer.pipe(response)
-        },
-      )
-      onward.on('error', () => response.destroy())
-      onward.end(body)
-    }).listen(this.rpcPort, '127.0.0.1')
-    await once(server, 'listening')
-    this.#ends.push(async () => {
-      server.closeAllConnections()
-      await once(server.close(), 'close')
-    })
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.killZmq()
-    for (const end of this.#ends.splice(0)) await end()
+    await this.#proxy[Symbol.asyncDispose]()
   }
 }

@@ -1,0 +1,170 @@
+/**
+ * One whole block from bitcoind, read where it lies: as it was published, by REST, else by RPC. What doesn't parse, or
+ * isn't what its header commits to, is no block: it is asked for another way before anything is believed. Lives in the
+ * node thread.
+ */
+
+import { BlockUnavailable, describeError, TransientError } from '../errors.ts'
+import { assertTransactions, assertWitnesses } from './block-proof.ts'
+import {
+  assertHeader,
+  blockHashOf,
+  findSpendersInBlock,
+  MalformedError,
+  type ScannedBlock,
+  scanBlock,
+} from './decode.ts'
+import type { OutpointKeys } from './outpoint-keys.ts'
+import type { BitcoindRpc } from './rpc.ts'
+import type { BlockHash, BlockSource, Height, Outpoint, Spender } from './types.ts'
+
+const LIMITS = {
+  /** Blocks read by RPC after REST has failed; doubled each time it fails again, up to the second. */
+  restRestsBlocks: 8,
+  restRestsBlocksMax: 128,
+  /** This near the tip every block is held to its header: a day's worth costs a second or two. */
+  provenBlocks: 144,
+}
+
+export interface BlockRead {
+  block: ScannedBlock
+  /** The way blocks come just now; one that came otherwise doesn't change it. */
+  source: BlockSource
+  /** What REST did wrong when it was asked for this block. */
+  restFault?: string
+}
+
+export class Blocks {
+  readonly #rpc: BitcoindRpc
+  readonly #keys: OutpointKeys
+  readonly #rest = new RestTurns()
+  /** Hashes of the blocks that are near the tip. */
+  #young = new Set<BlockHash>()
+  /** The last block read or published: who spends what in it is often asked next. */
+  #last: { hash: BlockHash; raw: Buffer } | undefined
+
+  constructor(rpc: BitcoindRpc, keys: OutpointKeys) {
+    this.#rpc = rpc
+    this.#keys = keys
+  }
+
+  get source(): BlockSource {
+    return this.#rest.source
+  }
+
+  /** Called after each contact. */
+  onContact(hasRest: boolean): void {
+    this.#rest.begin(hasRest)
+  }
+
+  /** A block as it was published. */
+  onPublished(raw: Buffer): void {
+    this.#last = { hash: blockHashOf(raw), raw }
+  }
+
+  /** These blocks, from height `from` on, may be asked for next; the tip is at `best`. */
+  onHashes(hashes: readonly BlockHash[], from: Height, best: Height): void {
+    this.#young = new Set(hashes.filter((_, i) => from + i > best - LIMITS.provenBlocks))
+  }
+
+  async scan(hash: BlockHash, { withTxids }: { withTxids: boolean }): Promise<BlockRead> {
+    const isYoung = this.#young.has(hash)
+    const { value, restFault } = await this.#read(hash, (raw) => {
+      const block = scanBlock(raw, hash, this.#keys, { withTxids })
+      if (isYoung || withTxids || block.candidates.length > 0) assertTransactions(raw, block.txids)
+      this.#last = { hash, raw }
+      return block
+    })
+    return { block: value, source: this.source, ...(restFault !== undefined && { restFault }) }
+  }
+
+  /** For each of `outpoints` the transaction of block `hash` that spends it. */
+  async spenders(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
+    const { value } = await this.#read(hash, (raw) => {
+      assertHeader(raw, hash)
+      const spenders = findSpendersInBlock(raw, outpoints)
+      assertTransactions(raw)
+      if (spenders.some(Boolean)) assertWitnesses(raw) // a preimage is told as it stands there
+      return spenders
+    })
+    return value
+  }
+
+  /** Hands the block to `read`, which throws when it isn't one. Throws BlockUnavailable when it can't be had whole. */
+  async #read<T>(hash: BlockHash, read: (raw: Buffer) => T): Promise<{ value: T; restFault?: string }> {
+    const last = this.#last
+    if (last?.hash === hash) {
+      try {
+        return { value: read(last.raw) }
+      } catch {
+        this.#last = undefined // published by whom? Asked for, it is told right
+      }
+    }
+    if (!this.#rest.isTurn()) return { value: await this.#byRpc(hash, read) }
+    let restFault: string
+    try {
+      const value = read(await this.#rpc.blockByRest(hash))
+      this.#rest.worked()
+      return { value }
+    } catch (error) {
+      restFault = `REST: block ${hash}: ${describeError(error)}`
+    }
+    const value = await this.#byRpc(hash, read, restFault) // when RPC can't either, it says why
+    this.#rest.failed()
+    return { value, restFault }
+  }
+
+  async #byRpc<T>(hash: BlockHash, read: (raw: Buffer) => T, restFault?: string): Promise<T> {
+    const reply = await this.#rpc.blockByRpc(hash)
+    // Pruned meanwhile, or on a branch the node has dropped: the caller looks at the chain again.
+    if ('lacking' in reply) throw new BlockUnavailable(`bitcoind can't give block ${hash}: ${reply.lacking}`)
+    try {
+      return read(reply.raw)
+    } catch (error) {
+      if (error instanceof TransientError) throw error
+      const also = restFault === undefined ? '' : `; by ${restFault}`
+      throw new BlockUnavailable(`bitcoind gives block ${hash} damaged: ${whatIsWrong(error)}${also}`)
+    }
+  }
+}
+
+/** Any throw while a block is decoded says that it is none: what our own words refuse, no valid block has. */
+function whatIsWrong(error: unknown): string {
+  return error instanceof MalformedError ? error.message : `it can't be decoded: ${describeError(error)}`
+}
+
+/** Whose turn it is: REST while it works; after a failure it rests for some blocks, and is tried again. */
+class RestTurns {
+  #hasRest = false
+  /** In a row. */
+  #failures = 0
+  #rests = 0
+
+  /** RPC once REST has failed twice in a row. */
+  get source(): BlockSource {
+    return this.#hasRest && this.#failures < 2 ? 'rest' : 'rpc'
+  }
+
+  begin(hasRest: boolean): void {
+    this.#hasRest = hasRest
+    this.#failures = 0
+    this.#rests = 0
+  }
+
+  isTurn(): boolean {
+    if (!this.#hasRest) return false
+    if (this.#rests === 0) return true
+    this.#rests--
+    return false
+  }
+
+  worked(): void {
+    this.#failures = 0
+  }
+
+  failed(): void {
+    if (this.#rests > 0) return // of several at once, the first
+    this.#rests = Math.min(LIMITS.restRestsBlocks * 2 ** this.#failures, LIMITS.restRestsBlocksMax)
+    this.#failures++
+  }
+}
