@@ -35,7 +35,7 @@ export const OPTIONAL_CALLS: Record<string, string | undefined> = {
   getindexinfo: 'doctor knows nothing of its indexes',
 }
 
-export interface Contact {
+export interface Admission {
   chain: ChainInfo
   network: NetworkInfo
   /** Optional calls that it forbids. */
@@ -45,7 +45,7 @@ export interface Contact {
 }
 
 /** Throws ConfigError when it is the wrong node, or doesn't let us do what we need; TransientError if it did before. */
-export async function makeContact(rpc: BitcoindRpc, network: Network): Promise<Contact> {
+export async function admit(rpc: BitcoindRpc, network: Network): Promise<Admission> {
   const lacking = await rpc.forbidden(NEEDED_CALLS)
   if (lacking.length > 0) throw rpc.refused(lacking.join(', '), adviceOnForbidden(lacking))
   const chain = await rpc.chainInfo()

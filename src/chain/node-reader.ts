@@ -5,7 +5,7 @@
 import { Bell } from '../concurrency.ts'
 import { ConfigError, describeError, TransientError } from '../errors.ts'
 import { systemClock } from '../world.ts'
-import { adviceOnForbidden, type Leaving, leavingBitcoin, makeContact, NEEDED_CALLS } from './admission.ts'
+import { admit, adviceOnForbidden, type Leaving, leavingBitcoin, NEEDED_CALLS } from './admission.ts'
 import { type BlockRead, Blocks } from './blocks.ts'
 import type { RpcOptions } from './client.ts'
 import { blockHashOf } from './decode.ts'
@@ -175,7 +175,7 @@ export class NodeReader implements NodeApi {
 
   async connect(): Promise<NodeInfo> {
     const { rpc, network } = this.#options
-    const { chain, network: software, forbidden, warnings } = await makeContact(this.#rpc, network)
+    const { chain, network: software, forbidden, warnings } = await admit(this.#rpc, network)
     this.#peers = { atMs: systemClock.monotonicMs(), count: software.connections }
     this.#mayWait = !forbidden.includes('waitfornewblock')
     this.#blocks.onContact(await this.#rpc.hasRest())
