@@ -104,7 +104,7 @@ const httpUrl = text.transform((value, context): URL => {
   const url = URL.canParse(value) ? new URL(value) : undefined
   const isHttp = url?.protocol === 'https:' || url?.protocol === 'http:'
   if (url && isHttp && url.username === '' && url.password === '') return url
-  context.addIssue('expected http:// or https:// and an address without user and password')
+  context.addIssue('expected http:// or https:// and an address without a user name or password')
   return z.NEVER
 })
 
