@@ -173,12 +173,13 @@ export class Contact {
 
   #tellConnected(): void {
     const { log, clock } = this.#deps
-    const { version, subversion, source, zmq } = this.#met!
+    const { version, subversion, source, zmq, warnings = [] } = this.#met!
     const lost = this.#lost && {
       downMs: Math.round(clock.monotonicMs() - this.#lost.sinceMs),
       tries: this.#lost.tries,
     }
     log.info({ version, subversion, blocksBy: source, zmq, ...lost }, 'bitcoind connected')
+    for (const detail of warnings) log.warn({ detail }, 'bitcoind is not as it should be')
     this.#lost = undefined
   }
 

@@ -58,7 +58,6 @@ export async function runSync(deps: SyncDeps, signal: AbortSignal): Promise<void
         const info = await api.connect()
         deps.index.met(info)
         contact.opened(info)
-        for (const detail of info.warnings ?? []) deps.log.warn({ detail }, 'bitcoind is not as it should be')
       }
       await follow(deps, api, contact, signal)
     } catch (error) {

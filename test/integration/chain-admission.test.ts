@@ -111,7 +111,7 @@ test('a node that is going to leave Bitcoin is warned of, one that has left is r
 test('whatever names such a deployment, or has headers of another length, is refused; who tells nothing is not', async () => {
   await using node = await Regtest.start({ blocks: 5 })
   await using proxy = await NodeLine.before(node)
-  const args = ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${proxy.rpcPort}`]
+  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   const at = (method: string, result: unknown) => {
     proxy.fate = (asked) => {
       const call = asked.calls[0]
@@ -169,7 +169,7 @@ test('a bitcoind with one thread and room for one: no loss is told, and every bl
 test('a gateway that lets RPC alone pass: whatever it says to REST, blocks come by RPC', async () => {
   await using node = await Regtest.start({ blocks: 5, zmq: false })
   await using proxy = await NodeLine.before(node)
-  const args = ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${proxy.rpcPort}`]
+  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   for (const status of [200, 302, 401, 403, 404, 405, 502]) {
     const page = { status, body: Buffer.from('<html>no</html>') }
     proxy.fate = ({ path }) => (path.startsWith('/rest/') ? { say: page } : undefined)
@@ -191,7 +191,7 @@ test('refused once among many, REST is asked again: work queue exceeded is no re
     path.startsWith('/rest/block/') && ++blocks % 50 < 3
       ? { say: { status: 503, body: Buffer.from('Work queue depth exceeded') } }
       : undefined
-  const args = ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${proxy.rpcPort}`]
+  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   await using tracker = await Tracker.start(node, { args })
   await tracker.caughtUp(node)
   assert.ok(proxy.met > 5)
@@ -234,7 +234,7 @@ test('ZMQ on [::1], on an interface by its name, and on every interface is heard
           ]),
         }
       : undefined
-  const args = ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${proxy.rpcPort}`]
+  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   await using deaf = await Tracker.start(node, { args })
   await deaf.caughtUp(node)
   assert.deepEqual((await deaf.said('bitcoind connected')).zmq, { blocks: false, mempoolEvents: false })

@@ -36,7 +36,7 @@ function damage(hash: string, at: (block: Buffer) => number, { byRpc = false } =
 }
 
 const start = (node: Regtest, proxy: NodeLine) =>
-  Tracker.start(node, { args: ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${proxy.rpcPort}`] })
+  Tracker.start(node, { args: ['--no-tor', '--allow-test-addresses', ...proxy.flags] })
 
 /** Where each part of the bond's funding transaction lies in its block. */
 const places: [what: string, at: (block: Buffer, bond: FundedBond) => number][] = [

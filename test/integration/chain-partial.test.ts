@@ -13,7 +13,7 @@ import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { type Coin, makeCoins, spend } from '../support/coins.ts'
 import { ask } from '../support/http.ts'
-import { NodeProxy } from '../support/node-proxy.ts'
+import { NodeLine } from '../support/node-line.ts'
 import { bondOf, isAnswered, readiness, scannedTo } from '../support/progress.ts'
 
 const PRUNED = { args: ['-prune=1', '-fastprune'] }
@@ -226,11 +226,11 @@ test('with --serve-partial the scan begins above what is not downloaded yet', as
   await using node = await Regtest.start({ blocks: 400 })
   const bond = await bondOf(node, 'x')
   await node.mine(1)
-  await using proxy = await NodeProxy.before(node)
+  await using line = await NodeLine.before(node)
   const missing = new Set<string>()
   for (let height = 0; height <= 260; height++) missing.add(await node.rpc('getblockhash', height))
-  proxy.withhold(missing)
-  await using tracker = await Tracker.start(proxy.of(node), { args: [...FLAGS, '--serve-partial'] })
+  line.withhold(missing)
+  await using tracker = await Tracker.start(node, { args: [...FLAGS, '--serve-partial', ...line.flags] })
   await tracker.caughtUp(node)
   const { scannedFrom, unseen } = await tracker.ask({ type: 'Status' }, 'Status')
   assert.deepEqual([scannedFrom, unseen], [261, { from: 0, to: 260 }])

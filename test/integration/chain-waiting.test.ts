@@ -8,7 +8,7 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { ask } from '../support/http.ts'
-import { NodeProxy } from '../support/node-proxy.ts'
+import { NodeLine } from '../support/node-line.ts'
 import { bondOf, isAnswered, readiness, scannedTo } from '../support/progress.ts'
 
 test('bitcoind knows headers whose blocks it does not have: said at once, in status and readiness', async () => {
@@ -53,11 +53,14 @@ test('blocks that are not downloaded yet are waited for, without a storm; what i
   await using node = await Regtest.start({ blocks: 400 })
   const bond = await bondOf(node, 'x')
   await node.mine(1)
-  await using proxy = await NodeProxy.before(node)
+  await using line = await NodeLine.before(node)
   const missing = new Set<string>()
   for (let height = 200; height < 300; height++) missing.add(await node.rpc('getblockhash', height))
-  proxy.withhold(missing)
-  await using tracker = await Tracker.start(proxy.of(node), { http: true })
+  line.withhold(missing)
+  await using tracker = await Tracker.start(node, {
+    http: true,
+    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
+  })
   await scannedTo(tracker, 199)
   const state = async () => (await ask(tracker.httpPort!, '/api/v1/status')).json
   await waitUntil('it waits', async () => (await state()).bitcoind.state === 'waiting-for-block')
@@ -75,36 +78,37 @@ test('blocks that are not downloaded yet are waited for, without a storm; what i
   )
 
   // At their longest the pauses are five to ten seconds: then a look, and the block by REST and by RPC, and no more.
-  const { answers } = proxy
+  const { fate } = line
   const chain = new Set(['getblockchaininfo', 'getblockhash', 'getblock', undefined])
   let exchanges = 0
   let lookedMs = performance.now()
   let pauseMs = 0
-  proxy.answers = (exchange) => {
-    if (chain.has(exchange.method)) exchanges++
-    if (exchange.method === 'getblockchaininfo') {
+  line.fate = (asked) => {
+    const method = asked.calls[0]?.method
+    if (chain.has(method)) exchanges++
+    if (method === 'getblockchaininfo') {
       pauseMs = performance.now() - lookedMs
       lookedMs = performance.now()
     }
-    return answers(exchange)
+    return fate(asked)
   }
   await waitUntil('the pauses have grown', () => pauseMs > 4_500, { timeoutMs: 60_000 })
   const lines = tracker.log.length
   exchanges = 0
-  const asked = proxy.asked
+  const before = line.exchanges
   const fromMs = performance.now()
   await waitUntil('some tries more', () => exchanges >= 12, { timeoutMs: 120_000 })
   const seconds = (performance.now() - fromMs) / 1_000
   assert.ok(exchanges / seconds < 2, `${exchanges} exchanges in ${seconds} s`)
   t.diagnostic(
-    `${(exchanges / seconds).toFixed(2)} exchanges/s, ${((proxy.asked - asked) / seconds).toFixed(2)} with the mempool`,
+    `${(exchanges / seconds).toFixed(2)} exchanges/s, ${((line.exchanges - before) / seconds).toFixed(2)} with the mempool`,
   )
   assert.deepEqual(tracker.log.slice(lines), [])
   assert.equal(tracker.log.filter(({ msg }) => msg === 'bitcoind connected').length, 1)
   assert.ok(!tracker.logged('bitcoind unreachable'))
 
   // The chain may move away meanwhile; a restart goes on waiting.
-  proxy.answers = () => undefined
+  line.calm()
   await tracker.caughtUp(node)
   assert.deepEqual(await tracker.addresses(), [bond.address])
   assert.equal((await tracker.said('the block that was waited for is there')).height, 200)
@@ -114,13 +118,16 @@ test('a block at the tip that can not be read, and a reorg past it: lists go on,
   await using node = await Regtest.start({ zmq: false })
   const bond = await bondOf(node, 'x')
   await node.mine(1)
-  await using proxy = await NodeProxy.before(node)
-  await using tracker = await Tracker.start(proxy.of(node), { http: true })
+  await using line = await NodeLine.before(node)
+  await using tracker = await Tracker.start(node, {
+    http: true,
+    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
+  })
   await tracker.caughtUp(node)
   const known = new Set<string>()
   for (let height = 0; height <= 111; height++) known.add(await node.rpc('getblockhash', height))
-  const damaged = { has: (hash: string) => !known.has(hash) } as ReadonlySet<string>
-  proxy.withhold(damaged, "Can't read block from disk")
+  const damaged = { has: (hash: string) => !known.has(hash) }
+  line.withhold(damaged, "Can't read block from disk")
   await node.mine(1)
   const state = async () => (await ask(tracker.httpPort!, '/api/v1/status')).json.bitcoind
   await waitUntil('it waits', async () => (await state()).state === 'waiting-for-block')
@@ -136,18 +143,21 @@ test('a mempool that can not be read is said once; lists are given, watches are 
   await using node = await Regtest.start({ zmq: false })
   const bond = await bondOf(node, 'x')
   await node.mine(1)
-  await using proxy = await NodeProxy.before(node)
-  await using tracker = await Tracker.start(proxy.of(node), { http: true })
+  await using line = await NodeLine.before(node)
+  await using tracker = await Tracker.start(node, {
+    http: true,
+    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
+  })
   await tracker.caughtUp(node)
   const watch = { type: 'WatchMany', outpoints: [bond.outpoint] } as const
   await waitUntil('watches are answered', () => isAnswered(tracker, watch))
   const ends = [
-    { status: 503, text: 'Work queue depth exceeded', words: /overloaded/ },
-    { status: 403, text: '', words: /forbids getrawmempool/ },
+    { status: 503, body: Buffer.from('Work queue depth exceeded'), words: /overloaded/ },
+    { status: 403, body: Buffer.alloc(0), words: /forbids getrawmempool/ },
   ]
   for (const { words, ...answer } of ends) {
     const before = tracker.log.length
-    proxy.answers = ({ method }) => (method === 'getrawmempool' ? answer : undefined)
+    line.fate = ({ calls }) => (calls[0]?.method === 'getrawmempool' ? { say: answer } : undefined)
     const state = async () => (await ask(tracker.httpPort!, '/api/v1/status')).json
     await waitUntil('it is said', async () => words.test((await state()).mempool.detail ?? ''), { timeoutMs: 60_000 })
     const ready = await readiness(tracker)
@@ -157,7 +167,7 @@ test('a mempool that can not be read is said once; lists are given, watches are 
     assert.equal((await tracker.ask(watch, 'Error')).code, 'not_synced')
     const told = tracker.log.slice(before).filter(({ msg }) => msg.includes('mempool'))
     assert.equal(told.length, 1, JSON.stringify(told))
-    proxy.answers = () => undefined
+    line.calm()
     await waitUntil('it is read again', () => isAnswered(tracker, watch), { timeoutMs: 60_000 })
     assert.equal((await state()).mempool.detail, null)
     await tracker.said("bitcoind's mempool is read again", before)

@@ -52,11 +52,16 @@ export class NodeLine implements AsyncDisposable {
   }
 
   static async before(node: Pick<Regtest, 'rpcPort'>): Promise<NodeLine> {
-    const proxy = new NodeLine(node.rpcPort)
-    proxy.#server.listen(0, '127.0.0.1')
-    await once(proxy.#server, 'listening')
-    proxy.rpcPort = (proxy.#server.address() as { port: number }).port
-    return proxy
+    const line = new NodeLine(node.rpcPort)
+    line.#server.listen(0, '127.0.0.1')
+    await once(line.#server, 'listening')
+    line.rpcPort = (line.#server.address() as { port: number }).port
+    return line
+  }
+
+  /** The tracker's flags for bitcoind at the end of this line. */
+  get flags(): string[] {
+    return ['--rpc', `127.0.0.1:${this.rpcPort}`]
   }
 
   get exchanges(): number {
@@ -74,6 +79,18 @@ export class NodeLine implements AsyncDisposable {
     this.met = 0
     for (const response of this.#held) response.destroy()
     this.#held.clear()
+  }
+
+  /** Blocks that bitcoind has in its chain and can't give, as with assumeutxo before they are downloaded. */
+  withhold(hashes: { has(hash: string): boolean }, message = 'Block not available (not fully downloaded)'): void {
+    this.fate = (asked) => {
+      const rest = /^\/rest\/block\/([0-9a-f]{64})/.exec(asked.path)?.[1]
+      if (rest !== undefined && hashes.has(rest))
+        return { say: { status: 404, body: Buffer.from(`${rest}: ${message}`) } }
+      const [call] = asked.calls
+      if (call?.method === 'getblock' && hashes.has(String(call.params[0]))) return { say: refusal(asked, -1, message) }
+      return undefined
+    }
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
