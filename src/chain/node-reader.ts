@@ -43,6 +43,8 @@ import { ZmqFeed } from './zmq.ts'
 const LIMITS = {
   /** Block hashes fetched ahead in one look: 2,000 × 64 hex digits stay far below a megabyte of JSON. */
   hashesAhead: 2_000,
+  /** Looks at a chain that moves meanwhile; reorgs are minutes apart. */
+  lookTries: 5,
   /** How old the number of peers may be. */
   peersMs: 60_000,
   /** Outputs judged in one batch: each may bring a transaction of 100 kB. */
@@ -211,8 +213,7 @@ export class NodeReader implements NodeApi {
   }
 
   async view(height: Height | undefined, ahead?: number): Promise<ChainView> {
-    const chain = await this.#rpc.chainInfo()
-    const hashes = height === undefined ? [] : await this.#hashes(height, chain.blocks, ahead)
+    const { chain, hashes } = await this.#look(height, ahead)
     const view: ChainView = {
       best: { hash: chain.bestblockhash, height: chain.blocks },
       isInitialDownload: chain.initialblockdownload,
@@ -225,6 +226,19 @@ export class NodeReader implements NodeApi {
     const peers = await this.#peerCount()
     if (peers !== undefined) view.peers = peers
     return view
+  }
+
+  /** Two calls that agree: between them the chain may have moved, and who gives other hashes is not believed. */
+  async #look(from: Height | undefined, ahead?: number): Promise<{ chain: ChainInfo; hashes: BlockHash[] }> {
+    for (let tries = 1; tries <= LIMITS.lookTries; tries++) {
+      const chain = await this.#rpc.chainInfo()
+      if (from === undefined || from > chain.blocks) return { chain, hashes: [] }
+      const hashes = await this.#hashes(from, chain.blocks, ahead)
+      const last = Math.min(chain.blocks, from + Math.min(ahead ?? LIMITS.hashesAhead, LIMITS.hashesAhead))
+      const isWhole = hashes.length === last - from + 1
+      if (isWhole && (last < chain.blocks || hashes.at(-1) === chain.bestblockhash)) return { chain, hashes }
+    }
+    throw new TransientError("bitcoind's best block is not among the blocks that it names by height")
   }
 
   async #peerCount(): Promise<number | undefined> {
