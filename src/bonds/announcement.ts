@@ -15,6 +15,9 @@ const LIMITS = {
   outputsMax: 5,
 }
 
+/** Consensus: no output has more. */
+const MONEY_SATS_MAX = 2_100_000_000_000_000n
+
 /** Virtual port of makers whose announcement names none. */
 export const DEFAULT_MAKER_PORT = 21
 
@@ -37,6 +40,7 @@ export function findAnnouncement(tx: Transaction, options: AnnouncementOptions):
     const announcement = parseAnnouncementScript(script, options)
     if (!announcement) continue
     const bond = tx.outs[0]!
+    if (bond.value < 0n || bond.value > MONEY_SATS_MAX) return undefined // no block has such a one: somebody lies
     return {
       ...announcement,
       outpoint: { txid: asTxid(tx.getId()), vout: 0 },

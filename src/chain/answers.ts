@@ -26,7 +26,7 @@ const MAY_REFUSE = new Set([400, 404, 500])
 
 /**
  * The body as JSON whose replies stand in the order of `asked`; undefined when it is no reply. Throws when it answers
- * other questions.
+ * other questions, or refuses all at once.
  */
 export function repliesIn(status: number, body: Buffer, asked: readonly RpcQuestion[]): string | undefined {
   const text = body.toString()
@@ -34,6 +34,8 @@ export function repliesIn(status: number, body: Buffer, asked: readonly RpcQuest
   const isReply = status === 200 || (MAY_REFUSE.has(status) && replies?.length === 1 && replies[0]?.error)
   if (!replies || !isReply) return undefined
   if (replies.length === asked.length && replies.every(({ id }, i) => id === asked[i]?.id)) return text
+  const [only] = replies
+  if (replies.length === 1 && only?.error) throw new Error(`it refuses with ${describeRefusal(only.error)}`)
   const byId = new Map(replies.map((reply) => [reply.id, reply]))
   const ordered = asked.map(({ id }) => byId.get(id))
   if (replies.length !== asked.length || ordered.includes(undefined)) {
@@ -75,6 +77,12 @@ export function isNoRoom(status: number, body: Buffer): boolean {
 export function describeAnswer(status: number, reason: string, body: Buffer): string {
   const text = excerpt(body)
   return `HTTP ${status} ${printable(reason, LIMITS.excerptChars)}${text === '' ? '' : `: “${text}”`}`
+}
+
+/** Of a refusal that names no question of ours: a proxy's, or of a request that could not be read. */
+function describeRefusal(error: unknown): string {
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  return printable(`code ${String(code)}: ${String(message)}`, LIMITS.excerptChars)
 }
 
 function excerpt(body: Buffer): string {

@@ -10,6 +10,7 @@ import { type BlockRead, Blocks } from './blocks.ts'
 import type { RpcOptions } from './client.ts'
 import { blockHashOf } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
+import { readMerkleBlock } from './merkle-block.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
 import {
   BitcoindRpc,
@@ -303,8 +304,8 @@ export class NodeReader implements NodeApi {
     const entries = await this.#rpc.txProof(txid, block)
     const [tx, header, merkle] = entries.map((entry) => ('value' in entry ? entry.value : undefined))
     if (tx && header && merkle) {
-      if (blockHashOf(header) === block) return { tx, header, merkle }
-      throw new TransientError(`bitcoind answered with another block than ${block}`)
+      if (blockHashOf(header) === block && isProofOf(txid, header, merkle)) return { tx, header, merkle }
+      throw new TransientError(`bitcoind's proof of ${txid} in block ${block} is none`)
     }
     const codes = entries.flatMap((entry) => ('code' in entry ? [entry.code] : []))
     if (codes.every((code) => code === RPC_CODES.miscError)) return undefined // pruned
@@ -376,6 +377,12 @@ export class NodeReader implements NodeApi {
     this.#rpc.close()
     return this.#zmq.close()
   }
+}
+
+function isProofOf(txid: Txid, header: Buffer, merkle: Buffer): boolean {
+  const tree = readMerkleBlock(merkle)
+  if (!tree.ok) return tree.fault === 'ambiguous-merkle' // by chance: whoever gets it decides
+  return tree.header.equals(header) && tree.matched.some((match) => match.txid === txid)
 }
 
 async function asked<T>(answer: Promise<T>): Promise<Asked<T>> {

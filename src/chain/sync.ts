@@ -102,7 +102,7 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
         break
       }
       case 'disconnect':
-        if (!following.takenBack) await assertSameChain(index, api, view)
+        if (!following.takenBack) await assertSameChain(deps, api, view)
         index.disconnect()
         following.takenBack = {
           from: following.takenBack?.from ?? tip!,
@@ -111,7 +111,7 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
         contact.moved()
         break
       case 'gap':
-        throw new ConfigError(gapAdvice(step, index.scannedFrom() ?? 0, view.pruneHeight))
+        throw wrongNode(following, gapAdvice(step, index.scannedFrom() ?? 0, view.pruneHeight))
       case 'idle':
         // A chain that has become shorter is half a reorg: the other half comes with the blocks that replace it.
         meter = undefined
@@ -233,16 +233,22 @@ async function firstReadable(api: NodeApi, from: Height, best: Height): Promise<
   return readable
 }
 
-/** Before anything is taken back: the lowest block of our index must be the node's. Throws ConfigError. */
-async function assertSameChain(index: ChainIndex, api: NodeApi, { best }: ChainView): Promise<void> {
+/** Before anything is taken back: the lowest block of our index must be the node's. */
+async function assertSameChain({ index, following }: SyncDeps, api: NodeApi, { best }: ChainView): Promise<void> {
   const lowest = index.lowest()
   if (!lowest) return
   const [theirs] = lowest.height <= best.height ? await api.hashesFrom(lowest.height, 0) : []
   if (theirs === lowest.hash) return
   const said = theirs === undefined ? `ends at block ${best.height}` : `has ${theirs} there`
-  throw new ConfigError(
+  throw wrongNode(
+    following,
     `bitcoind's chain shares no block with this index, which begins with block ${lowest.height} (${lowest.hash}); bitcoind ${said}: is --rpc the right node, and --datadir the one of its network? If both are right, fidelity-tracker rescan --from ${lowest.height} begins anew; it keeps the onion key, registrations and history`,
   )
+}
+
+/** The operator's to mend; of a node that was the right one since we started it is weather. */
+function wrongNode({ hasReachedTip }: Following, text: string): Error {
+  return new (hasReachedTip ? TransientError : ConfigError)(text)
 }
 
 function gapAdvice({ from, to }: HeightRange, scannedFrom: Height, pruneHeight: Height): string {

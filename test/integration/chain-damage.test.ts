@@ -121,3 +121,24 @@ test('a witness changed in a block: who spends is told with the witness that was
   assert.equal(told?.state, 'confirmed')
   assert.equal(Buffer.from(told.tx!).toString('hex'), signed.hex)
 })
+
+test('a proof that proves nothing is not handed on, nor kept', async () => {
+  await using node = await Regtest.start({ zmq: false })
+  const { outpoint } = await node.fundBond({ key: bondKey('f'), format: 'D', address: `${onionHost('f')}:21` })
+  await node.mine(1)
+  await using proxy = await NodeLine.before(node)
+  await using tracker = await start(node, proxy)
+  await tracker.caughtUp(node)
+  const changed = (answer: Answer): Answer => {
+    const replies = JSON.parse(answer.body.toString()) as { result: string }[]
+    const proof = Buffer.from(replies[2]!.result, 'hex')
+    proof[90]! ^= 1 // in the first hash of the tree
+    replies[2]!.result = proof.toString('hex')
+    return { ...answer, body: Buffer.from(JSON.stringify(replies)) }
+  }
+  proxy.fate = ({ calls }) => (calls.some(({ method }) => method === 'gettxoutproof') ? { change: changed } : undefined)
+  await assert.rejects(tracker.ask({ type: 'BondProof', outpoint }, 'BondProof'), /busy/)
+  proxy.calm()
+  const { height } = await tracker.ask({ type: 'BondProof', outpoint }, 'BondProof')
+  assert.equal(height, await node.height())
+})

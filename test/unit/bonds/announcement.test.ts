@@ -181,6 +181,11 @@ test('a transaction announces with a lock time, two to five outputs, and the fir
   )
   const big = findAnnouncement(funding({ scripts: [P2WSH, ANNOUNCED], sats: 2_100_000_000_000_000n }), strict)
   assert.equal(big?.amountSats, 2_100_000_000_000_000, 'all coins there are')
+  for (const sats of [2_100_000_000_000_001n, 2n ** 53n, 2n ** 63n - 1n, -1n, -(2n ** 63n)]) {
+    const lie = funding({ scripts: [P2WSH, ANNOUNCED] })
+    lie.outs[0]!.value = sats
+    assert.equal(findAnnouncement(lie, strict), undefined, 'more than there are, or a debt')
+  }
 })
 
 test('only OP_0 and 32 bytes is P2WSH', () => {

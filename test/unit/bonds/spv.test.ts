@@ -5,8 +5,9 @@ import { test } from 'node:test'
 import { Transaction } from 'bitcoinjs-lib'
 import fc from 'fast-check'
 import { announcementScript } from '../../../src/bonds/announcement.ts'
-import { type BondProof, hasWork, readMerkleBlock, targetOf, verifyBondProof } from '../../../src/bonds/spv.ts'
+import { type BondProof, hasWork, targetOf, verifyBondProof } from '../../../src/bonds/spv.ts'
 import { blockHashOf } from '../../../src/chain/decode.ts'
+import { readMerkleBlock } from '../../../src/chain/merkle-block.ts'
 import { asTxid, fromInternal } from '../../../src/chain/types.ts'
 
 // ---- trees, made the slow way ----------------------------------------------------------------------------------------

@@ -17,6 +17,14 @@ test('a reply is one that answers what was asked, in its order', () => {
   assert.throws(() => repliesIn(200, body([reply('a'), reply('a')]), ask('a', 'b')), /to other questions/)
 })
 
+test('a refusal that names no question of ours is told in its own words, and answers nothing', () => {
+  for (const id of [null, 'b', 1]) {
+    assert.throws(() => repliesIn(500, body(refusal(id)), ask('a')), /refuses with code -8: no$/)
+    assert.throws(() => repliesIn(200, body(refusal(id)), ask('a', 'b')), /refuses with code -8: no$/)
+  }
+  assert.throws(() => repliesIn(500, body({ error: 'down' }), ask('a')), /refuses with code undefined/)
+})
+
 test('a refusal comes with 200, 400, 404 or 500, a result with 200 alone', () => {
   for (const status of [200, 400, 404, 500]) assert.ok(repliesIn(status, body(refusal('a')), ask('a')), String(status))
   for (const status of [201, 302, 403, 429, 502, 503]) {

@@ -35,7 +35,7 @@ function setup({ servesPartial = false } = {}) {
       const best = { height: BEST, hash: hashAt(BEST) }
       const view = { best, isInitialDownload: false, headers: BEST, pruneHeight: 0 }
       return height === undefined
-        ? { ...view, following: [] }
+        ? { ...view, following: [] as BlockHash[] }
         : { ...view, atHeight: hashAt(height), following: from(height + 1) }
     },
     hashesFrom: async (height: number) => from(height),
@@ -136,4 +136,34 @@ test('a node of another chain is refused before a block is taken back', async ()
     return true
   })
   assert.equal(node.connected.length, 2)
+})
+
+test('a node that was the right one since the start and tells of another chain, or a gap, is weather', async () => {
+  const node = setup()
+  const { view } = node.api
+  const hashes = node.api.hashesFrom
+  const lies: (() => void)[] = [
+    () => {
+      node.api.view = async () => ({ ...(await view(BEST)), atHeight: hashAt(9_000) })
+      node.api.hashesFrom = async () => [hashAt(9_000)]
+    },
+    () => {
+      node.api.view = async () => ({ ...(await view(BEST)), pruneHeight: BEST + 5, following: [hashAt(BEST + 1)] })
+    },
+  ]
+  const { waitForTip } = node.api
+  node.api.waitForTip = async () => {
+    const lie = lies.shift()
+    if (!lie) return waitForTip()
+    lie()
+    const { connect } = node.api
+    node.api.connect = async () => {
+      Object.assign(node.api, { view, hashesFrom: hashes, connect })
+      return connect()
+    }
+  }
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.equal(node.connected.length, BEST + 1, 'nothing was taken back')
+  assert.equal(node.connects(), 3)
+  assert.deepEqual(lies, [])
 })
