@@ -66,7 +66,10 @@ async function start(what: string, change: (file: string) => void, keepsWal: boo
   void started.exited().then((ended) => {
     code = ended
   })
-  const serves = async () => (await started.ask({ type: 'Status' }, 'Status').catch(() => undefined))?.synced === true
+  const serves = async () => {
+    const status = await started.ask({ type: 'Status' }, 'Status').catch(() => undefined)
+    return status !== undefined && (status.synced || status.unseen !== undefined) // or says what it lacks
+  }
   await waitUntil(`it serves, or ends: ${what}`, async () => code !== undefined || (await serves()), {
     timeoutMs: 60_000,
   })
