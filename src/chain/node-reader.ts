@@ -3,7 +3,7 @@
  * changes. Lives in the node thread, next to its BitcoindRpc; the main thread sees it as `NodeApi`.
  */
 import { Bell } from '../concurrency.ts'
-import { ConfigError, describeError, TransientError } from '../errors.ts'
+import { BlockUnavailable, ConfigError, describeError, TransientError } from '../errors.ts'
 import { systemClock } from '../world.ts'
 import { admit, adviceOnForbidden, type Leaving, leavingBitcoin, NEEDED_CALLS } from './admission.ts'
 import { type BlockRead, Blocks } from './blocks.ts'
@@ -261,8 +261,15 @@ export class NodeReader implements NodeApi {
     return hashes
   }
 
-  readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<BlockRead> {
-    return this.#blocks.scan(hash, options)
+  async readBlock(hash: BlockHash, options: { withTxids: boolean }): Promise<BlockRead> {
+    try {
+      return await this.#blocks.scan(hash, options)
+    } catch (error) {
+      if (!(error instanceof BlockUnavailable)) throw error
+      const leaving = await leavingBitcoin(this.#rpc, await this.#rpc.chainInfo())
+      if (!leaving?.isActive) throw error
+      throw new BlockUnavailable(`${this.#rpc.where} ${leaving.text}`, { cause: error })
+    }
   }
 
   async waitForTip(known: BlockHash, maxMs: number): Promise<void> {

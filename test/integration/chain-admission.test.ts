@@ -106,6 +106,17 @@ test('a node that is going to leave Bitcoin is warned of, one that has left is r
   const late = await askDoctor(nodeFlags(node))
   assert.equal(late.code, 2)
   assertFinding(late.of('bitcoind-chain'), 'failure', /follows a chain that is no longer Bitcoin's/)
+
+  // Who followed it so far takes no block of the other chain, and says why.
+  await node.mine(3)
+  const detail = await waitUntil('it says what it waits for', () => {
+    const told = warned.log.map((line) => String(line.detail)).find((text) => /no longer Bitcoin's/.test(text))
+    return told
+  })
+  assert.match(detail, /follows a chain that is no longer Bitcoin's .*use Bitcoin Core 30 or later/)
+  const { height, synced } = await warned.ask({ type: 'Status' }, 'Status')
+  assert.deepEqual([height, synced], [29, false])
+  assert.ok(warned.isRunning)
 })
 
 test('whatever names such a deployment, or has headers of another length, is refused; who tells nothing is not', async () => {
