@@ -10,7 +10,7 @@ import type { Output } from './spend.ts'
 const LIMITS = {
   /** Entries that nobody holds, about 0.5 kB each; the oldest make room. */
   idle: 20_000,
-  /** Blocks an entry stays after it was last asked about. */
+  /** Blocks an entry stays after it was last asked about, or a subscription to it ended. */
   idleBlocks: 2,
 }
 
@@ -36,7 +36,7 @@ export interface Entry {
   deep: RecordedSpend | undefined
   /** Counts what has happened to it: an answer that was on its way meanwhile is stale. */
   moves: number
-  /** Our height when it was last asked about. */
+  /** Our height when it was last asked about, or somebody's subscription ended. */
   askedAtHeight: Height
 }
 
@@ -113,7 +113,9 @@ export class Book {
     this.#idle.delete(entry)
   }
 
-  unsubscribe(entry: Entry, subscriber: Subscriber): void {
+  /** From `height` on it counts as only asked about: a wallet that comes back soon finds what was seen. */
+  unsubscribe(entry: Entry, subscriber: Subscriber, height: Height): void {
+    entry.askedAtHeight = height
     entry.subscribers = entry.subscribers.filter((other) => other !== subscriber)
     this.#letGo(entry)
   }

@@ -139,7 +139,7 @@ export class Watcher implements IndexListener {
     for (const entry of entries) {
       if (!entry || !subscription.entries.delete(entry)) continue
       this.#subscriptions--
-      this.#book.unsubscribe(entry, subscription)
+      this.#book.unsubscribe(entry, subscription, this.#deps.indexer.tip()?.height ?? entry.askedAtHeight)
     }
   }
 

@@ -186,11 +186,15 @@ async function play(zmq: boolean): Promise<void> {
       4, // a wallet that was away is back on a new connection, perhaps for less
       async () => {
         const place = pick(places)
+        const watched = [...place.watched].filter(() => random() < 0.5)
         place.wallet[Symbol.dispose]()
         place.wallet = await Wallet.open(tracker)
-        for (const name of [...place.watched.keys()]) if (random() < 0.5) place.watched.delete(name)
-        for (const name of seen.keys()) forget(name)
-        await subscribe([...place.watched.values()], place)
+        place.watched.clear()
+        for (const name of seen.keys()) forget(name) // blocks may have come meanwhile
+        await subscribe(
+          watched.map(([, outpoint]) => outpoint),
+          place,
+        )
       },
     ],
     [

@@ -414,3 +414,27 @@ test('a registration says until when all that was asked for is watched, which ma
   assert.equal((await setup.watcher.register([a, b, outpoint(3)], 100, subscription)).untilHeight, 110)
   assert.equal((await setup.watcher.register([], 100, subscription)).untilHeight, 110)
 })
+
+test('what a subscriber has seen is remembered for two blocks after its subscription has ended', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const spent = outpoint(1)
+  const spender = spenderOf(spent, 1)
+  const stopping = new AbortController()
+  const running = setup.watcher.run(stopping.signal).catch(() => {})
+  const { subscription } = listener(setup)
+  await setup.watcher.subscribe([spent], subscription)
+  for (let height = 11; height < 20; height++) await setup.connect(height)
+  await setup.mempool([spender])
+  await setup.mempool([], [spender.txid])
+  setup.watcher.unsubscribe(subscription)
+  await setup.connect(20)
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve)) // time for a sweep
+  assert.equal((await setup.watcher.watchMany([spent])).spends[0]!.state, 'evicted', 'one block later')
+  for (const height of [21, 22, 23]) await setup.connect(height)
+  while (setup.watcher.entries > 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await setup.watcher.watchMany([spent])).spends[0]!.state, 'unknown')
+  stopping.abort(new Error('stop'))
+  await running
+})
