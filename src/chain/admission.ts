@@ -8,7 +8,7 @@ import type { Call } from './client.ts'
 import { HEADER_BYTES } from './decode.ts'
 import { NETWORK_PARAMS } from './networks.ts'
 import { type BitcoindRpc, type ChainInfo, type NetworkInfo, RPC_LIMITS } from './rpc.ts'
-import { asTxid, type Network, NO_BLOCK } from './types.ts'
+import { asTxid, type BlockHash, type Network, NO_BLOCK } from './types.ts'
 
 const NO_TX = asTxid('00'.repeat(32))
 
@@ -63,7 +63,7 @@ export async function admit(rpc: BitcoindRpc, network: Network): Promise<Admissi
     const first = await rpc.firstBlockHash()
     if (first !== genesisHash) throw rpc.wrong(`calls its chain ${coreName}, but it begins with block ${first}`)
   }
-  const leaving = await leavingBitcoin(rpc, chain)
+  const leaving = await leavingBitcoin(rpc, chain.bestblockhash)
   if (leaving?.isActive) throw new ConfigError(`${rpc.where} ${leaving.text}`)
   const forbidden = await rpc.forbidden(
     Object.keys(OPTIONAL_CALLS).map((method) => ({ method, parameters: method === 'waitfornewblock' ? [1] : [] })),
@@ -92,9 +92,9 @@ export interface Leaving {
  * Whether it follows, or is going to follow, other rules than Bitcoin's. Bitcoin Knots from 29.4.1 on leaves Bitcoin at
  * block 961,640 of main (`blake2b` in `getdeploymentinfo`; headers of 164 bytes) and goes on calling the chain "main".
  */
-export async function leavingBitcoin(rpc: BitcoindRpc, chain: ChainInfo): Promise<Leaving | undefined> {
+export async function leavingBitcoin(rpc: BitcoindRpc, best: BlockHash): Promise<Leaving | undefined> {
   const [name, deployment] = [...((await rpc.deployments()) ?? [])].find(([key]) => /blake2b/i.test(key)) ?? []
-  const header = await rpc.rawHeader(chain.bestblockhash)
+  const header = await rpc.rawHeader(best)
   const isOtherHeader = header !== undefined && header.length !== HEADER_BYTES
   if (deployment?.active || isOtherHeader) {
     const why = isOtherHeader ? `its headers have ${header.length} bytes` : `its deployment ${name} is active`

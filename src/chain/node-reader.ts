@@ -206,7 +206,7 @@ export class NodeReader implements NodeApi {
     return {
       chain,
       network: await asked(rpc.networkInfo()),
-      leaving: await asked(leavingBitcoin(rpc, chain.value)),
+      leaving: await asked(leavingBitcoin(rpc, chain.value.bestblockhash)),
       hasRest: await asked(rpc.hasRest()),
       zmq: await asked(zmq),
       indexes: await asked(rpc.indexInfo()),
@@ -266,7 +266,7 @@ export class NodeReader implements NodeApi {
       return await this.#blocks.scan(hash, options)
     } catch (error) {
       if (!(error instanceof BlockUnavailable)) throw error
-      const leaving = await leavingBitcoin(this.#rpc, await this.#rpc.chainInfo())
+      const leaving = await leavingBitcoin(this.#rpc, await this.#rpc.bestBlockHash())
       if (!leaving?.isActive) throw error
       throw new BlockUnavailable(`${this.#rpc.where} ${leaving.text}`, { cause: error })
     }
