@@ -12,7 +12,7 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { copyDatabase, damage, flip, overwritePages, PAGE_BYTES, pagesOf } from '../support/damage.ts'
-import { livedIn, outpoint, register } from '../support/lived-in.ts'
+import { killed } from '../support/lived-in.ts'
 import { onionHost } from '../support/onions.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -28,11 +28,7 @@ before(async () => {
   await node.mine(4)
   await node.spendBond(spent)
   await node.mine(1)
-  tracker = await livedIn(node)
-  tracker.launch()
-  await tracker.caughtUp(node)
-  await register(tracker, [outpoint('in the WAL')])
-  await tracker.stop('SIGKILL')
+  tracker = await killed(node)
   file = join(tracker.dataDir, 'tracker.sqlite')
 })
 after(async () => {

@@ -14,7 +14,7 @@ import { bondKey } from '../sandbox/bond-key.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { copyDatabase, damage, flip, overwritePages, PAGE_BYTES, pagesOf } from '../support/damage.ts'
-import { assertKept, type Kept, keptOf, livedIn, outpoint, REGISTERED, register } from '../support/lived-in.ts'
+import { assertKept, type Kept, keptOf, killed, REGISTERED } from '../support/lived-in.ts'
 import { onionHost } from '../support/onions.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -30,11 +30,7 @@ before(async () => {
     await node.fundBond({ key: bondKey(name), format: 'D', address: `${onionHost(name)}:21` })
   }
   await node.mine(1)
-  tracker = await livedIn(node)
-  tracker.launch()
-  await tracker.caughtUp(node)
-  await register(tracker, [outpoint('in the WAL')])
-  await tracker.stop('SIGKILL')
+  tracker = await killed(node)
   file = join(tracker.dataDir, 'tracker.sqlite')
   kept = keptOf(tracker.dataDir)
 })

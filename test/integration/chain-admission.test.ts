@@ -122,7 +122,6 @@ test('a node that is going to leave Bitcoin is warned of, one that has left is r
 test('whatever names such a deployment, or has headers of another length, is refused; who tells nothing is not', async () => {
   await using node = await Regtest.start({ blocks: 5 })
   await using proxy = await NodeLine.before(node)
-  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   const at = (method: string, result: unknown) => {
     proxy.fate = (asked) => {
       const call = asked.calls[0]
@@ -138,13 +137,13 @@ test('whatever names such a deployment, or has headers of another length, is ref
     ['getblockheader', '00'.repeat(164)],
   ] as const) {
     at(method, result)
-    await using refused = await Tracker.start(node, { args })
+    await using refused = await Tracker.start(node, { via: proxy })
     assert.equal(await refused.exited(), 2)
     assert.match(refused.stderr, /follows a chain that is no longer Bitcoin's/)
   }
   for (const result of [{ deployments: {} }, { deployments: { taproot: { active: true } }, odd: 7 }]) {
     at('getdeploymentinfo', result)
-    await using fine = await Tracker.start(node, { args })
+    await using fine = await Tracker.start(node, { via: proxy })
     await fine.caughtUp(node)
     assert.equal(fine.logged(NOT_SO), undefined)
   }
@@ -180,11 +179,10 @@ test('a bitcoind with one thread and room for one: no loss is told, and every bl
 test('a gateway that lets RPC alone pass: whatever it says to REST, blocks come by RPC', async () => {
   await using node = await Regtest.start({ blocks: 5, zmq: false })
   await using proxy = await NodeLine.before(node)
-  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
   for (const status of [200, 302, 401, 403, 404, 405, 502]) {
     const page = { status, body: Buffer.from('<html>no</html>') }
     proxy.fate = ({ path }) => (path.startsWith('/rest/') ? { say: page } : undefined)
-    await using tracker = await Tracker.start(node, { args })
+    await using tracker = await Tracker.start(node, { via: proxy })
     await tracker.caughtUp(node)
     assert.equal((await tracker.said('bitcoind connected')).blocksBy, 'rpc', String(status))
     assert.deepEqual(
@@ -202,8 +200,7 @@ test('refused once among many, REST is asked again: work queue exceeded is no re
     path.startsWith('/rest/block/') && ++blocks % 50 < 3
       ? { say: { status: 503, body: Buffer.from('Work queue depth exceeded') } }
       : undefined
-  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
-  await using tracker = await Tracker.start(node, { args })
+  await using tracker = await Tracker.start(node, { via: proxy })
   await tracker.caughtUp(node)
   assert.ok(proxy.met > 5)
   assert.equal(proxy.counts.get('getblock'), 1, 'the one call of the contact')
@@ -245,8 +242,7 @@ test('ZMQ on [::1], on an interface by its name, and on every interface is heard
           ]),
         }
       : undefined
-  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
-  await using deaf = await Tracker.start(node, { args })
+  await using deaf = await Tracker.start(node, { via: proxy })
   await deaf.caughtUp(node)
   assert.deepEqual((await deaf.said('bitcoind connected')).zmq, { blocks: false, mempoolEvents: false })
   assert.match(String((await deaf.said(NOT_SO)).detail), /nobody publishes at tcp:\/\/127\.0\.0\.1:\d+, which bitcoind/)

@@ -35,8 +35,7 @@ function damage(hash: string, at: (block: Buffer) => number, { byRpc = false } =
   }
 }
 
-const start = (node: Regtest, proxy: NodeLine) =>
-  Tracker.start(node, { args: ['--no-tor', '--allow-test-addresses', ...proxy.flags] })
+const start = (node: Regtest, proxy: NodeLine) => Tracker.start(node, { via: proxy })
 
 /** Where each part of the bond's funding transaction lies in its block. */
 const places: [what: string, at: (block: Buffer, bond: FundedBond) => number][] = [

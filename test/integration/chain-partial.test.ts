@@ -230,7 +230,7 @@ test('with --serve-partial the scan begins above what is not downloaded yet', as
   const missing = new Set<string>()
   for (let height = 0; height <= 260; height++) missing.add(await node.rpc('getblockhash', height))
   line.withhold(missing)
-  await using tracker = await Tracker.start(node, { args: [...FLAGS, '--serve-partial', ...line.flags] })
+  await using tracker = await Tracker.start(node, { args: [...FLAGS, '--serve-partial'], via: line })
   await tracker.caughtUp(node)
   const { scannedFrom, unseen } = await tracker.ask({ type: 'Status' }, 'Status')
   assert.deepEqual([scannedFrom, unseen], [261, { from: 0, to: 260 }])

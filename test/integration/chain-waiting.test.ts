@@ -57,10 +57,7 @@ test('blocks that are not downloaded yet are waited for, without a storm; what i
   const missing = new Set<string>()
   for (let height = 200; height < 300; height++) missing.add(await node.rpc('getblockhash', height))
   line.withhold(missing)
-  await using tracker = await Tracker.start(node, {
-    http: true,
-    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
-  })
+  await using tracker = await Tracker.start(node, { http: true, via: line })
   await scannedTo(tracker, 199)
   const state = async () => (await ask(tracker.httpPort!, '/api/v1/status')).json
   await waitUntil('it waits', async () => (await state()).bitcoind.state === 'waiting-for-block')
@@ -119,10 +116,7 @@ test('a block at the tip that can not be read, and a reorg past it: lists go on,
   const bond = await bondOf(node, 'x')
   await node.mine(1)
   await using line = await NodeLine.before(node)
-  await using tracker = await Tracker.start(node, {
-    http: true,
-    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
-  })
+  await using tracker = await Tracker.start(node, { http: true, via: line })
   await tracker.caughtUp(node)
   const known = new Set<string>()
   for (let height = 0; height <= 111; height++) known.add(await node.rpc('getblockhash', height))
@@ -144,10 +138,7 @@ test('a mempool that can not be read is said once; lists are given, watches are 
   const bond = await bondOf(node, 'x')
   await node.mine(1)
   await using line = await NodeLine.before(node)
-  await using tracker = await Tracker.start(node, {
-    http: true,
-    args: ['--no-tor', '--allow-test-addresses', ...line.flags],
-  })
+  await using tracker = await Tracker.start(node, { http: true, via: line })
   await tracker.caughtUp(node)
   const watch = { type: 'WatchMany', outpoints: [bond.outpoint] } as const
   await waitUntil('watches are answered', () => isAnswered(tracker, watch))

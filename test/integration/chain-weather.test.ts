@@ -51,8 +51,7 @@ test('whatever bitcoind answers for a moment, the daemon lives and follows again
   const bond = await node.fundBond({ key: bondKey('w'), format: 'D', address: `${onionHost('w')}:21` })
   await node.mine(1)
   await using proxy = await NodeLine.before(node)
-  const args = ['--no-tor', '--allow-test-addresses', ...proxy.flags]
-  await using tracker = await Tracker.start(node, { args })
+  await using tracker = await Tracker.start(node, { via: proxy })
   await tracker.caughtUp(node)
   /** Strangers who ask meanwhile are told something, or nothing; only the daemon's life counts here. */
   const ask = () => {

@@ -1,4 +1,5 @@
 /** The history of probes in a real database: single ones, hours, uptime, retention, and what outlives a restart. */
+
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,6 +16,7 @@ import { readOffers } from '../../src/store/makers.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
 import { PROBE_HISTORY_LIMITS, pruneProbes, readProbeSteps, readProbes, readUptime } from '../../src/store/probes.ts'
 import { insertBlock } from '../../src/store/tip.ts'
+import { TERMS } from '../support/offers.ts'
 import { HandClock } from '../support/wire.ts'
 
 const HOUR = 3_600_000
@@ -153,13 +155,7 @@ test('the list is told when somebody goes down, and when it returns; all of it o
 })
 
 const OFFER: Offer = {
-  baseFeeSats: 500,
-  amountFeePct: 0.0025,
-  timeFeePct: 0.0001,
-  requiredConfirms: 1,
-  lockBlocksMin: 10,
-  amountSatsMin: 10_000,
-  amountSatsMax: 1_000_000,
+  ...TERMS,
   tweakablePoint: Buffer.alloc(33),
   proof: {
     outpoint: OUTPOINT,

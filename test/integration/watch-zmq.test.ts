@@ -8,14 +8,10 @@ import { makeCoins, sign, spend } from '../support/coins.ts'
 import { LossyNode } from '../support/lossy-node.ts'
 import { Wallet } from '../support/subscriber.ts'
 
-const through = (lossy: LossyNode) => ({
-  args: ['--no-tor', '--allow-test-addresses', '--rpc', `127.0.0.1:${lossy.rpcPort}`],
-})
-
 test('messages that are lost are noticed by the gap they leave, and what they said is found', async () => {
   await using node = await Regtest.start()
   await using lossy = await LossyNode.before(node)
-  await using tracker = await Tracker.start(node, through(lossy))
+  await using tracker = await Tracker.start(node, { via: lossy })
   const [a, b, c, d] = await makeCoins(node, 4)
   await tracker.caughtUp(node)
   assert.deepEqual((await tracker.said('bitcoind connected')).zmq, { blocks: true, mempoolEvents: true })
@@ -45,7 +41,7 @@ test('messages that are lost are noticed by the gap they leave, and what they sa
 test('publishers that die: polling finds every change', async () => {
   await using node = await Regtest.start()
   await using lossy = await LossyNode.before(node)
-  await using tracker = await Tracker.start(node, through(lossy))
+  await using tracker = await Tracker.start(node, { via: lossy })
   const [a, b] = await makeCoins(node, 2)
   await tracker.caughtUp(node)
   using wallet = await Wallet.open(tracker)
@@ -67,7 +63,7 @@ test('publishers that answer and never speak: nobody waits for them, and blocks 
   await using node = await Regtest.start()
   await using lossy = await LossyNode.before(node)
   lossy.loses = () => true
-  await using tracker = await Tracker.start(node, through(lossy))
+  await using tracker = await Tracker.start(node, { via: lossy })
   const [a] = await makeCoins(node, 1)
   await tracker.caughtUp(node)
   using wallet = await Wallet.open(tracker)

@@ -23,6 +23,8 @@ export interface TrackerOptions {
   args?: string[]
   env?: NodeJS.ProcessEnv
   port?: number
+  /** Where it finds bitcoind: at the node itself, or at something that stands before it. */
+  via?: { rpcPort: number }
   /** True: with its HTTP server, on a free port. */
   http?: boolean
   /** False: no --cookie-file; `args` or `env` have the credentials. */
@@ -70,7 +72,7 @@ export class Tracker implements AsyncDisposable {
     const port = options.port ?? (await freePorts(1))[0]!
     const httpPort = options.http ? (await freePorts(1))[0]! : undefined
     const flags = [
-      ...['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`],
+      ...['--network', 'regtest', '--rpc', `127.0.0.1:${(options.via ?? node).rpcPort}`],
       ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
       ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
       ...['--http', httpPort === undefined ? 'off' : `127.0.0.1:${httpPort}`],

@@ -35,6 +35,16 @@ export async function livedIn(node: Regtest, options: TrackerOptions = {}): Prom
   return tracker
 }
 
+/** The same, launched again and stopped by kill -9: it has a WAL, with one registration more. */
+export async function killed(node: Regtest): Promise<Tracker> {
+  const tracker = await livedIn(node)
+  tracker.launch()
+  await tracker.caughtUp(node)
+  await register(tracker, [outpoint('in the WAL')])
+  await tracker.stop('SIGKILL')
+  return tracker
+}
+
 export function register(tracker: Tracker, outpoints: Outpoint[]) {
   return tracker.ask({ type: 'Register', outpoints, ttlBlocks: 10_000 }, 'Registered')
 }

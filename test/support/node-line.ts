@@ -59,11 +59,6 @@ export class NodeLine implements AsyncDisposable {
     return line
   }
 
-  /** The tracker's flags for bitcoind at the end of this line. */
-  get flags(): string[] {
-    return ['--rpc', `127.0.0.1:${this.rpcPort}`]
-  }
-
   get exchanges(): number {
     return [...this.counts.values()].reduce((sum, count) => sum + count, 0)
   }

@@ -1,4 +1,5 @@
 /** Every dialect against published bytes (test/vectors/wire-v1.json), and against what no maker would say. */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -8,6 +9,7 @@ import { DIALECT, DIALECT_LIMITS } from '../../../src/peers/dialects.ts'
 import { DIALECTS, type DialectName, type MakerReply, type Offer } from '../../../src/peers/types.ts'
 import { encode, Float } from '../../../src/wire/cbor.ts'
 import { encodeFrame } from '../../../src/wire/frame.ts'
+import { TERMS } from '../../support/offers.ts'
 import { hex, PROOFS, publishedKeys, publishedProof, wireVector } from '../../support/vectors.ts'
 
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
@@ -53,13 +55,7 @@ for (const name of DIALECTS) {
 // ---- replies ---------------------------------------------------------------------------------------------------------
 
 const today: Offer = {
-  baseFeeSats: 500,
-  amountFeePct: 0.0025,
-  timeFeePct: 0.0001,
-  requiredConfirms: 1,
-  lockBlocksMin: 10,
-  amountSatsMin: 10_000,
-  amountSatsMax: 1_000_000,
+  ...TERMS,
   ...publishedKeys('tweak-point'),
   proof: publishedProof('tweak-point'),
 }

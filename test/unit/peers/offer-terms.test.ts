@@ -4,18 +4,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { OFFER_LIMITS, termsFault } from '../../../src/peers/offer-terms.ts'
 import type { Offer } from '../../../src/peers/types.ts'
+import { TERMS } from '../../support/offers.ts'
 
-type Terms = Parameters<typeof termsFault>[0]
-
-const TERMS: Terms = {
-  baseFeeSats: 500,
-  amountFeePct: 0.0025,
-  timeFeePct: 0.0001,
-  requiredConfirms: 1,
-  lockBlocksMin: 10,
-  amountSatsMin: 10_000,
-  amountSatsMax: 1_000_000,
-}
 const fault = (change: Partial<Offer>) => termsFault({ ...TERMS, ...change })
 
 test('what can be meant, up to every bound', () => {

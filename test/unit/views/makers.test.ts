@@ -1,4 +1,5 @@
 /** A maker's row: what a swap with it costs, which of its bonds stands for it, and offers that say what none can. */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { asSats } from '../../../src/chain/types.ts'
@@ -7,16 +8,10 @@ import { makerRows, swapFee } from '../../../src/views/makers.ts'
 import { makerSchema } from '../../../src/views/schemas.ts'
 import { aBond, txidOf } from '../../support/bonds.ts'
 import { factsOf, type Said } from '../../support/facts.ts'
+import { TERMS } from '../../support/offers.ts'
 
-/** As today's makers offer by default. */
 const OFFER: OfferTerms = {
-  baseFeeSats: 500,
-  amountFeePct: 0.0025,
-  timeFeePct: 0.0001,
-  requiredConfirms: 1,
-  lockBlocksMin: 10,
-  amountSatsMin: 10_000,
-  amountSatsMax: 1_000_000,
+  ...TERMS,
   atMs: 1_700_000_000_999,
 }
 
