@@ -68,6 +68,9 @@ test('SIGTERM while a thousand requests wait for bitcoind: every connection is c
   await using node = await Regtest.start({ blocks: 5 })
   await using tracker = await Tracker.start(node, { http: true })
   await tracker.caughtUp(node)
+  // Only now do requests wait for bitcoind itself, and not for its mempool to be read.
+  const known = { type: 'WatchMany' as const, outpoints: [{ txid: '33'.repeat(32) as never, vout: 0 }] }
+  await waitUntil('watches are answered', () => tracker.ask(known, 'Spends').catch(() => undefined))
   process.kill(node.pid, 'SIGSTOP')
   try {
     const outpoint = (vout: number) => ({ txid: '11'.repeat(32) as never, vout })
