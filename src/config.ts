@@ -243,8 +243,8 @@ function assemble(values: Values, origins: Config['origins']): Config {
       idleMsMax: values['idle-seconds-max']! * 1000,
       subscribedIdleMsMax: values['subscribed-idle-seconds-max']! * 1000,
       frameMsMax: values['frame-seconds-max']! * 1000,
-      requestsPerS: values['requests-per-second']!,
-      requestsBurst: values['requests-burst']!,
+      unitsPerS: values['units-per-second']!,
+      unitsBurst: values['units-burst']!,
     },
     origins,
   })

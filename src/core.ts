@@ -24,6 +24,9 @@ import { formatHostPort, type HostPort, reachableAddress } from './tor/address.t
 import { newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
 import { Watcher } from './watch/watcher.ts'
+import type { ClientFacts } from './wire/connection.ts'
+import type { SlotGroup } from './wire/slots.ts'
+import { Work } from './wire/work.ts'
 import type { World } from './world.ts'
 
 export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposable {
@@ -32,6 +35,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly indexer: Indexer
   readonly recorder: SpendRecorder
   readonly watcher: Watcher
+  /** What strangers cost, whatever door they come by. */
+  readonly work: Work
   readonly trackers: Trackers
   readonly probeRules: ProbeRules
   readonly posts: Posts
@@ -55,6 +60,9 @@ export interface Listening extends HostPort {
   connections(): number
   /** `kind/outcome` → how often. */
   readonly counts: ReadonlyMap<string, number>
+  /** Connections that had to make room, by the group they were of. */
+  readonly evicted: Readonly<Record<SlotGroup, number>>
+  clients(): (ClientFacts & { group: SlotGroup })[]
 }
 
 /** What was opened, closed in reverse. */
@@ -99,6 +107,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const { following } = cells
   const notSynced = () => whyNotSynced(following, clock.monotonicMs())
   const unseen = () => unseenOf(following)
+  const work = new Work(config.wire, clock)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)
   const indexer = new Indexer(db, recorder, config)
   following.tip = indexer.tip()
@@ -153,6 +162,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     indexer,
     recorder,
     watcher,
+    work,
     market,
     liveness,
     probeRules: rules,

@@ -60,6 +60,7 @@ export async function runDaemon(
     ...world,
     log: log.child({ room: 'wire' }),
     signal,
+    work: core.work,
     onHandled: (kind, tookMs) => meters.noteRequest(kind, tookMs),
   })
   core.wire = wire

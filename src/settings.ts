@@ -215,7 +215,7 @@ export const SETTINGS = {
   'connections-max': {
     schema: whole(1, 100_000),
     argument: '<n>',
-    about: 'connections at once; beyond it the longest idle one makes room',
+    about: 'connections at once; beyond it one of the largest group of them makes room',
     default: WIRE_LIMITS.connectionsMax,
   },
   'frame-bytes-max': {
@@ -242,17 +242,17 @@ export const SETTINGS = {
     about: 'a request must be whole this long after its first byte',
     default: WIRE_LIMITS.frameMsMax / 1000,
   },
-  'requests-per-second': {
+  'units-per-second': {
     schema: whole(1, 1_000_000),
     argument: '<n>',
-    about: 'requests a connection may make for long',
-    default: WIRE_LIMITS.requestsPerS,
+    about: 'work a connection may ask for in the long run, in units: a request, an outpoint or a kilobyte each is one',
+    default: WIRE_LIMITS.unitsPerS,
   },
-  'requests-burst': {
-    schema: whole(1, 1_000_000),
+  'units-burst': {
+    schema: whole(1, 10_000_000),
     argument: '<n>',
-    about: 'requests a connection may make at once',
-    default: WIRE_LIMITS.requestsBurst,
+    about: 'work a connection may ask for at once, in units',
+    default: WIRE_LIMITS.unitsBurst,
   },
 } as const satisfies Record<string, Setting>
 

@@ -21,7 +21,7 @@ export async function benchGet(): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
   await fill(node, dataDir, unreachable(MAKERS))
-  const limits = ['--requests-per-second', '1000000', '--requests-burst', '1000000', '--connections-max', '5000']
+  const limits = ['--units-per-second', '1000000', '--units-burst', '10000000', '--connections-max', '5000']
   await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor', ...limits] })
   await tracker.caughtUp(node)
   const rows: (string | number)[][] = [['connections', 'requests/s', 'p50 ms', 'p99 ms']]

@@ -9,11 +9,11 @@ import { lockBlocksOf } from '../bonds/verify.ts'
 import { verifyProof } from '../bonds/verify-proof.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { Network, Outpoint } from '../chain/types.ts'
-import { Turns } from '../concurrency.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import { readBondOfTx, readPendingBonds } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { parseMakerName } from '../tor/address.ts'
+import type { Lane } from '../wire/work.ts'
 import type { Clock } from '../world.ts'
 import type { Liveness } from './liveness.ts'
 
@@ -62,11 +62,6 @@ function pendingOf(db: Db, { txid }: Outpoint): ProofFacts['announcement'] {
   return readPendingBonds(db).find(({ outpoint }) => outpoint.txid === txid)
 }
 
-const LIMITS = {
-  /** Each asks bitcoind three times, and nobody is in a hurry: a full queue takes about a second. */
-  turns: { atOnce: 2, queued: 64 },
-}
-
 export interface Posted {
   outpoint: Outpoint
   address: string
@@ -78,27 +73,21 @@ export interface PostDeps extends JudgeDeps {
   allowTestAddresses: boolean
 }
 
-/** Takes what is brought by `Post`, a few at a time. */
+/** Takes what is brought by `Post`, each in its turn at bitcoind. */
 export class Posts {
   readonly #deps: PostDeps
-  readonly #turns = new Turns(LIMITS.turns)
 
   constructor(deps: PostDeps) {
     this.#deps = deps
   }
 
   /** Throws PeerFault naming the check that failed, or `busy`. */
-  async take(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {
+  async take(address: string, proof: FidelityProof, keys: OfferedKeys, lane: Pick<Lane, 'ask'>): Promise<Posted> {
     const name = parseMakerName(address, this.#deps)
     if (!name || !('address' in name)) {
       throw new PeerFault('bad_request', 'url: expected host.onion:port, the address that the bond announced')
     }
-    let posted: Posted | undefined
-    const hadTurn = await this.#turns.run(1, async () => {
-      posted = await this.#verify(address, proof, keys)
-    })
-    if (!hadTurn || !posted) throw new PeerFault('busy', 'too many proofs are being verified: try again in a second')
-    return posted
+    return lane.ask(() => this.#verify(address, proof, keys))
   }
 
   async #verify(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {

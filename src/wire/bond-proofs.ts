@@ -1,19 +1,17 @@
 /**
  * The answers to `BondProof`: a bond's transaction with what proves to a client with headers alone that it is in its
- * block. It reaches bitcoind, as watching and `Post` do, so: only for bonds we know, a few at once, and kept.
+ * block. It reaches bitcoind, as watching and `Post` do, so: only for bonds we know, in turn, and kept.
  * A proof belongs to a transaction and a block and never changes; after a reorg the store names another block.
  */
 import type { NodeApi } from '../chain/node-reader.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
-import { Turns } from '../concurrency.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import { readBondBlock } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { encodeReply } from './messages.ts'
+import { type Lane, PRICES } from './work.ts'
 
 export const BOND_PROOF_LIMITS = {
-  /** bitcoind reads a whole block from the disk for each: about 20 ms. 50 that wait are answered within a second. */
-  turns: { atOnce: 2, queued: 50 },
   /** Encoded proofs kept. One takes about a kilobyte: these are all bonds of a large market. */
   keptBytes: 4_194_304,
 }
@@ -21,11 +19,10 @@ export const BOND_PROOF_LIMITS = {
 export class BondProofs {
   readonly #db: Db
   readonly #api: Pick<NodeApi, 'txProof'>
-  readonly #turns = new Turns(BOND_PROOF_LIMITS.turns)
   /** By outpoint and block; the one not asked for longest comes first. */
   readonly #kept = new Map<string, Buffer>()
   #keptBytes = 0
-  /** What is being fetched, for all who ask for the same: as many as have a turn or wait for one. */
+  /** What is being fetched, for all whose turn it is and who ask for the same. */
   readonly #underWay = new Map<string, Promise<Buffer>>()
 
   constructor({ db, api }: { db: Db; api: Pick<NodeApi, 'txProof'> }) {
@@ -34,12 +31,25 @@ export class BondProofs {
   }
 
   /** The encoded reply. Throws PeerFault. */
-  async read(outpoint: Outpoint): Promise<Buffer> {
+  async read(outpoint: Outpoint, lane: Lane): Promise<Buffer> {
     const block = readBondBlock(this.#db, outpoint)
     if (!block) throw new PeerFault('not_found', `${formatOutpoint(outpoint)} is no confirmed bond known here`)
     const name = `${formatOutpoint(outpoint)} ${block.hash}`
     const kept = this.#recall(name)
     if (kept) return kept
+    lane.charge(PRICES.block)
+    try {
+      return await lane.ask(() => this.#fetchOnce(outpoint, block, name))
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
+    }
+  }
+
+  /** Others may have fetched it while this one waited, or be about to. */
+  #fetchOnce(outpoint: Outpoint, block: BlockRef, name: string): Promise<Buffer> {
+    const kept = this.#recall(name)
+    if (kept) return Promise.resolve(kept)
     let fetching = this.#underWay.get(name)
     if (!fetching) {
       fetching = this.#fetch(outpoint, block, name).finally(() => this.#underWay.delete(name))
@@ -49,26 +59,10 @@ export class BondProofs {
   }
 
   async #fetch({ txid }: Outpoint, block: BlockRef, name: string): Promise<Buffer> {
-    let encoded: Buffer | undefined
-    let hadTurn: boolean
-    try {
-      hadTurn = await this.#turns.run(1, async () => {
-        const proof = await this.#api.txProof(txid, block.hash)
-        if (!proof) return
-        encoded = encodeReply({ type: 'BondProof', height: block.height, ...proof })
-        this.#keep(name, encoded)
-      })
-    } catch (error) {
-      if (!(error instanceof TransientError)) throw error
-      throw new PeerFault('busy', 'bitcoind can not be asked just now: try again in a few seconds', { cause: error })
-    }
-    if (!hadTurn) {
-      throw new PeerFault(
-        'busy',
-        `${BOND_PROOF_LIMITS.turns.queued} proofs are waited for already: try again in a second`,
-      )
-    }
-    if (!encoded) throw new PeerFault('not_found', `bitcoind no longer has block ${block.height}: it was pruned`)
+    const proof = await this.#api.txProof(txid, block.hash)
+    if (!proof) throw new PeerFault('not_found', `bitcoind no longer has block ${block.height}: it was pruned`)
+    const encoded = encodeReply({ type: 'BondProof', height: block.height, ...proof })
+    this.#keep(name, encoded)
     return encoded
   }
 

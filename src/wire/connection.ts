@@ -2,19 +2,23 @@
  * One client's connection: bytes → frames → one request at a time → its reply → the next. Whatever the client does
  * costs at most this connection. Knows no other connection, no chain and no bonds.
  *
- * `#converse` is the only one that takes requests and writes replies; pushes go out between them. Whoever has nothing to
- * do sleeps in `#changed`. The socket's events and the sweep only change a field and wake it. The socket is paused unless `#converse`
- * waits for bytes, so that the pressure of a client that is over its rate, or that leaves its replies unread, ends up in
- * its own TCP window.
+ * `#converse` is the only one that takes requests and answers them; what goes out is `outbox.ts`. Whoever has nothing to
+ * do sleeps in `#changed`. The socket's events and the sweep only change a field and wake it. The socket is paused unless
+ * `#converse` waits for bytes, so that the pressure of a client that has spent its allowance, or that leaves its replies
+ * unread, ends up in its own TCP window.
  */
 import type { Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { isAbort, PeerFault, type WireErrorCode } from '../errors.ts'
 import type { Clock } from '../world.ts'
-import { FrameReader, FrameTooLarge, frameHead } from './frame.ts'
+import { FrameReader, FrameTooLarge } from './frame.ts'
 import type { WireLimits } from './limits.ts'
 import { encodeError, parseRequest, type Request } from './messages.ts'
+import { Outbox } from './outbox.ts'
+import { priceOf, priceOfBytes } from './prices.ts'
+import { readProxyLine } from './proxy-line.ts'
+import type { SlotGroup } from './slots.ts'
+import { type Lane, WORK_LIMITS, type Work } from './work.ts'
 
 /**
  * `send`: a CBOR payload, unframed; the buffer may be shared between connections, and must not change afterwards.
@@ -23,8 +27,10 @@ import { encodeError, parseRequest, type Request } from './messages.ts'
 export type Outcome = { send: Buffer } | 'close' | 'nothing'
 export type Handle = (request: Request, peer: Peer) => Promise<Outcome> | Outcome
 
-/** The client, for what it is told unasked. */
+/** The client, for what it asks and for what it is told unasked. */
 export interface Peer {
+  /** By which it has its work done. */
+  readonly lane: Lane
   /**
    * Says what `encode` gives, a CBOR payload, between two replies, and not before the reply to a request that is being
    * answered. One that still waits under the same key is replaced; `encode` is called when its turn comes, and nothing is
@@ -33,8 +39,8 @@ export interface Peer {
   push(key: string, encode: () => Buffer | undefined): void
   /** Takes back what waits under `key`. */
   unpush(key: string): void
-  /** A client with subscriptions is not idle. */
-  isSubscribed: boolean
+  /** Outpoints it is subscribed to: who has some is not idle. */
+  subscriptions: number
   /** Called once, when the connection has ended; at once if it has. */
   onEnd(listener: () => void): void
 }
@@ -42,6 +48,9 @@ export interface Peer {
 export interface ConnectionWorld {
   limits: WireLimits
   handle: Handle
+  work: Work
+  /** Whether a PROXY line tells of which circuit a client is. */
+  circuitIds: boolean
   clock: Clock
   log: Logger
   /** Fires when the daemon stops: requests that wait for something are given up. */
@@ -50,49 +59,82 @@ export interface ConnectionWorld {
   onHandled(kind: Request['type'], tookMs: number): void
   /** `kind`: the request's type, or `unknown`. `outcome`: `ok`, `closed`, `ignored`, `pushed`, or the code of its Error. */
   count(kind: Request['type'] | 'unknown', outcome: 'ok' | 'closed' | 'ignored' | 'pushed' | WireErrorCode): void
+  /** Where it belongs when places are short. */
+  onGroup(connection: Connection, group: SlotGroup): void
 }
 
+/** What an operator is told of a connection. */
+export interface ClientFacts {
+  /** Counts connections since the start. */
+  id: number
+  /** Since when, Unix milliseconds. */
+  sinceMs: number
+  /** As Tor names it; undefined where it isn't known. */
+  circuit: string | undefined
+  subscriptions: number
+  requests: number
+  /** Units spent since it came, and of late. */
+  units: number
+  unitsLately: number
+  /** What is left of its allowance; below 1 it isn't read. */
+  unitsLeft: number
+  /** Bytes that it has not taken yet. */
+  unsentBytes: number
+}
+
+let connectionsMade = 0
+
 export class Connection implements Peer {
+  readonly id = ++connectionsMade
   /** Settles when no request is taken or answered any more, the socket possibly still saying goodbye. Never rejects. */
   readonly conversation: Promise<void>
   readonly #socket: Socket
   readonly #world: ConnectionWorld
   readonly #frames: FrameReader
-  readonly #tokens: TokenBucket
-  isSubscribed = false
+  readonly #outbox: Outbox
+  readonly #gone = new AbortController()
+  readonly #sinceMs: number
+  /** Made with the first bytes, which may tell the circuit. */
+  #lane: Lane | undefined
+  #circuit: string | undefined
+  /** First bytes that may be a PROXY line; undefined once that is settled. */
+  #head: Buffer | undefined
+  #subscriptions = 0
+  #requests = 0
   #waiting: (() => void)[] = []
-  /** What is to be said unasked, in the order it came up. */
-  readonly #pushes = new Map<string, () => Buffer | undefined>()
   readonly #endListeners: (() => void)[] = []
   #hasEnded = false
-  /** A request is being answered: from its handler to the last piece of its reply. */
-  #isAnswering = false
   /** The handler has a request of ours. */
   #isHandling = false
-  /** Pieces of a reply are still to be handed over. */
-  #isSending = false
+  /** The allowance is spent, and that was counted. */
+  #isExhausted = false
   /** The client has said all it will say; it may still be listening. */
   #isHalfClosed = false
   /** Nothing is answered any more. */
   #isOver = false
   #isStopping = false
-  /** No whole request has come yet. */
-  #isSilent = true
   /** Last time a whole request came, a reply was made or some of it was taken; until then, when the connection came. */
   #activeAtMs: number
   /** Since when we wait for the rest of a frame. */
   #midFrameSinceMs: number | undefined
-  /** Since when the client has taken nothing of what waits for it. */
-  #unsentSinceMs: number | undefined
   /** Since when our last word is out. */
   #lingerSinceMs: number | undefined
 
   constructor(socket: Socket, world: ConnectionWorld) {
     this.#socket = socket
     this.#world = world
-    this.#frames = new FrameReader(world.limits.frameBytesMax)
-    this.#activeAtMs = world.clock.monotonicMs()
-    this.#tokens = new TokenBucket(world.limits, this.#activeAtMs)
+    const { limits, clock, circuitIds } = world
+    this.#frames = new FrameReader(limits.frameBytesMax)
+    this.#activeAtMs = clock.monotonicMs()
+    this.#sinceMs = clock.nowMs()
+    if (circuitIds) this.#head = Buffer.alloc(0)
+    this.#outbox = new Outbox(socket, {
+      limits,
+      clock,
+      lane: () => this.lane,
+      onPushed: () => world.count('Subscribe', 'pushed'),
+      onMoved: () => this.#onMoved(),
+    })
     socket.on('error', () => {}) // a reset and the like: 'close' follows
     socket.on('close', () => {
       this.#isOver = true
@@ -106,7 +148,7 @@ export class Connection implements Peer {
     socket.on('data', (chunk) => {
       if (this.#isOver) return // let it go by
       socket.pause()
-      this.#frames.push(chunk)
+      this.#take(chunk)
       this.#wake()
     })
     this.conversation = this.#converse().catch((error) => {
@@ -115,24 +157,41 @@ export class Connection implements Peer {
     })
   }
 
-  /** True while a request is being answered: not the moment to give the slot to somebody else. */
-  get isHandling(): boolean {
-    return this.#isHandling
+  get lane(): Lane {
+    this.#lane ??= this.#world.work.lane(this.#gone.signal, this.#circuit)
+    return this.#lane
   }
 
-  /** True until its first whole request. */
-  get isSilent(): boolean {
-    return this.#isSilent
+  get subscriptions(): number {
+    return this.#subscriptions
+  }
+
+  set subscriptions(count: number) {
+    this.#subscriptions = count
+    this.#world.onGroup(this, count > 0 ? 'subscribed' : 'asked')
+  }
+
+  facts(): ClientFacts {
+    const { account } = this.lane
+    return {
+      id: this.id,
+      sinceMs: this.#sinceMs,
+      circuit: this.#circuit,
+      subscriptions: this.#subscriptions,
+      requests: this.#requests,
+      units: this.lane.units,
+      unitsLately: account.lately,
+      unitsLeft: account.left,
+      unsentBytes: this.#socket.writableLength,
+    }
   }
 
   push(key: string, encode: () => Buffer | undefined): void {
-    if (this.#isOver) return
-    this.#pushes.set(key, encode)
-    void this.#sayPushes()
+    this.#outbox.push(key, encode)
   }
 
   unpush(key: string): void {
-    this.#pushes.delete(key)
+    this.#outbox.unpush(key)
   }
 
   onEnd(listener: () => void): void {
@@ -142,16 +201,14 @@ export class Connection implements Peer {
 
   #end(): void {
     this.#hasEnded = true
-    this.#pushes.clear()
+    this.#outbox.close()
+    this.#gone.abort(new DOMException('the client has gone', 'AbortError'))
     for (const listener of this.#endListeners.splice(0)) listener()
-  }
-
-  isIdlerThan(other: Connection): boolean {
-    return this.#activeAtMs < other.#activeAtMs
   }
 
   destroy(): void {
     this.#isOver = true
+    this.#outbox.close()
     this.#socket.destroy()
     this.#wake()
   }
@@ -159,25 +216,42 @@ export class Connection implements Peer {
   /** Ends the conversation: now, or when the reply on its way is out. */
   stop(): void {
     this.#isStopping = true
-    if (!this.#isHandling && !this.#isSending) this.#finish()
+    if (!this.#isHandling && !this.#outbox.isSending) this.#finish()
   }
 
-  /** Looks after all deadlines, and wakes whoever waits for tokens. */
+  /** Looks after all deadlines, and wakes whoever waits for its allowance to grow. */
   sweep(): void {
     const { limits, clock } = this.#world
     const nowMs = clock.monotonicMs()
     const isOverdue = (sinceMs: number | undefined, maxMs: number) => sinceMs !== undefined && nowMs - sinceMs > maxMs
-    if (isOverdue(this.#unsentSinceMs, limits.unsentMsMax)) return this.destroy()
-    if (this.#unsentSinceMs !== undefined || this.#isHandling) return
+    const { unsentSinceMs } = this.#outbox
+    if (isOverdue(unsentSinceMs, limits.unsentMsMax)) return this.destroy()
+    if (unsentSinceMs !== undefined || this.#isHandling) return
     if (isOverdue(this.#lingerSinceMs, limits.lingerMsMax)) return this.destroy()
     if (this.#isOver) return
     if (isOverdue(this.#midFrameSinceMs, limits.frameMsMax)) {
       const message = `a frame begun must be finished within ${limits.frameMsMax / 1000} s`
       return this.#refuse('bad_frame', message)
     }
-    const idleMsMax = this.isSubscribed ? limits.subscribedIdleMsMax : limits.idleMsMax
+    const idleMsMax = this.#subscriptions > 0 ? limits.subscribedIdleMsMax : limits.idleMsMax
     if (isOverdue(this.#activeAtMs, idleMsMax)) return this.#finish()
     this.#wake()
+  }
+
+  /** Bytes have come. */
+  #take(chunk: Buffer): void {
+    if (this.#head === undefined) return this.#frames.push(chunk)
+    const head = Buffer.concat([this.#head, chunk])
+    const line = readProxyLine(head)
+    if (line.kind === 'partial') {
+      this.#head = head // at most the length of such a line
+      this.#midFrameSinceMs ??= this.#world.clock.monotonicMs()
+      return
+    }
+    this.#head = undefined
+    if (line.kind === 'broken') return this.#refuse('bad_frame', 'a PROXY line that is none')
+    if (line.kind === 'line') this.#circuit = line.circuit
+    this.#frames.push(line.kind === 'line' ? head.subarray(line.bytes) : head)
   }
 
   async #converse(): Promise<void> {
@@ -185,18 +259,14 @@ export class Connection implements Peer {
       const payload = await this.#nextPayload()
       if (payload === undefined) return this.#finish()
       await this.#answer(payload)
-      // A turn of its own: who pipelines a thousand requests must not keep the others waiting.
-      await nextTurn()
     }
   }
 
   /** The next frame's payload once the client may be answered; undefined when there will be none. */
   async #nextPayload(): Promise<Buffer | undefined> {
-    const { limits, clock } = this.#world
     for (; !this.#isOver && !this.#isStopping; await this.#changed()) {
-      const nowMs = clock.monotonicMs()
-      const mayAnswer = this.#socket.writableLength <= limits.unsentBytesMax && this.#tokens.has(nowMs)
-      if (!mayAnswer) continue
+      const nowMs = this.#world.clock.monotonicMs()
+      if (this.#outbox.isFull || !this.#mayAsk()) continue
       let payload: Buffer | undefined
       try {
         payload = this.#frames.next()
@@ -206,86 +276,95 @@ export class Connection implements Peer {
         return undefined
       }
       if (payload) {
-        this.#tokens.take()
         this.#midFrameSinceMs = undefined
-        this.#isSilent = false
+        if (this.#requests++ === 0) this.#world.onGroup(this, 'asked')
         this.#activeAtMs = nowMs
         return payload
       }
+      const isMidFrame = this.#frames.isMidFrame || (this.#head?.length ?? 0) > 0
       if (this.#isHalfClosed) {
-        if (this.#frames.isMidFrame) this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
+        if (isMidFrame) this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
         return undefined
       }
-      if (this.#frames.isMidFrame) this.#midFrameSinceMs ??= nowMs
+      if (isMidFrame) this.#midFrameSinceMs ??= nowMs
       this.#socket.resume()
     }
     return undefined
   }
 
+  #mayAsk(): boolean {
+    if (this.#lane === undefined) return true // nothing has come yet
+    const has = this.#lane.account.left >= 1
+    if (!has && !this.#isExhausted) this.#lane.noteExhausted()
+    this.#isExhausted = !has
+    return has
+  }
+
   async #answer(payload: Buffer): Promise<void> {
-    this.#isAnswering = true
+    this.#outbox.hold()
     try {
       const { reply, closes } = await this.#replyTo(payload)
-      while (this.#isSending && !this.#isOver) await this.#changed() // a long push is under way
-      if (reply) await this.#send(reply)
+      while (this.#outbox.isSending && !this.#isOver) await this.#changed() // a long push is under way
+      if (reply) await this.#outbox.send(reply)
       if (closes) this.#finish()
     } finally {
-      this.#isAnswering = false
+      this.#outbox.release()
     }
-    void this.#sayPushes()
   }
 
   async #replyTo(payload: Buffer): Promise<{ reply?: Buffer; closes: boolean }> {
-    const { handle, log, count, clock, signal, onHandled } = this.#world
-    const parsed = parseRequest(payload)
-    if (!parsed.ok) {
-      return { reply: this.#refusal(parsed.type ?? 'unknown', parsed.code, parsed.message), closes: parsed.closes }
-    }
-    const { request } = parsed
+    const { log, count, clock, signal } = this.#world
+    let type: Request['type'] | 'unknown' = 'unknown'
+    let closesOnFault = false
+    let isRequest = false
     this.#isHandling = true
     const startMs = clock.monotonicMs()
-    let outcome: Outcome
     try {
-      outcome = await handle(request, this)
+      const bytesPrice = priceOfBytes(payload.length)
+      this.lane.charge(bytesPrice)
+      const { outcome: coming } = await this.lane.piece(() => {
+        const parsed = parseRequest(payload)
+        type = parsed.ok ? parsed.request.type : (parsed.type ?? 'unknown')
+        isRequest = parsed.ok
+        if (parsed.ok) return { outcome: this.#begin(parsed.request, bytesPrice) }
+        closesOnFault = parsed.closes
+        throw new PeerFault(parsed.code, parsed.message)
+      })
+      const outcome = await coming
+      count(type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
+      return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
     } catch (error) {
       if (error instanceof PeerFault) {
-        return { reply: this.#refusal(request.type, error.code, error.message), closes: false }
+        return { reply: this.#refusal(type, error.code, error.message), closes: closesOnFault }
       }
       if (isAbort(error, signal)) {
-        count(request.type, 'closed')
+        count(type, 'closed')
         return { closes: true }
       }
-      if (this.#isStopping && this.#isOver) {
-        // Cut off by a stop that could wait no longer: what it worked with is closed.
-        log.debug({ err: error, request: request.type }, 'a request was cut off')
+      if (this.#gone.signal.aborted || (this.#isStopping && this.#isOver)) {
+        // Its client has gone, or a stop could wait no longer: what it worked with is closed.
+        log.debug({ err: error, request: type }, 'a request was cut off')
         return { closes: true }
       }
-      log.error({ err: error, request: request.type }, 'a request failed')
+      log.error({ err: error, request: type }, 'a request failed')
       const message = 'this tracker failed to answer; its log says why'
-      return { reply: this.#refusal(request.type, 'internal', message), closes: true }
+      return { reply: this.#refusal(type, 'internal', message), closes: true }
     } finally {
       this.#isHandling = false
       this.#activeAtMs = clock.monotonicMs()
-      onHandled(request.type, this.#activeAtMs - startMs)
+      if (isRequest) this.#world.onHandled(type as Request['type'], this.#activeAtMs - startMs)
     }
-    count(request.type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
-    return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
   }
 
-  /** Says what waits, one after the other, as long as the client takes it. */
-  async #sayPushes(): Promise<void> {
-    const { limits, count } = this.#world
-    for (;;) {
-      if (this.#isAnswering || this.#isSending || this.#isOver) return
-      if (this.#socket.writableLength > limits.unsentBytesMax) return
-      const [next] = this.#pushes
-      if (!next) return
-      this.#pushes.delete(next[0])
-      const payload = next[1]()
-      if (!payload) continue
-      count('Subscribe', 'pushed')
-      await this.#send(payload)
-    }
+  /** Charges what the request costs, and has it answered: at once, or when there is room for one so large. */
+  #begin(request: Request, paid: number): Promise<Outcome> | Outcome {
+    const { handle } = this.#world
+    const price = priceOf(request)
+    this.lane.charge(Math.max(0, price - paid))
+    const outcome =
+      price > WORK_LIMITS.largeUnits ? this.lane.large(async () => handle(request, this)) : handle(request, this)
+    if (outcome instanceof Promise) outcome.catch(() => {}) // awaited a moment later
+    return outcome
   }
 
   /** An Error, counted. */
@@ -298,46 +377,22 @@ export class Connection implements Peer {
   /** What came is no request. In the middle of a long push there is no place for an Error: then the end must do. */
   #refuse(code: WireErrorCode, message: string): void {
     const refusal = this.#refusal('unknown', code, message)
-    if (!this.#isSending) void this.#send(refusal) // shorter than a piece: written at once
+    if (!this.#outbox.isSending) void this.#outbox.send(refusal) // shorter than a piece: written at once
     this.#finish()
   }
 
-  /** Hands a reply to the socket piece by piece; resolves when the last piece is handed over or nobody wants it. */
-  async #send(payload: Buffer): Promise<void> {
-    const pieceBytes = this.#world.limits.unsentBytesMax
-    if (this.#isOver) return
-    this.#socket.cork()
-    this.#write(frameHead(payload.length))
-    this.#write(payload.subarray(0, pieceBytes))
-    this.#socket.uncork()
-    this.#isSending = true
-    for (let at = pieceBytes; at < payload.length; at += pieceBytes) {
-      while (this.#socket.writableLength > 0 && !this.#isOver) await this.#changed()
-      if (this.#isOver) break
-      this.#write(payload.subarray(at, at + pieceBytes))
-    }
-    this.#isSending = false
-    this.#wake()
-  }
-
-  #write(bytes: Buffer): void {
-    this.#socket.write(bytes, () => this.#onTaken())
-    if (this.#socket.writableLength > 0) this.#unsentSinceMs ??= this.#world.clock.monotonicMs()
-  }
-
-  /** Some of what waited has been taken: the kernel has it. */
-  #onTaken(): void {
+  /** Some of what waited has been taken, or a long payload is with the socket. */
+  #onMoved(): void {
     const nowMs = this.#world.clock.monotonicMs()
     this.#activeAtMs = nowMs
-    this.#unsentSinceMs = this.#socket.writableLength > 0 ? nowMs : undefined
     if (this.#lingerSinceMs !== undefined) this.#lingerSinceMs = nowMs
     this.#wake()
-    void this.#sayPushes()
   }
 
   /** Says no more than what is already written, and reads only to throw away. */
   #finish(): void {
     this.#isOver = true
+    this.#outbox.close()
     if (this.#isStopping) this.#socket.destroySoon()
     else if (this.#lingerSinceMs === undefined) {
       this.#lingerSinceMs = this.#world.clock.monotonicMs()
@@ -353,29 +408,5 @@ export class Connection implements Peer {
 
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
-  }
-}
-
-/** Allows `requestsBurst` at once and `requestsPerS` in the long run. */
-class TokenBucket {
-  readonly #limits: WireLimits
-  #tokens: number
-  #filledAtMs: number
-
-  constructor(limits: WireLimits, nowMs: number) {
-    this.#limits = limits
-    this.#tokens = limits.requestsBurst
-    this.#filledAtMs = nowMs
-  }
-
-  has(nowMs: number): boolean {
-    const gained = ((nowMs - this.#filledAtMs) / 1000) * this.#limits.requestsPerS
-    this.#tokens = Math.min(this.#limits.requestsBurst, this.#tokens + gained)
-    this.#filledAtMs = nowMs
-    return this.#tokens >= 1
-  }
-
-  take(): void {
-    this.#tokens--
   }
 }

@@ -80,9 +80,9 @@ export function newHandle(core: Core): Handle {
         .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
     },
-    Post: async ({ metadata: { url, proof, ...keys } }) => {
+    Post: async ({ metadata: { url, proof, ...keys } }, { lane }) => {
       mustBeSynced()
-      return { send: encodeReply({ type: 'Posted', ...(await core.posts.take(url, proof, keys)) }) }
+      return { send: encodeReply({ type: 'Posted', ...(await core.posts.take(url, proof, keys, lane)) }) }
     },
     Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...whyFields(why(core, address)) }) }),
     Ping: ({ address, port }) => {
@@ -101,9 +101,9 @@ export function newHandle(core: Core): Handle {
       mustBeSynced()
       return { send: pages.page(request) }
     },
-    BondProof: async ({ outpoint }) => {
+    BondProof: async ({ outpoint }, { lane }) => {
       mustBeSynced()
-      return { send: await proofs.read(outpoint) }
+      return { send: await proofs.read(outpoint, lane) }
     },
     WatchMany: async ({ outpoints }, peer) => {
       mustBeSynced()
@@ -113,14 +113,14 @@ export function newHandle(core: Core): Handle {
       mustBeSynced()
       const subscription = subscriptionOf(peer)
       const answer = await watcher.subscribe(outpoints, subscription)
-      peer.isSubscribed = subscription.entries.size > 0
+      peer.subscriptions = subscription.entries.size
       return spends(answer)
     },
     Unsubscribe: ({ outpoints }, peer) => {
       const subscription = subscriptionOf(peer)
       watcher.unsubscribe(subscription, outpoints)
       for (const outpoint of outpoints) peer.unpush(formatOutpoint(outpoint))
-      peer.isSubscribed = subscription.entries.size > 0
+      peer.subscriptions = subscription.entries.size
       return spends({ ...watcher.header(), spends: [] })
     },
     Register: async ({ outpoints, ttlBlocks }, peer) => {

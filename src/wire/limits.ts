@@ -10,10 +10,13 @@ export const WIRE_LIMITS = {
   subscribedIdleMsMax: 86_400_000,
   /** From a frame's first byte to its last, Tor's slowest circuits included. */
   frameMsMax: 10_000,
-  /** A watching wallet polls every 3 s. Beyond this we stop reading, we drop nothing. */
-  requestsPerS: 20,
-  /** A taker that asks about all outputs of a swap at once. */
-  requestsBurst: 100,
+  /**
+   * Units a client may spend for long (`work.ts`): a watching wallet polls five outpoints every 3 s, a taker that walks a
+   * list of 10,000 bonds takes 3.7 MB. Beyond this we stop reading, we drop nothing.
+   */
+  unitsPerS: 200,
+  /** And at once: a wallet that comes back subscribes to 10,000 outpoints, and bitcoind is asked about each. */
+  unitsBurst: 24_000,
   /**
    * Bytes a client may leave unread before its requests and pushes wait, and the piece in which a longer reply is handed
    * to the socket. A list of 1,000 makers (69 kB) goes in one. A thousand clients who never read hold 128 MB at the most,
@@ -29,7 +32,7 @@ export const WIRE_LIMITS = {
   lingerMsMax: 2_000,
   /** What a stop grants to requests being answered; it is to be over within a second. */
   stopMsMax: 500,
-  /** All deadlines are looked after, and tokens handed out, this often: one timer for all connections. */
+  /** All deadlines are looked after, and allowances looked at again, this often: one timer for all connections. */
   sweepMs: 1_000,
 } as const satisfies Record<string, number>
 

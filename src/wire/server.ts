@@ -1,14 +1,15 @@
 /**
  * The listener: takes connections, holds them all to one deadline sweep, and makes room when they are too many. What
- * happens on one of them is `connection.ts`.
+ * happens on one of them is `connection.ts`, who makes room `slots.ts`.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { ConfigError, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
-import { after, every } from '../world.ts'
-import { Connection, type ConnectionWorld, type Handle } from './connection.ts'
+import { after, every, type World } from '../world.ts'
+import { type ClientFacts, Connection, type ConnectionWorld, type Handle } from './connection.ts'
 import type { WireLimits } from './limits.ts'
+import { type SlotGroup, Slots } from './slots.ts'
 
 export type { Handle, Outcome, Peer } from './connection.ts'
 
@@ -20,6 +21,10 @@ export interface WireServer extends AsyncDisposable {
   connections(): number
   /** `kind/outcome` → how often; see ConnectionWorld.count. */
   readonly counts: ReadonlyMap<string, number>
+  /** Connections that had to make room, by the group they were of. */
+  readonly evicted: Readonly<Record<SlotGroup, number>>
+  /** Every connection that is open, and where it belongs. */
+  clients(): (ClientFacts & { group: SlotGroup })[]
 }
 
 /**
@@ -31,33 +36,40 @@ export async function serveWire(
   handle: Handle,
   {
     clock,
+    random,
     log,
     signal,
+    work,
+    circuitIds = false,
     onHandled = () => {},
-  }: Pick<ConnectionWorld, 'clock' | 'log' | 'signal'> & Partial<Pick<ConnectionWorld, 'onHandled'>>,
+  }: World & Pick<ConnectionWorld, 'signal' | 'work'> & Partial<Pick<ConnectionWorld, 'onHandled' | 'circuitIds'>>,
 ): Promise<WireServer> {
-  const connections = new Set<Connection>()
+  const connections = new Slots<Connection>(limits.connectionsMax, random)
+  const evicted: Record<SlotGroup, number> = { silent: 0, asked: 0, subscribed: 0 }
   /** Those too whose client has left while a handler is still at work for it. */
   const conversations = new Set<Promise<void>>()
   const counts = new Map<string, number>()
   const world: ConnectionWorld = {
     limits,
     handle,
+    work,
+    circuitIds,
     clock,
     log,
     signal,
     onHandled,
+    onGroup: (connection, group) => connections.move(connection, group),
     count: (kind, outcome) => counts.set(`${kind}/${outcome}`, (counts.get(`${kind}/${outcome}`) ?? 0) + 1),
   }
   // Half-open clients (who say all they have to say and then only listen) still get their replies.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    if (connections.size >= limits.connectionsMax && !makeRoom(connections)) {
-      log.debug({ connections: connections.size }, 'connection refused: all others are being answered')
-      return socket.destroy()
-    }
     const connection = new Connection(socket, world)
-    connections.add(connection)
-    socket.on('close', () => connections.delete(connection))
+    const room = connections.add(connection)
+    if (room) {
+      evicted[room.group]++
+      room.victim.destroy()
+    }
+    socket.on('close', () => connections.remove(connection))
     const { conversation } = connection
     conversations.add(conversation)
     void conversation.then(() => conversations.delete(conversation))
@@ -81,7 +93,10 @@ export async function serveWire(
     host: address.address,
     port: address.port,
     counts,
+    evicted,
     connections: () => connections.size,
+    clients: () =>
+      [...connections].map((connection) => ({ ...connection.facts(), group: connections.groupOf(connection)! })),
     async [Symbol.asyncDispose]() {
       const all = [...connections]
       const closed = new Promise<void>((resolve) => server.close(() => resolve())) // the listener and all connections
@@ -106,35 +121,4 @@ function whyNot(error: unknown): string {
   if (code === 'EACCES') return 'this user may not use that port. Choose one above 1023'
   if (code === 'EADDRNOTAVAIL') return 'this machine has no such address. Choose 127.0.0.1'
   return describeError(error)
-}
-
-/**
- * Closes one connection for a newcomer's sake; false when every single one is being answered right now. All are
- * strangers and look alike behind Tor, so the longest idle has to go. But those that have said nothing yet, those that
- * have asked something and those that are subscribed keep their slots from each other, because it is taken from the
- * largest of the three: ten thousand that only connect push out one another, not the clients; a thousand that asked once
- * and stay don't keep newcomers from speaking; and a wallet that watches its coins is not pushed out by either.
- */
-function makeRoom(connections: Set<Connection>): boolean {
-  const groups = { silent: 0, asked: 0, subscribed: 0 }
-  for (const connection of connections) groups[groupOf(connection)]++
-  const largest = (Object.keys(groups) as Group[]).reduce((a, b) => (groups[b] > groups[a] ? b : a))
-  let victim: Connection | undefined
-  for (const connection of connections) {
-    if (connection.isHandling) continue
-    const isTurn = groupOf(connection) === largest
-    const wasTurn = victim !== undefined && groupOf(victim) === largest
-    if (!victim || (isTurn === wasTurn ? connection.isIdlerThan(victim) : isTurn)) victim = connection
-  }
-  if (!victim) return false
-  connections.delete(victim) // before its 'close', lest it be chosen again for the next newcomer of this turn
-  victim.destroy()
-  return true
-}
-
-type Group = 'silent' | 'asked' | 'subscribed'
-
-function groupOf(connection: Connection): Group {
-  if (connection.isSubscribed) return 'subscribed'
-  return connection.isSilent ? 'silent' : 'asked'
 }

@@ -195,7 +195,7 @@ export class Work {
     return this.#inTurn(this.#questions, account, signal, question, 'bitcoind is asked by many just now')
   }
 
-  /** See Lane.request. */
+  /** See Lane.large. */
   large<T>(account: Account, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     return this.#inTurn(this.#large, account, signal, work, 'many large requests are being answered just now')
   }
@@ -241,6 +241,7 @@ export class Lane {
   readonly account: Account
   readonly #work: Work
   readonly #signal: AbortSignal
+  #units = 0
 
   constructor(work: Work, account: Account, signal: AbortSignal) {
     this.#work = work
@@ -248,9 +249,15 @@ export class Lane {
     this.#signal = signal
   }
 
+  /** Units spent since the client came. */
+  get units(): number {
+    return this.#units
+  }
+
   /** Spends units of the allowance. */
   charge(units: number): void {
     this.account.spend(units)
+    this.#units += units
     this.#work.counts.units += units
   }
 
@@ -269,9 +276,8 @@ export class Lane {
     return this.#work.ask(this.account, this.#signal, question)
   }
 
-  /** Answers a request of so many units: a large one when there is room for it. Throws PeerFault `busy` after a long wait. */
-  request<T>(units: number, work: () => Promise<T>): Promise<T> {
-    if (units <= WORK_LIMITS.largeUnits) return work()
-    return this.#work.large(this.account, this.#signal, work)
+  /** Answers a request of more than `largeUnits` when there is room for it. Throws PeerFault `busy` after a long wait. */
+  large<T>(answer: () => Promise<T>): Promise<T> {
+    return this.#work.large(this.account, this.#signal, answer)
   }
 }

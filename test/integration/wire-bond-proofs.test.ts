@@ -14,6 +14,8 @@ import { type Db, openStore } from '../../src/store/open.ts'
 import { insertBlock } from '../../src/store/tip.ts'
 import { BOND_PROOF_LIMITS, BondProofs } from '../../src/wire/bond-proofs.ts'
 import { parseReply } from '../../src/wire/messages.ts'
+import { WORK_LIMITS, Work } from '../../src/wire/work.ts'
+import { systemClock } from '../../src/world.ts'
 
 const hash = (i: number) => i.toString(16).padStart(64, '0')
 const outpoint = (i: number): Outpoint => ({ txid: asTxid(hash(i)), vout: 0 })
@@ -59,47 +61,50 @@ class FarEnd {
   }
 }
 
+const work = new Work({ unitsPerS: 200, unitsBurst: 10_000 }, systemClock)
+const lane = () => work.lane(new AbortController().signal)
 const PROOF: TxProof = { tx: Buffer.alloc(200), header: Buffer.alloc(80), merkle: Buffer.alloc(300) }
 const code = (expected: string) => (error: unknown) => error instanceof PeerFault && error.code === expected
 
-test('two at a time, a short queue, and beyond it busy at once', async (t) => {
+test('two at a time, and those who ask for much wait behind those who ask for little', async (t) => {
   const api = new FarEnd()
-  const { atOnce, queued } = BOND_PROOF_LIMITS.turns
-  const proofs = new BondProofs({ db: storeWith(t, atOnce + queued + 1), api })
-  const all = Array.from({ length: atOnce + queued }, (_, i) => proofs.read(outpoint(i)))
-  assert.equal(api.asked, atOnce)
-  await assert.rejects(proofs.read(outpoint(atOnce + queued)), code('busy'))
-  for (let i = 0; i < all.length; i++) {
-    assert(api.underWay <= atOnce)
+  const proofs = new BondProofs({ db: storeWith(t, 60), api })
+  const greedy = lane()
+  const order: string[] = []
+  const all = Array.from({ length: 40 }, (_, i) => proofs.read(outpoint(i), greedy).then(() => order.push('greedy')))
+  const modest = proofs.read(outpoint(50), lane()).then(() => order.push('modest'))
+  assert.equal(api.asked, WORK_LIMITS.questionsAtOnce)
+  for (let i = 0; i < 41; i++) {
+    assert(api.underWay <= WORK_LIMITS.questionsAtOnce)
     await api.answer(PROOF)
   }
-  await Promise.all(all)
-  assert.equal(api.asked, atOnce + queued)
+  await Promise.all([...all, modest])
+  assert(order.indexOf('modest') <= WORK_LIMITS.questionsAtOnce, `it was number ${order.indexOf('modest') + 1}`)
 })
 
 test('the same proof is fetched once, however many ask; failures are not kept', async (t) => {
   const api = new FarEnd()
   const proofs = new BondProofs({ db: storeWith(t, 3), api })
-  const first = [proofs.read(outpoint(0)), proofs.read(outpoint(1))]
-  const waiting = [0, 1, 0, 1].map((i) => proofs.read(outpoint(i)))
+  const first = [proofs.read(outpoint(0), lane()), proofs.read(outpoint(1), lane())]
+  const waiting = [0, 1, 0, 1].map((i) => proofs.read(outpoint(i), lane()))
   await api.answer(PROOF)
   await api.answer(PROOF)
   assert.equal(api.asked, 2)
   await Promise.all([...first, ...waiting])
-  assert.equal(await proofs.read(outpoint(0)), await first[0], 'the same bytes')
-  const reply = parseReply(await proofs.read(outpoint(0)))
+  assert.equal(await proofs.read(outpoint(0), lane()), await first[0], 'the same bytes')
+  const reply = parseReply(await proofs.read(outpoint(0), lane()))
   assert(reply.type === 'BondProof' && reply.height === 1)
 
-  const lost = assert.rejects(proofs.read(outpoint(2)), code('busy'))
+  const lost = assert.rejects(proofs.read(outpoint(2), lane()), code('busy'))
   await api.answer(new TransientError('bitcoind is away'))
   await lost
-  const pruned = assert.rejects(proofs.read(outpoint(2)), code('not_found'))
+  const pruned = assert.rejects(proofs.read(outpoint(2), lane()), code('not_found'))
   await api.answer(undefined)
   await pruned
-  const found = proofs.read(outpoint(2))
+  const found = proofs.read(outpoint(2), lane())
   await api.answer(PROOF)
   await found
-  await assert.rejects(proofs.read(outpoint(3)), code('not_found'))
+  await assert.rejects(proofs.read(outpoint(3), lane()), code('not_found'))
   assert.equal(api.asked, 5, 'an unknown bond costs bitcoind nothing')
 })
 
@@ -109,7 +114,7 @@ test('proofs are kept up to a number of bytes; the one not asked for longest goe
   const third: TxProof = { ...PROOF, tx: Buffer.alloc(Math.floor(BOND_PROOF_LIMITS.keptBytes / 3) - 1_000) }
   const read = async (i: number, proof: TxProof) => {
     const before = api.asked
-    const reading = proofs.read(outpoint(i))
+    const reading = proofs.read(outpoint(i), lane())
     if (api.asked > before) await api.answer(proof)
     await reading
     return api.asked > before ? 'asked' : 'kept'

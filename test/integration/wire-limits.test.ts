@@ -88,7 +88,7 @@ test('a frame that is begun and not finished within 10 s ends the connection, ho
   await answered(inTime)
 })
 
-test('beyond its rate a client is not read, and nothing of it is lost', async () => {
+test('beyond its allowance a client is not read, and nothing of it is lost', async () => {
   const clock = new HandClock()
   let handled = 0
   await using server = await startServer(
@@ -96,7 +96,7 @@ test('beyond its rate a client is not read, and nothing of it is lost', async ()
       handled++
       return echo(request)
     },
-    { requestsPerS: 20, requestsBurst: 100 },
+    { unitsPerS: 80, unitsBurst: 400 }, // a `Watch` and its short reply are four,
     clock,
   )
   using client = await Client.open(server.port)
@@ -140,7 +140,7 @@ test('a client that never reads its replies is answered no further, and cut off'
       handled++
       return { send: reply }
     },
-    { requestsPerS: 1e9, requestsBurst: 1e9 },
+    { unitsPerS: 1e9, unitsBurst: 1e9 },
     clock,
   )
   using deaf = await Client.open(server.port)
@@ -168,7 +168,7 @@ test('a client that never reads its replies is answered no further, and cut off'
 test('a client that reads slowly keeps its connection', async () => {
   const clock = new HandClock()
   const reply = address(...Array.from({ length: 1_000 }, (_, i) => `${i}${'x'.repeat(60)}`))
-  await using server = await startServer(() => ({ send: reply }), { requestsPerS: 1e9, requestsBurst: 1e9 }, clock)
+  await using server = await startServer(() => ({ send: reply }), { unitsPerS: 1e9, unitsBurst: 1e9 }, clock)
   using slow = await Client.open(server.port)
   slow.socket.pause()
   const count = 300 // 20 MB
@@ -217,7 +217,7 @@ test('a client that takes minutes over one long reply gets it whole', async () =
 })
 
 test('10,000 idle connections hurt only themselves', async () => {
-  await using server = await startServer(echo, { requestsPerS: 1e9, requestsBurst: 1e9 })
+  await using server = await startServer(echo, { unitsPerS: 1e9, unitsBurst: 1e9 })
   using asking = await Client.open(server.port)
   const idle: Client[] = []
   let most = 0
@@ -231,15 +231,15 @@ test('10,000 idle connections hurt only themselves', async () => {
     await waitUntil('all but the last are closed', () => {
       return idle.filter(({ isClosed }) => isClosed).length === 10_000 - (WIRE_LIMITS.connectionsMax - 1)
     })
-    assert(idle.at(-1)?.isClosed === false, 'it is the oldest that went')
-    assert(idle[0]?.isClosed)
+    assert(idle.at(-1)?.isClosed === false, 'the last one displaced another')
+    assert.deepEqual(server.evicted, { silent: 10_000 - (WIRE_LIMITS.connectionsMax - 1), asked: 0, subscribed: 0 })
   } finally {
     for (const client of idle) client[Symbol.dispose]()
   }
   await answered(asking)
 })
 
-test('a thousand newcomers at one moment spare who has asked before, and newcomers displace who asked and stayed', async () => {
+test('a thousand newcomers at one moment spare who has asked before, and newcomers displace some who asked and stayed', async () => {
   await using server = await startServer(echo, { connectionsMax: 10 })
   using early = await Client.open(server.port)
   await answered(early)
@@ -249,47 +249,62 @@ test('a thousand newcomers at one moment spare who has asked before, and newcome
   for (const client of flood) client[Symbol.dispose]()
   await waitUntil('the flood is gone', () => server.connections() === 1)
 
-  const stayers = await Promise.all(Array.from({ length: 9 }, () => Client.open(server.port)))
+  const stayers = [early, ...(await Promise.all(Array.from({ length: 9 }, () => Client.open(server.port))))]
   for (const stayer of stayers) await answered(stayer)
-  const newcomers = await Promise.all(Array.from({ length: 3 }, () => Client.open(server.port)))
-  await waitUntil('the longest idle have gone', () => early.isClosed && stayers[0]?.isClosed && stayers[1]?.isClosed)
-  for (const newcomer of newcomers) await answered(newcomer)
-  assert.equal(stayers.filter(({ isClosed }) => isClosed).length, 2)
-  for (const client of newcomers) client[Symbol.dispose]()
-  for (const client of stayers) client[Symbol.dispose]()
+  const newcomers: Client[] = []
+  for (let i = 0; i < 3; i++) {
+    const newcomer = await Client.open(server.port)
+    newcomers.push(newcomer)
+    await answered(newcomer)
+  }
+  const all = [...stayers, ...newcomers]
+  await waitUntil('three had to go', () => all.filter(({ isClosed }) => isClosed).length === 3)
+  assert.equal(server.evicted.asked, 3)
+  for (const client of all) client[Symbol.dispose]()
 })
 
-test('at the cap one that is being answered is spared; when all are, the newcomer has to go', async () => {
-  let release = () => {}
-  const released = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const handle = async (request: Request) => {
-    if (request.type === 'Watch') await released
-    return echo(request)
-  }
+test('who is being answered, or waits to be, makes room as others do: nobody holds all places by asking', async () => {
+  const never = new Promise<never>(() => {})
   let started = 0
   await using server = await startServer(
     (request) => {
+      if (request.type !== 'Watch') return echo(request)
       started++
-      return handle(request)
+      return never
     },
-    { connectionsMax: 2 },
+    { connectionsMax: 4 },
   )
-  using first = await Client.open(server.port)
-  first.send(watch(1))
-  await waitUntil('the first is being answered', () => started === 1)
-  using second = await Client.open(server.port)
-  await answered(second)
-  using third = await Client.open(server.port)
-  await waitUntil('the second made room', () => second.isClosed)
-  third.send(watch(3))
-  await waitUntil('the third is being answered', () => started === 3)
-  using fourth = await Client.open(server.port)
-  await waitUntil('the fourth is refused', () => fourth.isClosed)
-  assert.equal(server.connections(), 2)
-  release()
-  await waitUntil('first and third have their replies', () => first.replies.length + third.replies.length === 2)
+  const asking = await Promise.all(Array.from({ length: 4 }, () => Client.open(server.port)))
+  for (const client of asking) client.send(watch(1))
+  await waitUntil('all are being answered', () => started === 4)
+  using newcomer = await Client.open(server.port)
+  await answered(newcomer)
+  assert.equal(asking.filter(({ isClosed }) => isClosed).length, 1)
+  for (const client of asking) client[Symbol.dispose]()
+})
+
+test('half of all places stay with those who have been subscribed longest, whoever comes', async () => {
+  await using server = await startServer(
+    (request, peer) => {
+      if (request.type === 'Ping') peer.subscriptions = 1
+      return echo(request)
+    },
+    { connectionsMax: 20 },
+  )
+  const subscribed = async () => {
+    const client = await Client.open(server.port)
+    client.send({ type: 'Ping', address: 'x', port: 1 })
+    await waitUntil('it is subscribed', () => client.replies.length === 1 || client.isClosed)
+    return client
+  }
+  const wallets: Client[] = []
+  for (let i = 0; i < 10; i++) wallets.push(await subscribed())
+  const flood: Client[] = []
+  for (let i = 0; i < 100; i++) flood.push(await subscribed())
+  for (let i = 0; i < 100; i++) flood.push(await Client.open(server.port))
+  await waitUntil('the flood has hurt itself', () => flood.filter(({ isClosed }) => isClosed).length === 190)
+  for (const wallet of wallets) await answered(wallet)
+  for (const client of [...wallets, ...flood]) client[Symbol.dispose]()
 })
 
 test('many newcomers at one moment never exceed the cap', async () => {

@@ -15,7 +15,7 @@ function subscribing() {
     handle: (request: Parameters<typeof echo>[0], peer: Peer) => {
       if (request.type === 'Ping') {
         peers.push(peer)
-        peer.isSubscribed = true
+        peer.subscriptions = 1
         peer.onEnd(() => ended.push(peer))
       }
       return echo(request)

@@ -9,6 +9,8 @@ import { encodeFrame, frameHead } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { type Outcome, serveWire } from '../../src/wire/server.ts'
+import { Work } from '../../src/wire/work.ts'
+import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { Client, echo, startServer } from '../support/wire.ts'
 
@@ -16,7 +18,7 @@ const watch = (vout: number): Request => ({ type: 'Watch', outpoint: { txid: asT
 const watched = (vout: number) => ({ type: 'Address', addresses: [`watched:${vout}`] })
 const GET: Request = { type: 'Get' }
 const GOT = { type: 'Address', addresses: ['Get'] }
-const FAST = { requestsPerS: 1_000_000, requestsBurst: 1_000_000 }
+const FAST = { unitsPerS: 1_000_000, unitsBurst: 1_000_000 }
 
 /** The code of the Error reply, or what came instead. */
 async function errorCode(client: Client): Promise<string> {
@@ -230,7 +232,9 @@ test('an address that can not be had is a ConfigError that names the setting', a
   await using server = await startServer()
   const serve = (host: string, port: number) =>
     serveWire({ listen: { host, port }, limits: WIRE_LIMITS }, echo, {
-      clock: { nowMs: () => 0, monotonicMs: () => 0 },
+      clock: systemClock,
+      random: Math.random,
+      work: new Work(WIRE_LIMITS, systemClock),
       log: { debug() {} } as never,
       signal: new AbortController().signal,
     })

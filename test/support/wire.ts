@@ -5,6 +5,7 @@ import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import { WIRE_LIMITS, type WireLimits } from '../../src/wire/limits.ts'
 import { encodeReply, encodeRequest, parseReply, type Reply, type Request } from '../../src/wire/messages.ts'
 import { type Handle, type Outcome, serveWire, type WireServer } from '../../src/wire/server.ts'
+import { Work } from '../../src/wire/work.ts'
 import { type Clock, systemClock } from '../../src/world.ts'
 
 /** A clock the test moves. */
@@ -45,11 +46,13 @@ export async function startServer(
   limits: Partial<WireLimits> = {},
   clock: Clock = systemClock,
   signal: AbortSignal = new AbortController().signal,
+  circuitIds = false,
 ): Promise<TestServer> {
   const logged: string[] = []
   const log = pino({ level: 'debug' }, { write: (line: string) => void logged.push(line) })
   const options = { listen: { host: '127.0.0.1', port: 0 }, limits: { ...WIRE_LIMITS, sweepMs: 10, ...limits } }
-  const server = await serveWire(options, handle, { clock, log, signal })
+  const work = new Work(options.limits, clock)
+  const server = await serveWire(options, handle, { clock, random: Math.random, log, signal, work, circuitIds })
   return Object.assign(server, { logged })
 }
 

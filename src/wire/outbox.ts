@@ -1,0 +1,161 @@
+/**
+ * What is said to one client: the replies to its requests, and pushes between them. A reply longer than a piece is handed
+ * to the socket piece by piece, as the client takes it. Each push is made when its turn comes, in the fair order of
+ * `work.ts`: what a stranger is subscribed to holds up nobody else's news.
+ */
+import type { Socket } from 'node:net'
+import type { Clock } from '../world.ts'
+import { frameHead } from './frame.ts'
+import type { WireLimits } from './limits.ts'
+import { priceOfBytes } from './prices.ts'
+import type { Lane } from './work.ts'
+
+export interface OutboxWorld {
+  limits: Pick<WireLimits, 'unsentBytesMax'>
+  clock: Clock
+  /** Who the client is to the accounting. */
+  lane: () => Lane
+  /** A push went out. */
+  onPushed: () => void
+  /** Some of what waited has been taken, or a long payload has been handed over. */
+  onMoved: () => void
+}
+
+export class Outbox {
+  readonly #socket: Socket
+  readonly #world: OutboxWorld
+  /** What is to be said unasked, in the order it came up. */
+  readonly #pushes = new Map<string, () => Buffer | undefined>()
+  #isPushing = false
+  /** A request is being answered: nothing is pushed before its reply. */
+  #isHeld = false
+  /** Pieces of a payload are still to be handed over. */
+  #isSending = false
+  #isClosed = false
+  #unsentSinceMs: number | undefined
+  readonly #waiting: (() => void)[] = []
+
+  constructor(socket: Socket, world: OutboxWorld) {
+    this.#socket = socket
+    this.#world = world
+  }
+
+  get isSending(): boolean {
+    return this.#isSending
+  }
+
+  /** The client leaves so much unread that it is told, and asked, nothing more. */
+  get isFull(): boolean {
+    return this.#socket.writableLength > this.#world.limits.unsentBytesMax
+  }
+
+  /** Since when the client has taken nothing of what waits for it; undefined when nothing waits. */
+  get unsentSinceMs(): number | undefined {
+    return this.#unsentSinceMs
+  }
+
+  /** Says nothing more: what is already with the socket still goes out. */
+  close(): void {
+    this.#isClosed = true
+    this.#pushes.clear()
+    this.#wake()
+  }
+
+  /** Keeps pushes back while a request is being answered. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  release(): void {
+    this.#isHeld = false
+    void this.#sayPushes()
+  }
+
+  push(key: string, encode: () => Buffer | undefined): void {
+    if (this.#isClosed) return
+    this.#pushes.set(key, encode)
+    void this.#sayPushes()
+  }
+
+  unpush(key: string): void {
+    this.#pushes.delete(key)
+  }
+
+  /** Says what waits, one after the other, as long as the client takes it. */
+  async #sayPushes(): Promise<void> {
+    if (this.#isPushing) return
+    this.#isPushing = true
+    try {
+      while (this.#mayPush()) {
+        let sent: Promise<void> | undefined
+        await this.#world.lane().piece(() => {
+          sent = this.#sayNext()
+        })
+        await sent
+      }
+    } catch (error) {
+      if (!this.#isClosed) throw error // else the client has gone while this waited
+    } finally {
+      this.#isPushing = false
+    }
+  }
+
+  #mayPush(): boolean {
+    return this.#pushes.size > 0 && !(this.#isClosed || this.#isHeld || this.#isSending || this.isFull)
+  }
+
+  /** Made and written in one go: nothing that is told later may go out before it. */
+  #sayNext(): Promise<void> | undefined {
+    if (!this.#mayPush()) return undefined
+    const [next] = this.#pushes
+    if (!next) return undefined
+    const [key, encode] = next
+    this.#pushes.delete(key)
+    const payload = encode()
+    if (!payload) return undefined
+    this.#world.onPushed()
+    return this.send(payload)
+  }
+
+  /** Hands a payload over piece by piece; resolves when the last piece is handed over or nobody wants it. */
+  async send(payload: Buffer): Promise<void> {
+    const { limits, lane } = this.#world
+    const pieceBytes = limits.unsentBytesMax
+    if (this.#isClosed) return
+    lane().charge(priceOfBytes(payload.length))
+    this.#socket.cork()
+    this.#write(frameHead(payload.length))
+    this.#write(payload.subarray(0, pieceBytes))
+    this.#socket.uncork()
+    if (payload.length <= pieceBytes) return
+    this.#isSending = true
+    for (let at = pieceBytes; at < payload.length; at += pieceBytes) {
+      while (this.#socket.writableLength > 0 && !this.#isClosed) await this.#moved()
+      if (this.#isClosed) break
+      this.#write(payload.subarray(at, at + pieceBytes))
+    }
+    this.#isSending = false
+    this.#world.onMoved()
+  }
+
+  #write(bytes: Buffer): void {
+    this.#socket.write(bytes, () => this.#onTaken())
+    if (this.#socket.writableLength > 0) this.#unsentSinceMs ??= this.#world.clock.monotonicMs()
+  }
+
+  /** Some of what waited has been taken: the kernel has it. */
+  #onTaken(): void {
+    this.#unsentSinceMs = this.#socket.writableLength > 0 ? this.#world.clock.monotonicMs() : undefined
+    this.#wake()
+    this.#world.onMoved()
+    void this.#sayPushes()
+  }
+
+  #moved(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
