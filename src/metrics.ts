@@ -96,6 +96,27 @@ export class Meters {
     this.#gauge('mempool_transactions', "Transactions in bitcoind's mempool", () => following.mempool.size)
     this.#gauge('db_bytes', 'Size of the database files', () => databaseBytes(core.db.path))
     this.#counter('reorgs_total', 'Reorgs since the start', [], (counter) => counter.inc(following.reorgs))
+    const { work } = core
+    this.#labelled('work_waiting', 'Work of clients that waits for its turn, by queue', 'queue', () =>
+      Object.entries(work.waiting),
+    )
+    this.#counter('work_units_total', 'Work that clients have asked for, in units', [], (counter) =>
+      counter.inc(work.counts.units),
+    )
+    this.#counter('work_exhausted_total', 'Times that a client had spent its allowance', [], (counter) =>
+      counter.inc(work.counts.exhausted),
+    )
+    this.#counter('work_refused_total', 'Requests told busy after a wait', [], (counter) =>
+      counter.inc(work.counts.refused),
+    )
+    this.#gauge(
+      'work_piece_seconds_max',
+      'The longest piece of work on the serving thread since the start',
+      () => work.counts.longestPieceMs / 1000,
+    )
+    this.#counter('evicted_total', 'Connections that made room for newcomers, by group', ['group'], (counter) => {
+      for (const [group, times] of Object.entries(core.wire?.evicted ?? {})) counter.inc({ group }, times)
+    })
     this.#counter('requests_total', 'Requests of takers, by kind and outcome', ['kind', 'outcome'], (counter) => {
       for (const [key, times] of core.wire?.counts ?? []) {
         const [kind = '', outcome = ''] = key.split('/')

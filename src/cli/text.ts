@@ -2,7 +2,7 @@
 import type { HeightRange } from '../chain/types.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { utc } from '../format.ts'
-import type { BondRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
+import type { BondRow, ClientRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -225,4 +225,33 @@ function describeAgreement({ agrees, compared_height, failures = 0 }: Partial<Tr
   if (agrees === null || agrees === undefined) return `not compared${silence}`
   const at = compared_height === undefined ? '' : ` at block ${compared_height}`
   return `${agrees ? 'agrees' : 'DIFFERS'}${at}${silence}`
+}
+
+// ---- who is connected ------------------------------------------------------------------------------------------------
+
+/** Of many connections these are told one by one. */
+const CLIENTS_SHOWN = 50
+
+/** `rows`: those that cost most first. */
+export function describeClients(rows: readonly ClientRow[]): string {
+  if (rows.length === 0) return 'nobody is connected'
+  const head = ['ID', 'SINCE', 'GROUP', 'REQUESTS', 'SUBSCRIBED', 'UNITS', 'LATELY', 'LEFT', 'UNSENT', 'CIRCUIT']
+  const body = rows
+    .slice(0, CLIENTS_SHOWN)
+    .map((row) => [
+      cell(row.id),
+      utc(row.since * 1000),
+      row.group,
+      cell(row.requests),
+      cell(row.subscriptions),
+      cell(row.units),
+      cell(row.units_lately),
+      cell(row.units_left),
+      cell(row.unsent_bytes),
+      cell(row.circuit),
+    ])
+  const sum = (of: (row: ClientRow) => number) => rows.reduce((total, row) => total + of(row), 0)
+  const spent = rows.filter(({ units_left }) => units_left < 1).length
+  const rest = rows.length > CLIENTS_SHOWN ? `, of which the ${CLIENTS_SHOWN} that cost most are shown` : ''
+  return `${table([head, ...body])}\n${rows.length} connections${rest}; ${sum((row) => row.subscriptions)} subscriptions; ${spent} have spent their allowance`
 }

@@ -24,6 +24,7 @@ import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
 import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
+import { readClients } from './clients.ts'
 import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
@@ -244,6 +245,13 @@ function addCareVerbs(cli: Cli): void {
       if (isJson(command)) printJson(findings)
       else print(text.describeDoctor(findings))
       cli.exitCode = doctorExitCode(findings)
+    })
+  verb('clients', 'List who is connected to the running daemon, and what each costs. Strangers have no names.')
+    .option('--json', 'print JSON')
+    .action(async (_options: unknown, command: Command) => {
+      const rows = await readClients(configOf(command), signal)
+      if (isJson(command)) printJson(rows)
+      else print(text.describeClients(rows))
     })
   verb('backup', 'Copy the database to <file>, also while the daemon runs. Never overwrites.')
     .argument('<file>', 'the copy; appears when it is whole')

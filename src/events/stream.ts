@@ -3,12 +3,16 @@
  * lists again; nothing is replayed. What no longer fits is told as `reset`.
  */
 import type { ServerResponse } from 'node:http'
+import { Slots } from '../wire/slots.ts'
 import { every } from '../world.ts'
 import { CHANGES, type Change, type ChangeKind } from './changes.ts'
 import type { ChangeFeed } from './feed.ts'
 
 export const STREAM_LIMITS = {
-  /** Streams stay open for days: fewer than the HTTP server's connections, so that a list can always be asked for. */
+  /**
+   * Streams stay open for days: fewer than the HTTP server's connections, so that a list can always be asked for. One more
+   * takes the place of another, but never of the half that has been open longest; a browser comes again by itself.
+   */
   streamsMax: 32,
   /** Comments on a quiet stream, so that both ends notice when the other has gone. */
   heartbeatMs: 15_000,
@@ -24,18 +28,21 @@ export const STREAM_KINDS = ['block', 'reorg', 'bond', 'maker', 'spend', 'reset'
 export class EventStreams implements Disposable {
   readonly #feed: ChangeFeed
   readonly #streams = new Map<ServerResponse, () => void>()
+  readonly #slots: Slots<ServerResponse>
   readonly #stop: () => void
 
-  constructor(feed: ChangeFeed) {
+  constructor(feed: ChangeFeed, random: () => number) {
     this.#feed = feed
+    this.#slots = new Slots(STREAM_LIMITS.streamsMax, random)
     this.#stop = every(STREAM_LIMITS.heartbeatMs, () => {
       for (const stream of this.#streams.keys()) write(stream, ': still here\n\n')
     })
   }
 
-  /** Takes over `response`, whose head has not been written. False when there are too many: nothing is written. */
-  open(response: ServerResponse, headers: Record<string, string>): boolean {
-    if (this.#streams.size >= STREAM_LIMITS.streamsMax) return false
+  /** Takes over `response`, whose head has not been written. */
+  open(response: ServerResponse, headers: Record<string, string>): void {
+    this.#slots.add(response)?.victim.destroy()
+    this.#slots.move(response, 'subscribed')
     const mute = this.#feed.listen((changes) => {
       const text = format(changes)
       if (text !== '') write(response, text)
@@ -47,8 +54,8 @@ export class EventStreams implements Disposable {
     response.on('close', () => {
       mute()
       this.#streams.delete(response)
+      this.#slots.remove(response)
     })
-    return true
   }
 
   [Symbol.dispose](): void {

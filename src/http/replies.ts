@@ -6,6 +6,7 @@ import {
   blockHash,
   bondSchema,
   checksSchema,
+  clientSchema,
   component,
   count,
   digest,
@@ -84,6 +85,11 @@ export const makerReply = component(
 export const trackersReply = component(
   'Trackers',
   z.strictObject({ trackers: z.array(trackerSchema), broken: brokenRows }),
+)
+
+export const clientsReply = component(
+  'Clients',
+  z.strictObject({ total: count, clients: z.array(clientSchema), broken: brokenRows, next }),
 )
 
 export const spendsReply = component(

@@ -9,6 +9,7 @@ import { PeerFault } from '../errors.ts'
 import type { Market } from '../market.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { bondRow } from '../views/bonds.ts'
+import { clientRows } from '../views/clients.ts'
 import { historyOf } from '../views/history.ts'
 import { makerRow } from '../views/makers.ts'
 import { spendRow } from '../views/spends.ts'
@@ -16,6 +17,7 @@ import { currentReadiness, statusRow } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import type { WatchAnswer } from '../watch/watcher.ts'
+import type { Lane } from '../wire/work.ts'
 import { HttpFault, HTTP_LIMITS as LIMITS } from './guard.ts'
 import * as replies from './replies.ts'
 
@@ -30,7 +32,12 @@ interface Route<P extends z.ZodType = z.ZodType, Q extends z.ZodType = z.ZodType
   /** Statuses besides 200 and 400. */
   otherwise: readonly (404 | 503)[]
   /** `status` when it is not 200 although `reply` is what was asked for. */
-  answer: (core: Core, params: z.infer<P>, query: z.infer<Q>) => Replied<z.input<R>> | Promise<Replied<z.input<R>>>
+  answer: (
+    core: Core,
+    params: z.infer<P>,
+    query: z.infer<Q>,
+    lane: Lane,
+  ) => Replied<z.input<R>> | Promise<Replied<z.input<R>>>
 }
 
 interface Replied<B> {
@@ -226,6 +233,21 @@ export const ROUTES: readonly AnyRoute[] = [
       const { height, blockHash, indexedFrom, spends } = await watched(core, outpoint)
       const body = { height, block_hash: blockHash, indexed_from: indexedFrom, spend: spendRow(spends[0]!) }
       return { body }
+    },
+  }),
+  route({
+    path: '/api/v1/clients',
+    name: 'clients',
+    about: 'Who is connected to the request server just now, and what it costs; strangers have no names',
+    params: nothing,
+    query: z.strictObject({ limit, after: wholeText(0, Number.MAX_SAFE_INTEGER).optional() }),
+    reply: replies.clientsReply,
+    otherwise: [],
+    answer: (core, _, query) => {
+      const all = clientRows(core)
+      const later = all.filter(({ id }) => id > (query.after ?? 0)) // who has gone since leaves its place
+      const { rows, next } = page(later, query.limit, undefined, ({ id }) => String(id))
+      return { body: { total: all.length, clients: rows, next } }
     },
   }),
   route({

@@ -12,14 +12,16 @@ import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
 import type { Core } from '../core.ts'
 import { ConfigError, describeError, isAbort } from '../errors.ts'
-import { EventStreams, STREAM_LIMITS } from '../events/stream.ts'
+import { EventStreams } from '../events/stream.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
 import { withBroken } from '../views/broken.ts'
+import { priceOfBytes } from '../wire/prices.ts'
 import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
 import { openApiDocument } from './openapi.ts'
 import type { ErrorCode } from './replies.ts'
 import { type AnyRoute, ROUTES } from './routes.ts'
+import { Visitors } from './visitors.ts'
 
 export interface HttpOptions {
   listen: HostPort
@@ -61,25 +63,36 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, sign
       connectionsCheckingInterval: LIMITS.sweepMs,
     },
   })
-  app.server.maxConnections = LIMITS.connectionsMax
+  const visitors = new Visitors(app.server, LIMITS.connectionsMax, core.work, core.random)
 
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', async ({ method, headers, socket }, reply) => {
     reply.headers(SECURITY_HEADERS)
-    assertAllowed(request.method, request.headers, listen, hosts)
+    assertAllowed(method, headers, listen, hosts)
+    visitors.noteAsked(socket)
+    const lane = visitors.laneOf(socket)
+    await lane.afford()
+    lane.charge(1)
+  })
+  app.addHook('onSend', async ({ socket }, _, payload) => {
+    if (typeof payload === 'string' || payload instanceof Buffer) {
+      visitors.laneOf(socket).charge(priceOfBytes(payload.length))
+    }
+    return payload
   })
   app.setNotFoundHandler((request) => {
     throw new HttpFault('not_found', `there is nothing at ${request.url.slice(0, 200)}`)
   })
   app.setErrorHandler((error: Error, request, reply) => {
     const fault = isAbort(error, signal) ? new HttpFault('busy', 'the tracker is being stopped') : asFault(error)
-    if (fault.code === 'internal') log.error({ err: error, path: request.url }, 'an HTTP request failed')
+    if (fault.code === 'internal' && !request.socket.destroyed)
+      log.error({ err: error, path: request.url }, 'an HTTP request failed')
     if (fault.code === 'method_not_allowed') reply.header('allow', 'GET, HEAD')
     if (fault.code === 'not_synced') reply.header('retry-after', '5')
     reply.code(fault.status).header('cache-control', 'no-store').send(errorBody(fault.code, fault.message))
   })
 
-  const streams = new EventStreams(core.changes)
-  for (const route of ROUTES) addRoute(app, route, core)
+  const streams = new EventStreams(core.changes, core.random)
+  for (const route of ROUTES) addRoute(app, route, core, visitors)
   addPages(app)
   const document = openApiDocument(VERSION)
   app.get('/openapi.json', (_, reply) => reply.header('cache-control', 'no-cache').send(document))
@@ -88,9 +101,7 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, sign
     return registry.metrics()
   })
   app.get('/api/v1/events', { exposeHeadRoute: false }, (_, reply) => {
-    if (!streams.open(reply.raw, SECURITY_HEADERS)) {
-      throw new HttpFault('busy', `${STREAM_LIMITS.streamsMax} event streams are open: close one`)
-    }
+    streams.open(reply.raw, SECURITY_HEADERS)
     reply.hijack()
   })
 
@@ -115,10 +126,17 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, sign
   }
 }
 
-function addRoute(app: FastifyInstance, { path, params, query, reply: schema, answer }: AnyRoute, core: Core) {
+function addRoute(
+  app: FastifyInstance,
+  { path, params, query, reply: schema, answer }: AnyRoute,
+  core: Core,
+  visitors: Visitors,
+) {
   const pattern = path.replace(/\{(\w+)\}/g, ':$1')
   app.get(pattern, async (request, reply) => {
-    const { status = 200, body } = await answer(core, judge(params, request.params), judge(query, request.query))
+    const [about, filter] = [judge(params, request.params), judge(query, request.query)]
+    const lane = visitors.laneOf(request.socket)
+    const { status = 200, body } = await lane.begin(() => answer(core, about, filter, lane))
     return reply.code(status).header('cache-control', 'no-store').send(withBroken(schema, body))
   })
 }

@@ -8,6 +8,7 @@ import { ANNOUNCEMENT_FORMATS, BOND_STATES, REFUSALS } from '../bonds/types.ts'
 import { NETWORKS } from '../chain/types.ts'
 import { DIALECTS, REACHES } from '../peers/types.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
+import { SLOT_GROUPS } from '../wire/slots.ts'
 
 /** The named parts of the OpenAPI document. */
 export const components = z.registry<{ id: string }>()
@@ -313,3 +314,22 @@ export const probePointSchema = z.strictObject({
 })
 export type HistoryRow = z.infer<typeof historyPointSchema>
 export type ProbePointRow = z.infer<typeof probePointSchema>
+
+// ---- clients ---------------------------------------------------------------------------------------------------------
+
+export const clientSchema = component(
+  'Client',
+  z.strictObject({
+    id: count.describe('counts connections since the start'),
+    since: unixS,
+    circuit: z.string().nullable().describe('how Tor names its circuit; null where that is not known'),
+    group: z.enum(SLOT_GROUPS).describe('by which places are shared: has said nothing, has asked, is subscribed'),
+    requests: count,
+    subscriptions: count,
+    units: count.describe('work it has asked for since it came'),
+    units_lately: count.describe('of late, its circuit included: half of it is forgotten in 30 s'),
+    units_left: z.int().describe('of its allowance; below 1 it is not read'),
+    unsent_bytes: count.describe('what it has not taken yet'),
+  }),
+)
+export type ClientRow = z.infer<typeof clientSchema>

@@ -322,15 +322,14 @@ export class Connection implements Peer {
     try {
       const bytesPrice = priceOfBytes(payload.length)
       this.lane.charge(bytesPrice)
-      const { outcome: coming } = await this.lane.piece(() => {
+      const outcome = await this.lane.begin(() => {
         const parsed = parseRequest(payload)
         type = parsed.ok ? parsed.request.type : (parsed.type ?? 'unknown')
         isRequest = parsed.ok
-        if (parsed.ok) return { outcome: this.#begin(parsed.request, bytesPrice) }
+        if (parsed.ok) return this.#begin(parsed.request, bytesPrice)
         closesOnFault = parsed.closes
         throw new PeerFault(parsed.code, parsed.message)
       })
-      const outcome = await coming
       count(type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
       return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
     } catch (error) {
@@ -361,10 +360,7 @@ export class Connection implements Peer {
     const { handle } = this.#world
     const price = priceOf(request)
     this.lane.charge(Math.max(0, price - paid))
-    const outcome =
-      price > WORK_LIMITS.largeUnits ? this.lane.large(async () => handle(request, this)) : handle(request, this)
-    if (outcome instanceof Promise) outcome.catch(() => {}) // awaited a moment later
-    return outcome
+    return price > WORK_LIMITS.largeUnits ? this.lane.large(async () => handle(request, this)) : handle(request, this)
   }
 
   /** An Error, counted. */

@@ -13,7 +13,7 @@
  */
 import PQueue from 'p-queue'
 import { PeerFault } from '../errors.ts'
-import { after, breathe, type Clock } from '../world.ts'
+import { after, breathe, type Clock, sleep } from '../world.ts'
 
 export const WORK_LIMITS = {
   /** Pieces run in a row until they have taken this together; then sockets and timers have their turn. */
@@ -99,6 +99,12 @@ export class Account {
   get left(): number {
     this.#advance()
     return this.#left
+  }
+
+  /** How long until it may ask; 0 when it may. */
+  get waitMs(): number {
+    const owed = 1 - this.left
+    return owed <= 0 ? 0 : Math.ceil((owed / this.#limits.unitsPerS) * 1000)
   }
 
   /** Units spent of late, fading away. */
@@ -261,6 +267,14 @@ export class Lane {
     this.#work.counts.units += units
   }
 
+  /** Resolves once it may ask: for a client that can't be left unread. */
+  async afford(): Promise<void> {
+    for (let waitMs = this.account.waitMs; waitMs > 0; waitMs = this.account.waitMs) {
+      this.noteExhausted()
+      await sleep(waitMs, this.#signal)
+    }
+  }
+
   /** Counted when the client has spent its allowance. */
   noteExhausted(): void {
     this.#work.counts.exhausted++
@@ -269,6 +283,16 @@ export class Lane {
   /** Runs one piece of work on the serving thread in its turn: synchronous, a few milliseconds at the most. */
   piece<T>(work: () => T): Promise<T> {
     return this.#work.piece(this.account, this.#signal, work)
+  }
+
+  /** Begins an answer in its turn: what of it is synchronous is one piece. */
+  async begin<T>(answer: () => T | Promise<T>): Promise<T> {
+    const { coming } = await this.piece(() => {
+      const coming = answer()
+      if (coming instanceof Promise) coming.catch(() => {}) // awaited a moment later
+      return { coming }
+    })
+    return coming
   }
 
   /** Asks bitcoind in its turn, about at most `pieceOutpoints` outputs at once. Throws PeerFault `busy` after a long wait. */

@@ -25,6 +25,12 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   webhook_queue: {},
   build_info: { labels: ['version'] },
   db_bytes: {},
+  work_waiting: { labels: ['queue'] },
+  work_units_total: {},
+  work_exhausted_total: {},
+  work_refused_total: {},
+  work_piece_seconds_max: {},
+  evicted_total: { labels: ['group'] },
 }
 
 /** Of those that prom-client tells of every Node process, the ones that the monitoring kit asks for. */
