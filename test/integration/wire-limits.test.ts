@@ -131,6 +131,44 @@ test('beyond its allowance a client is not read, and nothing of it is lost', asy
   assert.equal(client.isClosed, false)
 })
 
+test('connections of one Tor circuit share an allowance; who comes from this machine has its own', async () => {
+  const clock = new HandClock()
+  const limits = { unitsPerS: 80, unitsBurst: 400 } // a `Watch` and its short reply are four
+  await using server = await startServer(echo, limits, clock, undefined, true)
+  const line = (circuit: string) => Buffer.from(`PROXY TCP6 fc00:dead:beef:4dad::0:${circuit} ::1 65535 42\r\n`)
+  const open = async (first: Buffer) => {
+    const client = await Client.open(server.port)
+    client.sendBytes(first)
+    return client
+  }
+  const frames = Buffer.concat(Array(80).fill(encodeFrame(encodeRequest(watch(9)))))
+  using one = await open(line('1'))
+  using two = await open(Buffer.concat([line('1'), frames]))
+  one.sendBytes(frames)
+  using other = await open(line('2'))
+  using local = await open(frames)
+  other.sendBytes(frames.subarray(0, 3)) // the line and the frame in any pieces
+  other.sendBytes(frames.subarray(3))
+  await waitUntil('a hundred of one circuit', () => one.replies.length + two.replies.length === 100)
+  await waitUntil('the others have their own', () => other.replies.length === 80 && local.replies.length === 80)
+  await someSweeps()
+  assert.equal(one.replies.length + two.replies.length, 100)
+  const circuits = server.clients().map(({ circuit }) => circuit?.at(-1))
+  assert.deepEqual(circuits, ['1', '1', '2', undefined])
+  clock.atMs += 3_000
+  await waitUntil('the rest, three seconds later', () => one.replies.length + two.replies.length === 160)
+
+  const liar = await open(Buffer.from('PROXY nonsense\r\n'))
+  await waitUntil('a line that is none ends its connection', () => liar.isClosed)
+  assert.equal(liar.replies[0]?.type === 'Error' && liar.replies[0].code, 'bad_frame')
+  liar[Symbol.dispose]()
+  await waitUntil('it is gone', () => server.connections() === 4)
+  using slow = await open(line('3').subarray(0, 20))
+  await waitUntil('it is there', () => server.connections() === 5)
+  clock.atMs += WIRE_LIMITS.frameMsMax + 1_000
+  await waitUntil('half a line is not waited for', () => slow.isClosed)
+})
+
 test('a client that never reads its replies is answered no further, and cut off', async () => {
   const clock = new HandClock()
   const reply = Buffer.concat([address(...Array.from({ length: 1_000 }, (_, i) => `${i}${'x'.repeat(60)}`))])
