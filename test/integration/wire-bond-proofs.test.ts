@@ -15,7 +15,7 @@ import { insertBlock } from '../../src/store/tip.ts'
 import { BOND_PROOF_LIMITS, BondProofs } from '../../src/wire/bond-proofs.ts'
 import { parseReply } from '../../src/wire/messages.ts'
 import { WORK_LIMITS, Work } from '../../src/wire/work.ts'
-import { systemClock } from '../../src/world.ts'
+import { HandClock } from '../support/wire.ts'
 
 const hash = (i: number) => i.toString(16).padStart(64, '0')
 const outpoint = (i: number): Outpoint => ({ txid: asTxid(hash(i)), vout: 0 })
@@ -61,7 +61,7 @@ class FarEnd {
   }
 }
 
-const work = new Work({ unitsPerS: 200, unitsBurst: 10_000 }, systemClock)
+const work = new Work({ unitsPerS: 200, unitsBurst: 10_000 }, new HandClock())
 const lane = () => work.lane(new AbortController().signal)
 const PROOF: TxProof = { tx: Buffer.alloc(200), header: Buffer.alloc(80), merkle: Buffer.alloc(300) }
 const code = (expected: string) => (error: unknown) => error instanceof PeerFault && error.code === expected
