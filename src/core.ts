@@ -14,6 +14,7 @@ import { Indexer } from './indexer.ts'
 import { CurrentMarket } from './market.ts'
 import { Meters } from './metrics.ts'
 import { Canary, canaryTimes } from './peers/canary.ts'
+import { DialBudget } from './peers/dial-budget.ts'
 import { Posts } from './peers/judge.ts'
 import { Liveness } from './peers/liveness.ts'
 import { type ProbeRules, probeRules } from './peers/reach.ts'
@@ -38,6 +39,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   /** What strangers cost, whatever door they come by. */
   readonly work: Work
   readonly trackers: Trackers
+  /** What may be dialled because strangers ask for it. */
+  readonly dials: DialBudget
   readonly probeRules: ProbeRules
   readonly posts: Posts
   /** Undefined without Tor. */
@@ -137,13 +140,17 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       { clock, log: peersLog },
     )
   if (canary) cells.canary = canary.state
+  const dials = new DialBudget(clock)
   const trackers = new Trackers(
     { ...config.trackers, timeoutMs: probes.timeoutMs, socks, network, allowTestAddresses },
     {
       ...world,
       log: peersLog,
       db,
+      dials,
       self: () => core.self(),
+      // Who is told of us dials back at once, and not again for an hour.
+      tellsAddress: () => (canary && canary.state.kind !== 'green' ? undefined : core.self()),
       // One that lacks bonds says nothing of others.
       ownList: () => (notSynced() === undefined && unseen() === undefined ? market.atTip()?.list : undefined),
     },
@@ -169,6 +176,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     posts,
     canary,
     trackers,
+    dials,
     meters: new Meters(),
     get changes() {
       return changes

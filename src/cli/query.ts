@@ -12,6 +12,7 @@ import { ask, NoReply } from '../wire/client.ts'
 import type { Reply, ReplyOf, Request } from '../wire/messages.ts'
 import { bondRowOf, hex, statusRowOf, trackerRowOf, whyRowOf } from '../wire/rows.ts'
 import { type AskTracker, walkBonds } from '../wire/walk.ts'
+import { systemClock } from '../world.ts'
 import { describeBonds, describeSpend, describeTrackers, describeUnseen, describeWhy, sortBonds } from './text.ts'
 
 const LIMITS = {
@@ -20,6 +21,8 @@ const LIMITS = {
   replyMs: 60_000,
   /** Tor loses a circuit now and then: each try has one of its own. */
   tries: 3,
+  /** Everything that one try asks, together: a hundred pages over a slow circuit, and no tracker that drags them out. */
+  tryMs: 600_000,
 }
 
 /** What it says of a tracker that it closes on a request without a word. */
@@ -112,10 +115,14 @@ export async function withTracker<T>(
     let asked: Request['type'] | undefined
     try {
       const socket = await dialTracker(config, address, signal)
+      const endMs = systemClock.monotonicMs() + LIMITS.tryMs
       try {
-        return await work((request) => {
+        return await work((request, replyBytesMax) => {
           asked = request.type
-          return ask(socket, request, { timeoutMs: LIMITS.replyMs, signal })
+          const leftMs = endMs - systemClock.monotonicMs()
+          if (leftMs <= 0) throw new TransientError(`it has not told all within ${LIMITS.tryMs / 1000} s`)
+          const timeoutMs = Math.min(LIMITS.replyMs, leftMs)
+          return ask(socket, request, { timeoutMs, signal, ...(replyBytesMax !== undefined && { replyBytesMax }) })
         })
       } finally {
         socket.destroy()

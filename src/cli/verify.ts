@@ -117,8 +117,8 @@ async function fetchList(
   let hasAnswered = false
   try {
     const reply = await withTracker(config, address, signal, async (ask) => {
-      const noted: AskTracker = async (request) => {
-        const answer = await ask(request)
+      const noted: AskTracker = async (request, bytesMax) => {
+        const answer = await ask(request, bytesMax)
         hasAnswered = true
         return answer
       }

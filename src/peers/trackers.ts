@@ -1,99 +1,125 @@
 /**
- * Other trackers: those the operator names and those learnt from Pings, asked every few minutes over Tor for their block
- * and their digest. Compared only where both are at the same block; where the lists differ, theirs is walked to see in
- * which bonds. Nothing that another tracker says changes what we list.
+ * Other trackers: those the operator names, asked every few minutes over Tor for their block and their digest, and those
+ * learnt from Pings, asked about once an hour. Compared only where both are at the same block. Nothing that another
+ * tracker says changes what we list; nothing that a learnt one says is told to anybody who didn't ask.
  *
- * A Ping is only a hint: who sent it is dialled back, and kept when a tracker of our network answers there under the
- * address it was dialled at. A Pong's address is a claim, never a key.
+ * A Ping is only a hint: the host that it names is dialled back within what dial-budget.ts allows, and kept when a tracker
+ * of our network answers there under the address it was dialled at. A Pong's address is a claim, never a key.
  */
-import type { MakerList } from '../bonds/list.ts'
-import type { ConfirmedBond } from '../bonds/types.ts'
-import { formatOutpoint, type Height, type Network, type Outpoint } from '../chain/types.ts'
 import { Bell, TaskGroup } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { Db } from '../store/open.ts'
-import { type Comparison, deleteTracker, readTrackers, type TrackerRecord, upsertTracker } from '../store/trackers.ts'
+import {
+  type Comparison,
+  deleteTracker,
+  insertTracker,
+  readTrackerAddresses,
+  readTrackers,
+  type TrackerRecord,
+  updateTracker,
+} from '../store/trackers.ts'
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
-import { dial, freshIsolation, Unreached } from '../tor/socks.ts'
-import { ask, NoReply } from '../wire/client.ts'
-import type { Reply } from '../wire/messages.ts'
-import { type AskTracker, walkBonds } from '../wire/walk.ts'
 import type { World } from '../world.ts'
+import { DIAL_LIMITS, type DialBudget, dialledHost } from './dial-budget.ts'
+import { Hints } from './hints.ts'
+import { NoSuchTracker, type TrackerAnswer, type VisitDeps, type VisitOptions, visitTracker } from './tracker-visit.ts'
 
-const LIMITS = {
-  /** Asked at the same time: a round over a hundred of them still ends within the interval. */
-  atOnce: 4,
-  /** Learnt ones that are kept. The market has a handful of trackers; what comes beyond is somebody's game. */
-  learntMax: 100,
-  /** Pings that wait to be dialled back; the rest is forgotten, and comes again with the next Ping. */
-  hintsMax: 32,
+export const TRACKER_LIMITS = {
+  /** Configured ones asked at the same time: these places are theirs alone. */
+  configuredAtOnce: 4,
   /**
-   * Addresses that were dialled back lately, and are not again whoever names them: those that were not reached or said
-   * nothing for one interval (an onion that was just published takes a while to be found), those that lied for an hour.
+   * Learnt ones and hints, together. As many as the dials of an hour can fill, each taking as long as a visit may: who is
+   * slow on purpose keeps nobody waiting.
    */
-  triedMax: 1_000,
-  liarMs: 3_600_000,
+  othersAtOnce: 8,
+  /**
+   * Learnt ones that are kept. The market has a handful of trackers; what comes beyond is somebody's game. Each is asked
+   * about once an hour, so that two thirds of the dials remain for those that are not known yet.
+   */
+  learntMax: 40,
+  learntMs: 3_600_000,
+  /** On regtest, where an interval is a second, learnt ones are asked after so many of them, if that is sooner. */
+  learntIntervals: 12,
   /** After `failures` in vain the pause doubles, up to this. */
   pauseMsMax: 21_600_000,
-  /** A learnt one that was silent this long is forgotten. */
+  /** A learnt one that was silent this long is forgotten; one that lies is at once. */
   forgetMs: 7 * 86_400_000,
-  /** At another block than ours it is asked again after this, a few times: a block reaches everybody within a minute. */
+  /** At another block than ours a configured one is asked again after this, a few times: a block is everywhere in a minute. */
   otherBlockMs: 20_000,
   otherBlockTries: 3,
-  /** A page of a thousand bonds takes 370 kB. */
-  replyBytesMax: 2_097_152,
-  /** Of the bonds that only one list has: enough to see what is wrong, whatever a liar invents. */
-  outpointsMax: 100,
-  /** What it calls its version. */
-  versionLength: 40,
-  /** How often the loop looks who is due. */
+  failureChars: 200,
+  /** How often the loop looks who is due, and whom the operator has forgotten. */
   lookMs: 1_000,
 }
 
-export interface TrackersOptions {
+export interface TrackersOptions extends VisitOptions {
   configured: readonly HostPort[]
   intervalMs: number
-  timeoutMs: number
-  /** Undefined: without Tor. */
-  socks: HostPort | undefined
-  network: Network
   allowTestAddresses: boolean
 }
 
-export interface TrackersDeps extends World {
+export interface TrackersDeps extends World, VisitDeps {
   db: Db
-  /** Our own address as others reach us; undefined while we have none to tell. */
-  self: () => HostPort | undefined
-  /** Our list at our tip; undefined while behind. */
-  ownList: () => Pick<MakerList, 'tip' | 'digest' | 'live'> | undefined
+  dials: DialBudget
+  /** Our own address. */
+  self: () => HostPort
 }
+
+/** What became of hints: kept to be dialled; about somebody we know; or neither. */
+export type HintOutcome = 'taken' | 'known' | 'refused'
 
 export class Trackers {
   readonly #options: TrackersOptions
   readonly #deps: TrackersDeps
+  readonly #learntMs: number
   readonly #records = new Map<string, TrackerRecord>()
+  /** Whose records those are. */
+  #hosts = new Set<string>()
   readonly #bell = new Bell()
   /** When each is due, on the monotonic clock. */
   readonly #dueMs = new Map<string, number>()
-  readonly #tasks = new TaskGroup(() => this.#bell.ring())
-  readonly #hints = new Set<string>()
-  /** Until when an address is not dialled back, on the monotonic clock; the oldest entry first. */
-  readonly #tried = new Map<string, number>()
+  readonly #configuredTasks = new TaskGroup(() => this.#bell.ring())
+  readonly #otherTasks = new TaskGroup(() => this.#bell.ring())
+  readonly #hints: Hints
+  readonly #hintCounts: Record<HintOutcome, number> = { taken: 0, known: 0, refused: 0 }
+  /** Digests of lists that were read from the first row to the last, and were ours. */
+  readonly #read = new Map<string, Uint8Array>()
   readonly #otherBlock = new Map<string, number>()
   #revision = 0
 
   constructor(options: TrackersOptions, deps: TrackersDeps) {
     this.#options = options
     this.#deps = deps
-    const configured = new Set(options.configured.map(formatHostPort))
-    for (const record of readTrackers(deps.db)) {
-      // One that is configured no more is as good as a learnt one.
-      const source = configured.has(record.address) ? 'configured' : 'learnt'
-      this.#records.set(record.address, { ...record, source })
+    this.#hints = new Hints(deps.clock, deps.random)
+    const { learntMs, learntIntervals } = TRACKER_LIMITS
+    const isRegtest = options.network === 'regtest'
+    this.#learntMs = isRegtest ? Math.min(learntMs, learntIntervals * options.intervalMs) : learntMs
+    this.#load()
+  }
+
+  /** The configured ones, known already or not, and of those learnt earlier as many as are kept, one a host. */
+  #load(): void {
+    const { db } = this.#deps
+    const stored = new Map(readTrackers(db).map((record) => [record.address, record]))
+    for (const target of this.#options.configured) {
+      const address = formatHostPort(target)
+      const before = stored.get(address)
+      this.#keep({ ...(before ?? { address, addedS: this.#nowS(), failures: 0 }), source: 'configured' })
+      stored.delete(address)
     }
-    for (const address of configured) {
-      if (!this.#records.has(address)) this.#keep({ address, source: 'configured', addedS: this.#nowS(), failures: 0 })
+    const byAge = [...stored.values()].sort((a, b) => a.addedS - b.addedS)
+    for (const record of byAge) {
+      const target = parseHostPort(record.address)
+      if (!target || this.#hosts.has(dialledHost(target)) || this.#learnt().length >= TRACKER_LIMITS.learntMax) {
+        deleteTracker(db, record.address)
+        continue
+      }
+      // One that is configured no more is as good as a learnt one.
+      this.#keep(record.source === 'learnt' ? record : asLearnt(record))
+      const sinceMs = this.#deps.clock.nowMs() - 1_000 * (record.askedS ?? 0)
+      const leftMs = Math.min(this.#learntMs, Math.max(0, this.#learntMs - sinceMs))
+      this.#dueMs.set(record.address, this.#deps.clock.monotonicMs() + leftMs)
     }
   }
 
@@ -107,22 +133,36 @@ export class Trackers {
     return this.#revision
   }
 
-  /** Somebody sent a Ping and says it is a tracker at `address`, `port`. Costs nothing now and little later. */
-  hint(address: string, port: number): void {
-    // The reference tracker tells its host without the port; in tests with it.
-    const parsed = parseHostPort(address) ?? parseHostPort(`${address}:${port}`)
-    if (!parsed || !this.#mayDial(parsed)) return
-    const name = formatHostPort(parsed)
-    const own = this.#deps.self()
-    if (this.#records.has(name) || (own && formatHostPort(own) === name)) return
-    if ((this.#tried.get(name) ?? 0) > this.#deps.clock.monotonicMs()) return
-    if (this.#hints.size >= LIMITS.hintsMax) return
-    this.#hints.add(name)
-    this.#bell.ring()
+  get hintCounts(): Readonly<Record<HintOutcome, number>> {
+    return this.#hintCounts
   }
 
-  #mayDial({ host }: HostPort): boolean {
-    return isOnionHost(host) || (this.#options.allowTestAddresses && host === '127.0.0.1')
+  /** Somebody on the connection `from` says that a tracker is at `address`, `port`. Costs nothing now and little later. */
+  hint(address: string, port: number, from: object): void {
+    if (address === '') return // it asks, and is none
+    // The reference tracker tells its host without the port; in tests with it.
+    const target = parseHostPort(address) ?? parseHostPort(`${address}:${port}`)
+    const outcome = target ? this.#outcomeOf(target, from) : 'refused'
+    this.#hintCounts[outcome]++
+    if (outcome === 'taken') this.#bell.ring()
+  }
+
+  #outcomeOf(target: HostPort, from: object): HintOutcome {
+    const { allowTestAddresses } = this.#options
+    const mayBeOne = isOnionHost(target.host) || (allowTestAddresses && target.host === '127.0.0.1')
+    if (!mayBeOne) return 'refused'
+    if (this.#knows(target)) return 'known'
+    return !this.#deps.dials.isResting(target) && this.#hints.add(target, from) ? 'taken' : 'refused'
+  }
+
+  /** Ourselves, and every host of which a tracker is known: one is enough. */
+  #knows(target: HostPort): boolean {
+    const host = dialledHost(target)
+    return this.#hosts.has(host) || host === dialledHost(this.#deps.self())
+  }
+
+  #learnt(): TrackerRecord[] {
+    return [...this.#records.values()].filter(({ source }) => source === 'learnt')
   }
 
   /** Runs until the signal; rejects when a result can't be stored. */
@@ -132,74 +172,115 @@ export class Trackers {
     try {
       for (;;) {
         signal.throwIfAborted()
-        this.#tasks.throwIfFailed()
+        this.#configuredTasks.throwIfFailed()
+        this.#otherTasks.throwIfFailed()
+        this.#noticeForgotten()
         this.#startDue(signal)
-        await this.#bell.wait(LIMITS.lookMs)
+        await this.#bell.wait(TRACKER_LIMITS.lookMs)
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      await this.#tasks.ended()
+      await Promise.all([this.#configuredTasks.ended(), this.#otherTasks.ended()])
+    }
+  }
+
+  /** Whoever has no row any more was forgotten by another process, the operator's: not to be learnt again within the hour. */
+  #noticeForgotten(): void {
+    const stored = new Set(readTrackerAddresses(this.#deps.db))
+    for (const { address } of this.#learnt()) {
+      if (stored.has(address)) continue
+      this.#drop(address)
+      this.#deps.dials.rest(parseHostPort(address)!)
+      this.#deps.log.info({ tracker: address }, 'tracker forgotten')
     }
   }
 
   #startDue(signal: AbortSignal): void {
-    const nowMs = this.#deps.clock.monotonicMs()
-    for (const address of this.#records.keys()) {
-      if ((this.#dueMs.get(address) ?? 0) <= nowMs) this.#start(address, signal)
-    }
-    for (const address of this.#hints) {
-      if (this.#tasks.size >= LIMITS.atOnce) break
-      this.#hints.delete(address)
-      this.#rest(address, this.#options.intervalMs)
-      this.#start(address, signal)
-    }
-  }
-
-  /** Not to be dialled back for `ms`. */
-  #rest(address: string, ms: number): void {
-    this.#tried.delete(address)
-    this.#tried.set(address, this.#deps.clock.monotonicMs() + ms)
-    const [oldest] = this.#tried
-    if (this.#tried.size > LIMITS.triedMax && oldest) this.#tried.delete(oldest[0])
-  }
-
-  #start(address: string, signal: AbortSignal): void {
-    if (this.#tasks.size >= LIMITS.atOnce || this.#tasks.has(address)) return
-    this.#tasks.start(address, this.#visit(address, signal), signal)
-  }
-
-  /** Asks one tracker, and keeps what it said. */
-  async #visit(address: string, signal: AbortSignal): Promise<void> {
-    const { log } = this.#deps
-    const known = this.#records.get(address)
-    let answer: TrackerAnswer
-    try {
-      answer = await this.#talk(parseHostPort(address)!, signal)
-    } catch (error) {
-      if (!(error instanceof TransientError)) throw error
-      if (known) this.#noteFailure(known, describeError(error))
-      else {
-        if (!(error instanceof Unreached || error instanceof NoReply)) this.#rest(address, LIMITS.liarMs)
-        log.debug({ tracker: address, detail: describeError(error) }, 'a Ping came from nowhere')
+    const { dials, clock } = this.#deps
+    const nowMs = clock.monotonicMs()
+    const due = [...this.#records.values()]
+      .map((record) => ({ record, dueMs: this.#dueMs.get(record.address) ?? 0 }))
+      .filter(({ dueMs }) => dueMs <= nowMs)
+      .sort((a, b) => a.dueMs - b.dueMs)
+    for (const { record } of due) {
+      const isConfigured = record.source === 'configured'
+      const tasks = isConfigured ? this.#configuredTasks : this.#otherTasks
+      const atOnce = isConfigured ? TRACKER_LIMITS.configuredAtOnce : TRACKER_LIMITS.othersAtOnce
+      if (tasks.size >= atOnce || tasks.has(record.address)) continue
+      if (isConfigured || this.#mayAskLearnt(record)) {
+        tasks.start(record.address, this.#visit(record.address, signal), signal)
       }
+    }
+    while (this.#otherTasks.size < TRACKER_LIMITS.othersAtOnce && dials.hasRoom()) {
+      const target = this.#hints.take((hinted) => !this.#knows(hinted) && !dials.isResting(hinted))
+      if (!target || !dials.take(target)) break
+      const address = formatHostPort(target)
+      this.#otherTasks.start(address, this.#lookAt(address, target, signal), signal)
+    }
+  }
+
+  /** Strangers have named it, so it counts among their dials. Where learnt ones are asked more often, tests are running. */
+  #mayAskLearnt({ address }: TrackerRecord): boolean {
+    return this.#learntMs < DIAL_LIMITS.perHostMs || this.#deps.dials.take(parseHostPort(address)!)
+  }
+
+  /** Dials back where a stranger says that a tracker is, and keeps the one that is there. */
+  async #lookAt(address: string, target: HostPort, signal: AbortSignal): Promise<void> {
+    const { log } = this.#deps
+    const answer = await this.#ask(target, signal)
+    if (answer instanceof TransientError) {
+      log.debug({ tracker: address, detail: describeError(answer) }, 'a Ping came from nowhere')
       return
     }
-    const before = known ?? { address, source: 'learnt' as const, addedS: this.#nowS(), failures: 0 }
-    if (!known) {
-      // A Ping like ours comes from a tracker like ours; but where a circuit was lost before the Pong it looks like v1.
-      if (answer.kind === 'v1') return
-      if (!this.#makeRoom()) return this.#rest(address, LIMITS.liarMs)
+    if (this.#knows(target)) return
+    this.#makeRoom()
+    const record = asLearnt({
+      address,
+      source: 'learnt',
+      addedS: this.#nowS(),
+      failures: 0,
+      ...this.#heard(address, answer),
+    })
+    insertTracker(this.#deps.db, this.#put(record))
+    log.info({ tracker: address, version: record.version }, 'tracker learnt')
+    this.#schedule(record, false)
+  }
+
+  /** Asks one that is known, and keeps what it said. */
+  async #visit(address: string, signal: AbortSignal): Promise<void> {
+    const answer = await this.#ask(parseHostPort(address)!, signal)
+    const known = this.#records.get(address)
+    if (!known) return // forgotten meanwhile
+    if (answer instanceof TransientError) return this.#noteFailure(known, answer)
+    const { failure: _, ...before } = known
+    const record: TrackerRecord = { ...before, failures: 0, ...this.#heard(address, answer) }
+    this.#keep(known.source === 'learnt' ? asLearnt(record) : record)
+    const compared = answer.kind === 'pong' ? answer.compared : undefined
+    this.#schedule(record, answer.kind === 'pong' && !compared)
+    const isNews = known.source === 'configured' && known.compared?.agrees !== compared?.agrees
+    if (compared && isNews) this.#tell(record, compared)
+  }
+
+  /** What goes wrong with another tracker is its answer; anything else is thrown. */
+  async #ask(target: HostPort, signal: AbortSignal): Promise<TrackerAnswer | TransientError> {
+    const address = formatHostPort(target)
+    const isConfigured = this.#records.get(address)?.source === 'configured'
+    const question = { target, read: this.#read.get(address), mayDialTwice: isConfigured }
+    try {
+      return await visitTracker(question, this.#options, this.#deps, signal)
+    } catch (error) {
+      if (error instanceof TransientError) return error
+      throw error
     }
-    const { failure: _, ...rest } = before
-    const record: TrackerRecord = { ...rest, failures: 0, askedS: this.#nowS(), seenS: this.#nowS() }
-    if (answer.kind === 'pong') {
-      Object.assign(record, answer.said)
-      if (answer.compared) record.compared = answer.compared
-    }
-    this.#keep(record)
-    if (!known) log.info({ tracker: address, version: record.version }, 'tracker learnt')
-    this.#schedule(record, answer.kind === 'pong' && !answer.compared)
-    if (before.compared?.agrees !== record.compared?.agrees && record.compared) this.#tell(record, record.compared)
+  }
+
+  /** What an answer adds to a record. */
+  #heard(address: string, answer: TrackerAnswer): Partial<TrackerRecord> {
+    const heard = { askedS: this.#nowS(), seenS: this.#nowS() }
+    if (answer.kind === 'v1') return heard
+    const { said, compared } = answer
+    if (compared?.agrees) this.#read.set(address, said.digest)
+    return { ...heard, ...said, ...(compared && { compared }) }
   }
 
   #tell(record: TrackerRecord, { agrees, height, onlyOurs, onlyTheirs }: Comparison): void {
@@ -208,108 +289,72 @@ export class Trackers {
     else this.#deps.log.warn(fields, 'tracker disagrees: compare with the verify verb')
   }
 
-  #noteFailure(record: TrackerRecord, failure: string): void {
+  #noteFailure(record: TrackerRecord, error: TransientError): void {
     const nowS = this.#nowS()
-    const silentS = nowS - (record.seenS ?? record.addedS)
-    if (record.source === 'learnt' && silentS * 1000 > LIMITS.forgetMs) {
-      this.#records.delete(record.address)
-      this.#dueMs.delete(record.address)
+    const silentMs = 1_000 * (nowS - (record.seenS ?? record.addedS))
+    const isOver = error instanceof NoSuchTracker || silentMs > TRACKER_LIMITS.forgetMs
+    if (record.source === 'learnt' && isOver) {
       deleteTracker(this.#deps.db, record.address)
-      this.#revision++
-      return
+      return this.#drop(record.address)
     }
-    const failed = { ...record, failures: record.failures + 1, failure: failure.slice(0, 200), askedS: nowS }
+    const failure = printable(describeError(error), TRACKER_LIMITS.failureChars)
+    const failed = { ...record, failures: record.failures + 1, failure, askedS: nowS }
     this.#keep(failed)
     this.#schedule(failed, false)
   }
 
-  /** A place for a learnt one: free, or that of the learnt one that has been asked in vain the longest. */
-  #makeRoom(): boolean {
-    const learnt = this.list().filter(({ source }) => source === 'learnt')
-    if (learnt.length < LIMITS.learntMax) return true
-    const failing = learnt.filter(({ failures }) => failures > 0).sort((a, b) => b.failures - a.failures)
-    const [worst] = failing
-    if (!worst) return false
-    this.#records.delete(worst.address)
-    this.#dueMs.delete(worst.address)
-    deleteTracker(this.#deps.db, worst.address)
-    return true
+  /**
+   * A place for a newcomer among the learnt: free, or that of the one asked in vain most often, or of any of the younger
+   * half. The older half stays: whoever has many addresses can't take the place of those that were there before.
+   */
+  #makeRoom(): void {
+    const learnt = this.#learnt().sort((a, b) => b.failures - a.failures || b.addedS - a.addedS)
+    if (learnt.length < TRACKER_LIMITS.learntMax) return
+    const younger = learnt.length / 2
+    const leaving = learnt[0]!.failures > 0 ? learnt[0]! : learnt[Math.floor(this.#deps.random() * younger)]!
+    deleteTracker(this.#deps.db, leaving.address)
+    this.#drop(leaving.address)
   }
 
-  #schedule({ address, failures }: TrackerRecord, wasElsewhere: boolean): void {
+  #schedule({ address, source, failures }: TrackerRecord, wasElsewhere: boolean): void {
     const { clock, random } = this.#deps
+    const { otherBlockTries, otherBlockMs, pauseMsMax } = TRACKER_LIMITS
     const { intervalMs } = this.#options
-    const tries = wasElsewhere ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
-    if (tries > 0 && tries <= LIMITS.otherBlockTries) this.#otherBlock.set(address, tries)
+    const isLearnt = source === 'learnt'
+    const tries = wasElsewhere && !isLearnt ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
+    const isSoon = tries > 0 && tries <= otherBlockTries
+    if (isSoon) this.#otherBlock.set(address, tries)
     else this.#otherBlock.delete(address)
-    const soon = this.#otherBlock.has(address)
-    const fullMs = soon
-      ? Math.min(intervalMs, LIMITS.otherBlockMs)
-      : Math.min(LIMITS.pauseMsMax, intervalMs * 2 ** Math.min(failures, 10))
-    this.#dueMs.set(address, clock.monotonicMs() + fullMs * (0.8 + 0.4 * random()))
+    const usualMs = isLearnt ? this.#learntMs : intervalMs
+    const fullMs = isSoon
+      ? Math.min(intervalMs, otherBlockMs)
+      : Math.min(pauseMsMax, usualMs * 2 ** Math.min(failures, 10))
+    const jitter = isLearnt ? 1 + 0.2 * random() : 0.8 + 0.4 * random() // of an hour nothing is taken away
+    this.#dueMs.set(address, clock.monotonicMs() + fullMs * jitter)
   }
 
-  #keep(record: TrackerRecord): void {
+  #put(record: TrackerRecord): TrackerRecord {
     this.#records.set(record.address, record)
-    upsertTracker(this.#deps.db, record)
+    this.#hosts.add(dialledHost(parseHostPort(record.address)!))
     this.#revision++
+    return record
   }
 
-  /** Throws TransientError: silent, of another network, or lying about where it is. */
-  async #talk(target: HostPort, signal: AbortSignal): Promise<TrackerAnswer> {
-    const { timeoutMs, socks } = this.#options
-    const isolation = freshIsolation() // both connections by one circuit
-    const connect = () => dial(target, { socks, isolation, timeoutMs, signal })
-    const limits = { timeoutMs, signal, replyBytesMax: LIMITS.replyBytesMax }
-    const socket = await connect()
-    try {
-      const question: AskTracker = (request) => ask(socket, request, limits)
-      const pong = await this.#ping(target, question)
-      if (pong) return await this.#compare(pong, question)
-    } finally {
-      socket.destroy()
-    }
-    const again = await connect()
-    try {
-      const reply = await ask(again, { type: 'Get' }, limits)
-      if (reply.type !== 'Address') throw new TransientError(`it answered Get with ${reply.type}`)
-      return { kind: 'v1' }
-    } finally {
-      again.destroy()
-    }
+  /** A learnt one whose row is gone was forgotten meanwhile, and stays so. */
+  #keep(record: TrackerRecord): void {
+    const { db } = this.#deps
+    if (updateTracker(db, this.#put(record))) return
+    if (record.source === 'configured') insertTracker(db, record)
+    else this.#drop(record.address)
   }
 
-  /** Undefined when it closes without a word, as a tracker of version 1 does on what it doesn't know. */
-  async #ping(target: HostPort, question: AskTracker): Promise<Said | undefined> {
-    const self = this.#deps.self()
-    let pong: Reply
-    try {
-      pong = await question({ type: 'Ping', address: self?.host ?? '', port: self?.port ?? 0 })
-    } catch (error) {
-      if (error instanceof NoReply && error.how === 'closed') return undefined
-      throw error
-    }
-    if (pong.type !== 'Pong') throw new TransientError(`it answered Ping with ${pong.type}`)
-    const { address, version, height, blockHash, digest } = pong
-    if (address !== formatHostPort(target)) throw new TransientError('it says that it is at another address')
-    if (version === undefined || height === undefined || blockHash === undefined || digest === undefined) {
-      throw new TransientError('it answers like a maker of old')
-    }
-    if (pong.network !== this.#options.network) throw new TransientError('it is of another network')
-    return { version: printable(version, LIMITS.versionLength), height, blockHash, digest: Buffer.from(digest) }
-  }
-
-  async #compare(said: Said, question: AskTracker): Promise<TrackerAnswer> {
-    const { height } = said
-    const own = this.#deps.ownList()
-    if (!own || own.tip.hash !== said.blockHash) return { kind: 'pong', said }
-    const agrees = own.digest.equals(said.digest)
-    if (agrees) return { kind: 'pong', said, compared: { agrees, height, onlyOurs: [], onlyTheirs: [] } }
-    const page = await walkBonds(question)
-    if (page.type === 'Error') throw new TransientError(`it answered Bonds with ${printable(page.code)}`)
-    if (page.blockHash !== own.tip.hash || page.unseen) return { kind: 'pong', said } // partial, and it says so
-    const ours = own.live.map(({ bond }) => listedBond(bond))
-    return { kind: 'pong', said, compared: { agrees, height, ...differenceOf(ours, page.bonds) } }
+  #drop(address: string): void {
+    this.#records.delete(address)
+    this.#dueMs.delete(address)
+    this.#read.delete(address)
+    this.#otherBlock.delete(address)
+    this.#hosts = new Set([...this.#records.keys()].map((other) => dialledHost(parseHostPort(other)!)))
+    this.#revision++
   }
 
   #nowS(): number {
@@ -317,49 +362,8 @@ export class Trackers {
   }
 }
 
-type Said = Required<Pick<TrackerRecord, 'version' | 'height' | 'blockHash' | 'digest'>>
-
-type TrackerAnswer =
-  /** It speaks version 1 alone: alive, and nothing to compare. */
-  | { kind: 'v1' }
-  | {
-      kind: 'pong'
-      said: Said
-      /** Absent when it is at another block. */
-      compared?: Comparison
-    }
-
-/** What the digest is made of. */
-export interface ListedBond {
-  outpoint: Outpoint
-  address: string
-  amountSats: number
-  confHeight: Height
-  /** Absent in format A. */
-  lockHeight?: Height | undefined
-}
-
-export function listedBond(bond: ConfirmedBond): ListedBond {
-  const { outpoint, address, amountSats, lockHeight, conf } = bond
-  return { outpoint, address, amountSats, lockHeight, confHeight: conf.height }
-}
-
-/** A bond that both list and tell differently stands on both sides. */
-export function differenceOf(
-  ours: readonly ListedBond[],
-  theirs: readonly ListedBond[],
-): Pick<Comparison, 'onlyOurs' | 'onlyTheirs'> {
-  return { onlyOurs: missingFrom(theirs, ours), onlyTheirs: missingFrom(ours, theirs) }
-}
-
-function missingFrom(there: readonly ListedBond[], here: readonly ListedBond[]): Outpoint[] {
-  const known = new Set(there.map(nameOf))
-  return here
-    .filter((bond) => !known.has(nameOf(bond)))
-    .slice(0, LIMITS.outpointsMax)
-    .map(({ outpoint }) => outpoint)
-}
-
-function nameOf({ outpoint, address, amountSats, lockHeight, confHeight }: ListedBond): string {
-  return [formatOutpoint(outpoint), address, amountSats, lockHeight ?? '-', confHeight].join(' ')
+/** Of a learnt one is kept whether its list was ours, not which bonds it names: it may name any. */
+function asLearnt(record: TrackerRecord): TrackerRecord {
+  const { compared, ...rest } = record
+  return { ...rest, source: 'learnt', ...(compared && { compared: { ...compared, onlyOurs: [], onlyTheirs: [] } }) }
 }

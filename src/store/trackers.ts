@@ -31,11 +31,20 @@ export interface Comparison {
   onlyTheirs: Outpoint[]
 }
 
-export function upsertTracker(db: Db, record: TrackerRecord): void {
-  const { address, source, addedS, compared } = record
-  const columns = {
-    source,
-    added_s: addedS,
+export function insertTracker(db: Db, record: TrackerRecord): void {
+  db.run(sql.insertInto('trackers').values({ address: record.address, ...columnsOf(record) }))
+}
+
+/** False when there is no row of it, which means that it was forgotten. */
+export function updateTracker(db: Db, record: TrackerRecord): boolean {
+  return db.run(sql.updateTable('trackers').set(columnsOf(record)).where('address', '=', record.address)) > 0
+}
+
+function columnsOf(record: TrackerRecord) {
+  const { compared } = record
+  return {
+    source: record.source,
+    added_s: record.addedS,
     asked_s: record.askedS ?? null,
     seen_s: record.seenS ?? null,
     failures: record.failures,
@@ -49,16 +58,15 @@ export function upsertTracker(db: Db, record: TrackerRecord): void {
     only_ours: JSON.stringify((compared?.onlyOurs ?? []).map(formatOutpoint)),
     only_theirs: JSON.stringify((compared?.onlyTheirs ?? []).map(formatOutpoint)),
   }
-  db.run(
-    sql
-      .insertInto('trackers')
-      .values({ address, ...columns })
-      .onConflict((conflict) => conflict.column('address').doUpdateSet(columns)),
-  )
 }
 
-export function deleteTracker(db: Db, address: string): void {
-  db.run(sql.deleteFrom('trackers').where('address', '=', address))
+/** True when there was one. */
+export function deleteTracker(db: Db, address: string): boolean {
+  return db.run(sql.deleteFrom('trackers').where('address', '=', address)) > 0
+}
+
+export function readTrackerAddresses(db: Db): string[] {
+  return db.all(sql.selectFrom('trackers').select('address')).map(({ address }) => address)
 }
 
 /** All, by address. */

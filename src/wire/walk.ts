@@ -6,64 +6,100 @@ import { PAGE_LIMITS } from './limits.ts'
 import type { BondFields, Reply, Request } from './messages.ts'
 
 export const WALK_LIMITS = {
-  /** 100,000 bonds; a list that goes on is not meant for us. */
+  /** All starts together: 100,000 bonds at a thousand a page. A list that goes on is not meant for us. */
   pagesMax: 100,
   /** A walk takes seconds, a block ten minutes: this often in a row only a tracker that mocks us has another block. */
   startsMax: 5,
+  /** A page of 1,000 rows of ours takes 370 kB. */
+  pageBytesMax: 1_048_576,
+  /** Of a text in a row that is kept: enough to see what it is. An onion name and its port have 68, a refusal 14. */
+  textCharsMax: 256,
 }
 
-/** One request, one reply, on one connection; bounds what a reply may hold. */
-export type AskTracker = (request: Request) => Promise<Reply>
+/** One request, one reply, on one connection; bounds the time it takes and, by `bytesMax`, what the reply may hold. */
+export type AskTracker = (request: Request, bytesMax?: number) => Promise<Reply>
 
-export interface BondFilter {
+/** Gets the rows in their order. Returns false when it has seen enough: then the walk ends. */
+export type TakeRow = (row: BondFields) => boolean
+
+export interface Walk {
   all?: boolean
   minValue?: number
+  /** Rows asked for at once. */
+  limit?: number
+  pageBytesMax?: number
+  pagesMax?: number
 }
 
 type Page = Extract<Reply, { type: 'Bonds' }>
+/** What the pages had in common. */
+export type WalkedList = Omit<Page, 'bonds' | 'next'>
+type ErrorReply = Extract<Reply, { type: 'Error' }>
 
 /**
- * One `Bonds` with all rows and no `next`, or the tracker's `Error`. A page of another block begins the walk anew.
- * Throws TransientError when the pages contradict each other or never end.
+ * Hands every row to what `begin` gives, or returns the tracker's `Error`. A page of another block begins the walk anew,
+ * and calls `begin` again. Nothing of a page is kept here. Throws TransientError when the pages contradict each other or
+ * never end.
  */
-export async function walkBonds(
+export async function walkRows(
   ask: AskTracker,
-  { all, minValue }: BondFilter = {},
-  limit = PAGE_LIMITS.limitMax,
-): Promise<Page | Extract<Reply, { type: 'Error' }>> {
+  begin: () => TakeRow,
+  walk: Walk = {},
+): Promise<WalkedList | ErrorReply> {
+  const { limit = PAGE_LIMITS.limitMax, all, minValue } = walk
+  const { pageBytesMax = WALK_LIMITS.pageBytesMax, pagesMax = WALK_LIMITS.pagesMax } = walk
   const filter = { limit, ...(all !== undefined && { all }), ...(minValue !== undefined && { minValue }) }
+  let pages = 0
   for (let starts = 1; starts <= WALK_LIMITS.startsMax; starts++) {
-    const bonds: BondFields[] = []
-    let first: Page | undefined
+    const take = begin()
+    let list: WalkedList | undefined
     let after: Outpoint | undefined
-    for (let pages = 1; ; pages++) {
-      if (pages > WALK_LIMITS.pagesMax)
-        throw new TransientError(`the list has not ended after ${WALK_LIMITS.pagesMax} pages`)
-      const page = await ask({ type: 'Bonds', ...filter, ...(after && { after }) })
+    for (;;) {
+      if (++pages > pagesMax) throw new TransientError(`the list has not ended after ${pagesMax} pages`)
+      const page = await ask({ type: 'Bonds', ...filter, ...(after && { after }) }, pageBytesMax)
       if (page.type === 'Error') return page
       if (page.type !== 'Bonds') throw new TransientError(`the tracker answered Bonds with ${page.type}`)
-      first ??= page
-      if (!isSameBlock(first, page)) break
-      if (page.bonds.length > limit) throw new TransientError(`a page of ${page.bonds.length}, asked for ${limit}`)
-      for (const bond of page.bonds) {
-        if (after && compareOutpoints(after, bond.outpoint) >= 0) {
-          throw new TransientError(`the pages are out of order at ${formatOutpoint(bond.outpoint)}`)
+      const { bonds, next, ...head } = page
+      list ??= head
+      if (!isSameBlock(list, head)) break
+      if (bonds.length > limit) throw new TransientError(`a page of ${bonds.length}, asked for ${limit}`)
+      for (const row of bonds) {
+        if (after && compareOutpoints(after, row.outpoint) >= 0) {
+          throw new TransientError(`the pages are out of order at ${formatOutpoint(row.outpoint)}`)
         }
-        after = bond.outpoint
-        bonds.push(bond)
+        after = row.outpoint
+        if (!take(row)) return list
       }
-      if (!page.next) {
-        const { next: _, ...rest } = page
-        return { ...rest, bonds }
-      }
-      if (page.bonds.length === 0 || compareOutpoints(page.next, after!) !== 0) {
-        throw new TransientError(`the next page after ${formatOutpoint(page.next)} is not where this one ends`)
+      if (!next) return list
+      if (bonds.length === 0 || compareOutpoints(next, after!) !== 0) {
+        throw new TransientError(`the next page after ${formatOutpoint(next)} is not where this one ends`)
       }
     }
   }
   throw new TransientError(`the tracker was at another block on each of ${WALK_LIMITS.startsMax} walks`)
 }
 
-function isSameBlock(a: Page, b: Page): boolean {
+/** As `walkRows`, with all rows, texts in them no longer than a bond's can be: one `Bonds` without `next`. */
+export async function walkBonds(ask: AskTracker, walk: Walk = {}): Promise<Page | ErrorReply> {
+  let bonds: BondFields[] = []
+  const begin = (): TakeRow => {
+    bonds = []
+    return (row) => bonds.push(shortened(row)) > 0
+  }
+  const list = await walkRows(ask, begin, walk)
+  return list.type === 'Error' ? list : { ...list, bonds }
+}
+
+/** The row itself but for one that is made to fill memory. */
+function shortened(row: BondFields): BondFields {
+  const { address, refusal } = row
+  const { textCharsMax } = WALK_LIMITS
+  if (Math.max(address.length, refusal?.length ?? 0) <= textCharsMax) return row
+  // A slice alone would hold on to the whole text.
+  const cut = (text: string) => Buffer.from(text.slice(0, textCharsMax)).toString()
+  return { ...row, address: cut(address), ...(refusal !== undefined && { refusal: cut(refusal) }) }
+}
+
+function isSameBlock(a: WalkedList, b: WalkedList): boolean {
   return a.blockHash === b.blockHash && a.height === b.height && Buffer.compare(a.digest, b.digest) === 0
 }

@@ -149,8 +149,7 @@ test('a page of another block says so, and the walk begins anew', async () => {
         if (reply.type === 'Bonds') heights.push(reply.height)
         return reply
       },
-      {},
-      1,
+      { limit: 1 },
     )
     assert(list.type === 'Bonds')
     assert.deepEqual(

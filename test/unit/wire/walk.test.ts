@@ -53,8 +53,7 @@ test('every list is walked to its end with every size of page', async () => {
           pages++
           return pageOf(count, asked(request))
         },
-        {},
-        limit,
+        { limit },
       )
       assert(list.type === 'Bonds')
       assert.deepEqual(
@@ -74,8 +73,7 @@ test('what is asked for is asked on every page', async () => {
       requests.push(asked(request))
       return pageOf(3, asked(request))
     },
-    { all: true, minValue: 7 },
-    2,
+    { all: true, minValue: 7, limit: 2 },
   )
   const same = { type: 'Bonds', all: true, minValue: 7, limit: 2 }
   assert.deepEqual(requests, [same, { ...same, after: outpoint(1) }])
@@ -83,13 +81,13 @@ test('what is asked for is asked on every page', async () => {
 
 test('a page of another block begins the walk anew, a bounded number of times', async () => {
   let pages = 0
-  const list = await walkBonds(async (request) => pageOf(4, asked(request), ++pages < 3 ? pages : 9), {}, 2)
+  const list = await walkBonds(async (request) => pageOf(4, asked(request), ++pages < 3 ? pages : 9), { limit: 2 })
   assert(list.type === 'Bonds')
   assert.deepEqual([list.height, list.bonds.length, pages], [9, 4, 4])
 
   pages = 0
   await assert.rejects(
-    walkBonds(async (request) => pageOf(4, asked(request), ++pages), {}, 2),
+    walkBonds(async (request) => pageOf(4, asked(request), ++pages), { limit: 2 }),
     /another block on each of 5 walks/,
   )
   assert.equal(pages, 2 * WALK_LIMITS.startsMax)
@@ -113,7 +111,7 @@ test('pages that contradict each other, repeat or never end are no list', async 
   for (const [what, answer, message] of lies) {
     let pages = 0
     await assert.rejects(
-      walkBonds(async (request) => answer(asked(request), ++pages), {}, 2),
+      walkBonds(async (request) => answer(asked(request), ++pages), { limit: 2 }),
       (error) => error instanceof TransientError && message.test(error.message),
       what,
     )
