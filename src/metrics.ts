@@ -60,7 +60,7 @@ export class Meters {
 
   /** Registers all that is read when scraped. Once. */
   expose(core: Core): void {
-    const { cells, market, liveness, trackers } = core
+    const { cells, market, liveness, trackers, dials } = core
     const { following } = cells
     const checks = () => currentReadiness(core).checks
     this.#gauge('tip_height', "Height of bitcoind's best block, as last seen", () => following.best?.height)
@@ -74,12 +74,19 @@ export class Meters {
     )
     this.#labelled('bonds', 'Bonds known, by state', 'state', () => Object.entries(market.read()?.counts ?? {}))
     this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => Object.entries(liveness.counts()))
-    this.#labelled('trackers', 'Other trackers, by whether their digest is ours', 'agrees', () => {
+    this.#labelled('trackers', 'Configured trackers, by whether their list is ours', 'agrees', () => {
       const counts = { true: 0, false: 0, unknown: 0 }
-      for (const { compared } of trackers.list())
+      for (const { source, compared } of trackers.list()) {
+        if (source !== 'configured') continue
         counts[compared === undefined ? 'unknown' : compared.agrees ? 'true' : 'false']++
+      }
       return Object.entries(counts)
     })
+    this.#gauge(
+      'trackers_learnt',
+      'Trackers learnt from Pings',
+      () => trackers.list().filter(({ source }) => source === 'learnt').length,
+    )
     this.#gauge('connections', 'Connections of takers', core.connections)
     this.#gauge('subscriptions', 'Outpoints subscribed to by takers', core.subscriptions)
     this.#gauge('registrations', 'Outpoints registered by takers', core.registrations)
@@ -117,6 +124,12 @@ export class Meters {
     this.#counter('evicted_total', 'Connections that made room for newcomers, by group', ['group'], (counter) => {
       for (const [group, times] of Object.entries(core.wire?.evicted ?? {})) counter.inc({ group }, times)
     })
+    this.#counter('hints_total', 'Pings that name a tracker, by what became of them', ['outcome'], (counter) => {
+      for (const [outcome, times] of Object.entries(trackers.hintCounts)) counter.inc({ outcome }, times)
+    })
+    this.#counter('stranger_dials_total', 'Hosts dialled because strangers named them', [], (counter) =>
+      counter.inc(dials.taken),
+    )
     this.#counter('requests_total', 'Requests of takers, by kind and outcome', ['kind', 'outcome'], (counter) => {
       for (const [key, times] of core.wire?.counts ?? []) {
         const [kind = '', outcome = ''] = key.split('/')

@@ -27,6 +27,7 @@ import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './
 import { readClients } from './clients.ts'
 import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
+import { forgetTracker } from './forget.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
 import { rescanFrom } from './rescan.ts'
 import * as text from './text.ts'
@@ -147,10 +148,15 @@ function addReadingVerbs({ verb }: Cli): void {
       show(command, (facts) => why(facts, address), text.describeWhy),
     )
   verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
+    .option('--forget <host:port>', 'forget one that was learnt; it may be learnt again an hour later, when it pings')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) =>
-      show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers),
-    )
+    .action(({ forget }: { forget?: string }, command: Command) => {
+      if (forget !== undefined) {
+        forgetTracker(configOf(command), forget)
+        if (isJson(command)) printJson({ forgotten: forget })
+        else print(`${forget} is forgotten`)
+      } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers)
+    })
   verb('export', 'Write every row known here: bonds with their history, makers, other trackers.')
     .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
     .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))

@@ -107,7 +107,7 @@ export interface MarketLook {
   areSpendsCut: boolean
   /** How many there were since the start, and the last of them, the newest last. */
   reorgs: { count: number; last: readonly Reorg[] }
-  /** Trackers that were compared. */
+  /** Configured trackers that were compared. */
   trackers: ReadonlyMap<string, { agrees: boolean; height: Height; onlyOurs: string[]; onlyTheirs: string[] }>
 }
 

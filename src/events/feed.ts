@@ -117,8 +117,9 @@ export class ChangeFeed implements Disposable {
       areSpendsCut: spends.length > FEED_LIMITS.spendsRemembered,
       reorgs: { count: reorgs, last: lastReorgs },
       trackers: new Map(
-        trackers.list().flatMap(({ address, compared }) => {
-          if (!compared) return []
+        trackers.list().flatMap(({ address, source, compared }) => {
+          // What a learnt one says any stranger may have it say: that is no news.
+          if (!compared || source !== 'configured') return []
           const { agrees, height, onlyOurs, onlyTheirs } = compared
           const names = { onlyOurs: onlyOurs.map(formatOutpoint), onlyTheirs: onlyTheirs.map(formatOutpoint) }
           return [[address, { agrees, height, ...names }] as const]

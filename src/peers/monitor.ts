@@ -1,6 +1,7 @@
 /**
- * The loop that keeps every maker's liveness fresh: of those that are due, at most so many at once, the most overdue
- * first. It decides when; how is probe.ts, what it means reach.ts, and whether our own network can be trusted canary.ts.
+ * The loop that keeps every maker's liveness fresh: of those whose turn it is (probe-turns.ts), at most so many at once,
+ * the most overdue first. How a probe is made is probe.ts, what it means reach.ts, and whether our own network can be
+ * trusted canary.ts.
  */
 
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
@@ -15,7 +16,8 @@ import type { OwnNetwork } from './canary.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
-import { mayPing, nextProbeMs, type ProbeFinding, type ProbeRules, wantsOffer } from './reach.ts'
+import { ProbeTurns } from './probe-turns.ts'
+import { mayPing, type ProbeFinding, type ProbeRules, wantsOffer } from './reach.ts'
 import type { ProbeOutcome, ProbeResult } from './types.ts'
 
 const LIMITS = {
@@ -23,6 +25,12 @@ const LIMITS = {
   lookMs: 1_000,
   /** How often the history is pruned: a bounded step each time. */
   pruneMs: 60_000,
+  /**
+   * Who took more than this part of the deadline last time is slow, and has this part of the places at the most: a hundred
+   * makers that answer at the last moment don't keep the others waiting.
+   */
+  slowShare: 0.25,
+  slowPlaces: 0.5,
 }
 
 export interface MonitorOptions {
@@ -50,17 +58,20 @@ export class Monitor {
   readonly #options: MonitorOptions
   readonly #deps: MonitorDeps
   readonly #bell = new Bell()
-  /** When each maker of the market is due, Unix milliseconds. */
-  readonly #dueMs = new Map<string, number>()
-  /** From a probe's start until its result is stored, by address; failures that wait for the canary are no connections. */
+  readonly #turns: ProbeTurns
+  /** From a probe's start until its result is stored, by host; failures that wait for the canary are no connections. */
   readonly #tasks = new TaskGroup(() => this.#bell.ring())
   readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
-  /** Connections just now. */
+  /** Connections just now, and how many of them to makers that were slow. */
   #open = 0
+  #openSlow = 0
+  /** Addresses of the market that were slow last time. */
+  readonly #slow = new Set<string>()
 
   constructor(options: MonitorOptions, deps: MonitorDeps) {
     this.#options = options
     this.#deps = deps
+    this.#turns = new ProbeTurns(options.rules, deps.random)
   }
 
   /** Probes stored since the start, by outcome. */
@@ -94,46 +105,36 @@ export class Monitor {
 
   /** Starts what is due as far as there is room. Returns how long nothing more will be due. */
   #startDue(signal: AbortSignal): number {
-    const { market, clock } = this.#deps
+    const { market, clock, liveness } = this.#deps
+    const { atOnce } = this.#options
     const nowMs = clock.nowMs()
     const makers = market.makers()
-    for (const address of this.#dueMs.keys()) if (!makers.has(address)) this.#dueMs.delete(address)
-    const due: [MarketMaker, number][] = []
-    let nextMs = nowMs + LIMITS.lookMs
-    for (const maker of makers.values()) {
-      if (this.#tasks.has(maker.address)) continue
-      const dueMs = this.#dueOf(maker.address, nowMs)
-      if (dueMs <= nowMs) due.push([maker, dueMs])
-      else nextMs = Math.min(nextMs, dueMs)
+    for (const address of this.#slow) if (!makers.has(address)) this.#slow.delete(address)
+    const { due, nextMs } = this.#turns.due(
+      makers.keys(),
+      (address) => liveness.record(address),
+      (host) => this.#tasks.has(host),
+      nowMs,
+    )
+    const slowMax = Math.max(1, Math.floor(atOnce * LIMITS.slowPlaces))
+    for (const { address, host } of due) {
+      if (this.#open >= atOnce) break // a probe that ends rings
+      const isSlow = this.#slow.has(address)
+      if (isSlow && this.#openSlow >= slowMax) continue
+      this.#tasks.start(host, this.#probe(makers.get(address)!, isSlow, signal), signal)
     }
-    due.sort(([, a], [, b]) => a - b)
-    for (const [maker] of due) {
-      if (this.#open >= this.#options.atOnce) break // a probe that ends rings
-      this.#tasks.start(maker.address, this.#probe(maker, signal), signal)
-    }
-    return Math.max(1, nextMs - nowMs)
+    return Math.max(1, Math.min(nextMs - nowMs, LIMITS.lookMs))
   }
 
-  #dueOf(address: string, nowMs: number): number {
-    let dueMs = this.#dueMs.get(address)
-    if (dueMs === undefined) {
-      const record = this.#deps.liveness.record(address)
-      dueMs = nextProbeMs(record, this.#options.rules, this.#deps.random())
-      if (record && record.lastProbeMs > nowMs) dueMs = nowMs // the clock was set back
-      this.#dueMs.set(address, dueMs)
-    }
-    return dueMs
-  }
-
-  async #probe(maker: MarketMaker, signal: AbortSignal): Promise<void> {
+  async #probe(maker: MarketMaker, isSlow: boolean, signal: AbortSignal): Promise<void> {
     const { address, bonds, format } = maker
-    const { clock, liveness, network, self, random } = this.#deps
+    const { clock, liveness, network, self } = this.#deps
     const { rules, timeoutMs, socks } = this.#options
     const target = parseHostPort(address)
     const route = target && routeTo(target.host, socks)
     const atMs = clock.nowMs()
     if (!target || route === undefined) {
-      this.#dueMs.set(address, atMs + rules.intervalMs)
+      this.#turns.postpone(address, atMs)
       return
     }
     const before = liveness.record(address)
@@ -145,20 +146,23 @@ export class Monitor {
     const isOfferDue = wantsOffer(before, liveness.isProven(listedBy), atMs, rules)
     const mark = route === 'direct' ? undefined : network.mark()
     this.#open++
+    if (isSlow) this.#openSlow++
     let result: ProbeResult
     try {
       const options = { socks, timeoutMs, self: self(), clock, signal }
       result = await probe({ address: target, attempts, wantsOffer: isOfferDue }, options)
     } finally {
       this.#open--
+      if (isSlow) this.#openSlow--
       this.#bell.ring() // the slot is free; a verdict may take longer
     }
     const finding = await this.#findingOf(result, mark, signal)
     this.#counts[finding.outcome]++
     const reachBefore = liveness.reachOf(address)
     const record = liveness.recordProbe(address, atMs, finding, result)
-    const chance = random()
-    this.#dueMs.set(address, nextProbeMs(record, rules, chance, finding.outcome === 'unjudged'))
+    this.#turns.probed(record, before, finding.outcome === 'unjudged')
+    if (result.latencyMs > LIMITS.slowShare * timeoutMs) this.#slow.add(address)
+    else this.#slow.delete(address)
     this.#tell(address, reachBefore, result)
     this.#deps.onProbe?.(finding.outcome, result.latencyMs)
     if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)

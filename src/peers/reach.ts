@@ -124,6 +124,20 @@ export function nextProbeMs(
   return Math.max(dueMs, pingedMs + rules.intervalMs * SCHEDULE_LIMITS.pingIntervals * late)
 }
 
+/**
+ * When any address of a host may be probed again, Unix milliseconds, after a probe of one of them at `lastProbeMs`: all
+ * bonds of a host cost what one costs. Never later than that address itself is due by the same `chance`.
+ */
+export function hostFreeMs(
+  lastProbeMs: number,
+  { intervalMs }: ProbeRules,
+  chance: number,
+  wasUnjudged = false,
+): number {
+  const jitter = 1 + SCHEDULE_LIMITS.jitter * (2 * chance - 1)
+  return lastProbeMs + intervalMs * jitter * (wasUnjudged ? SCHEDULE_LIMITS.unjudgedIntervals : 1)
+}
+
 function intervalsAfter(record: MakerRecord, rules: ProbeRules, wasUnjudged: boolean): number {
   if (wasUnjudged) return SCHEDULE_LIMITS.unjudgedIntervals
   const { failures, firstFailureMs = 0, lastFailureMs = 0 } = record

@@ -1,5 +1,5 @@
 /**
- * Other trackers: those the operator names, asked every few minutes over Tor for their block and their digest, and those
+ * Other trackers: those the operator names, asked every few minutes over Tor for their block and their list, and those
  * learnt from Pings, asked about once an hour. Compared only where both are at the same block. Nothing that another
  * tracker says changes what we list; nothing that a learnt one says is told to anybody who didn't ask.
  *
@@ -10,22 +10,15 @@ import { Bell, TaskGroup } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { Db } from '../store/open.ts'
-import {
-  type Comparison,
-  deleteTracker,
-  insertTracker,
-  readTrackerAddresses,
-  readTrackers,
-  type TrackerRecord,
-  updateTracker,
-} from '../store/trackers.ts'
+import type { Comparison, TrackerRecord } from '../store/trackers.ts'
 import { formatHostPort, type HostPort, isOnionHost, parseHostPort } from '../tor/address.ts'
 import type { World } from '../world.ts'
 import { DIAL_LIMITS, type DialBudget, dialledHost } from './dial-budget.ts'
 import { Hints } from './hints.ts'
+import { KnownTrackers } from './known-trackers.ts'
 import { NoSuchTracker, type TrackerAnswer, type VisitDeps, type VisitOptions, visitTracker } from './tracker-visit.ts'
 
-export const TRACKER_LIMITS = {
+const LIMITS = {
   /** Configured ones asked at the same time: these places are theirs alone. */
   configuredAtOnce: 4,
   /**
@@ -33,13 +26,8 @@ export const TRACKER_LIMITS = {
    * slow on purpose keeps nobody waiting.
    */
   othersAtOnce: 8,
-  /**
-   * Learnt ones that are kept. The market has a handful of trackers; what comes beyond is somebody's game. Each is asked
-   * about once an hour, so that two thirds of the dials remain for those that are not known yet.
-   */
-  learntMax: 40,
+  /** How often a learnt one is asked; on regtest, where an interval is a second, after so many of them if that is sooner. */
   learntMs: 3_600_000,
-  /** On regtest, where an interval is a second, learnt ones are asked after so many of them, if that is sooner. */
   learntIntervals: 12,
   /** After `failures` in vain the pause doubles, up to this. */
   pauseMsMax: 21_600_000,
@@ -72,10 +60,8 @@ export type HintOutcome = 'taken' | 'known' | 'refused'
 export class Trackers {
   readonly #options: TrackersOptions
   readonly #deps: TrackersDeps
+  readonly #known: KnownTrackers
   readonly #learntMs: number
-  readonly #records = new Map<string, TrackerRecord>()
-  /** Whose records those are. */
-  #hosts = new Set<string>()
   readonly #bell = new Bell()
   /** When each is due, on the monotonic clock. */
   readonly #dueMs = new Map<string, number>()
@@ -86,53 +72,33 @@ export class Trackers {
   /** Digests of lists that were read from the first row to the last, and were ours. */
   readonly #read = new Map<string, Uint8Array>()
   readonly #otherBlock = new Map<string, number>()
-  #revision = 0
 
   constructor(options: TrackersOptions, deps: TrackersDeps) {
     this.#options = options
     this.#deps = deps
+    this.#known = new KnownTrackers(deps.db, options.configured, this.#nowS(), deps.random)
     this.#hints = new Hints(deps.clock, deps.random)
-    const { learntMs, learntIntervals } = TRACKER_LIMITS
+    const { learntMs, learntIntervals } = LIMITS
     const isRegtest = options.network === 'regtest'
     this.#learntMs = isRegtest ? Math.min(learntMs, learntIntervals * options.intervalMs) : learntMs
-    this.#load()
-  }
-
-  /** The configured ones, known already or not, and of those learnt earlier as many as are kept, one a host. */
-  #load(): void {
-    const { db } = this.#deps
-    const stored = new Map(readTrackers(db).map((record) => [record.address, record]))
-    for (const target of this.#options.configured) {
-      const address = formatHostPort(target)
-      const before = stored.get(address)
-      this.#keep({ ...(before ?? { address, addedS: this.#nowS(), failures: 0 }), source: 'configured' })
-      stored.delete(address)
-    }
-    const byAge = [...stored.values()].sort((a, b) => a.addedS - b.addedS)
-    for (const record of byAge) {
-      const target = parseHostPort(record.address)
-      if (!target || this.#hosts.has(dialledHost(target)) || this.#learnt().length >= TRACKER_LIMITS.learntMax) {
-        deleteTracker(db, record.address)
-        continue
-      }
-      // One that is configured no more is as good as a learnt one.
-      this.#keep(record.source === 'learnt' ? record : asLearnt(record))
-      const sinceMs = this.#deps.clock.nowMs() - 1_000 * (record.askedS ?? 0)
-      const leftMs = Math.min(this.#learntMs, Math.max(0, this.#learntMs - sinceMs))
-      this.#dueMs.set(record.address, this.#deps.clock.monotonicMs() + leftMs)
+    for (const { address, source, askedS = 0 } of this.#known.list()) {
+      if (source === 'configured') continue
+      const leftMs = this.#learntMs - (deps.clock.nowMs() - 1_000 * askedS)
+      this.#dueMs.set(address, deps.clock.monotonicMs() + Math.min(this.#learntMs, Math.max(0, leftMs)))
     }
   }
 
   /** By address. */
   list(): TrackerRecord[] {
-    return [...this.#records.values()].sort((a, b) => (a.address < b.address ? -1 : 1))
+    return this.#known.list()
   }
 
   /** Changes whenever a record has. */
   get revision(): number {
-    return this.#revision
+    return this.#known.revision
   }
 
+  /** Since the start. */
   get hintCounts(): Readonly<Record<HintOutcome, number>> {
     return this.#hintCounts
   }
@@ -142,27 +108,22 @@ export class Trackers {
     if (address === '') return // it asks, and is none
     // The reference tracker tells its host without the port; in tests with it.
     const target = parseHostPort(address) ?? parseHostPort(`${address}:${port}`)
-    const outcome = target ? this.#outcomeOf(target, from) : 'refused'
+    const outcome = target ? this.#take(target, from) : 'refused'
     this.#hintCounts[outcome]++
     if (outcome === 'taken') this.#bell.ring()
   }
 
-  #outcomeOf(target: HostPort, from: object): HintOutcome {
+  #take(target: HostPort, from: object): HintOutcome {
     const { allowTestAddresses } = this.#options
     const mayBeOne = isOnionHost(target.host) || (allowTestAddresses && target.host === '127.0.0.1')
     if (!mayBeOne) return 'refused'
-    if (this.#knows(target)) return 'known'
+    if (this.#isKnown(target)) return 'known'
     return !this.#deps.dials.isResting(target) && this.#hints.add(target, from) ? 'taken' : 'refused'
   }
 
-  /** Ourselves, and every host of which a tracker is known: one is enough. */
-  #knows(target: HostPort): boolean {
-    const host = dialledHost(target)
-    return this.#hosts.has(host) || host === dialledHost(this.#deps.self())
-  }
-
-  #learnt(): TrackerRecord[] {
-    return [...this.#records.values()].filter(({ source }) => source === 'learnt')
+  /** Ourselves, and every host that has a tracker we know: one is enough. */
+  #isKnown(target: HostPort): boolean {
+    return this.#known.hasHost(target) || dialledHost(target) === dialledHost(this.#deps.self())
   }
 
   /** Runs until the signal; rejects when a result can't be stored. */
@@ -175,8 +136,9 @@ export class Trackers {
         this.#configuredTasks.throwIfFailed()
         this.#otherTasks.throwIfFailed()
         this.#noticeForgotten()
-        this.#startDue(signal)
-        await this.#bell.wait(TRACKER_LIMITS.lookMs)
+        this.#visitKnown(signal)
+        this.#followHints(signal)
+        await this.#bell.wait(LIMITS.lookMs)
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -184,90 +146,89 @@ export class Trackers {
     }
   }
 
-  /** Whoever has no row any more was forgotten by another process, the operator's: not to be learnt again within the hour. */
+  /** Whom the operator has forgotten is not to be learnt again within the hour. */
   #noticeForgotten(): void {
-    const stored = new Set(readTrackerAddresses(this.#deps.db))
-    for (const { address } of this.#learnt()) {
-      if (stored.has(address)) continue
-      this.#drop(address)
+    for (const address of this.#known.noticeForgotten()) {
       this.#deps.dials.rest(parseHostPort(address)!)
       this.#deps.log.info({ tracker: address }, 'tracker forgotten')
     }
+    for (const memory of [this.#dueMs, this.#read, this.#otherBlock]) {
+      for (const address of memory.keys()) if (!this.#known.get(address)) memory.delete(address)
+    }
   }
 
-  #startDue(signal: AbortSignal): void {
-    const { dials, clock } = this.#deps
-    const nowMs = clock.monotonicMs()
-    const due = [...this.#records.values()]
-      .map((record) => ({ record, dueMs: this.#dueMs.get(record.address) ?? 0 }))
+  #visitKnown(signal: AbortSignal): void {
+    const nowMs = this.#deps.clock.monotonicMs()
+    const due = this.#known
+      .list()
+      .map((record) => ({ ...record, dueMs: this.#dueMs.get(record.address) ?? 0 }))
       .filter(({ dueMs }) => dueMs <= nowMs)
       .sort((a, b) => a.dueMs - b.dueMs)
-    for (const { record } of due) {
-      const isConfigured = record.source === 'configured'
+    for (const { address, source } of due) {
+      const isConfigured = source === 'configured'
       const tasks = isConfigured ? this.#configuredTasks : this.#otherTasks
-      const atOnce = isConfigured ? TRACKER_LIMITS.configuredAtOnce : TRACKER_LIMITS.othersAtOnce
-      if (tasks.size >= atOnce || tasks.has(record.address)) continue
-      if (isConfigured || this.#mayAskLearnt(record)) {
-        tasks.start(record.address, this.#visit(record.address, signal), signal)
-      }
-    }
-    while (this.#otherTasks.size < TRACKER_LIMITS.othersAtOnce && dials.hasRoom()) {
-      const target = this.#hints.take((hinted) => !this.#knows(hinted) && !dials.isResting(hinted))
-      if (!target || !dials.take(target)) break
-      const address = formatHostPort(target)
-      this.#otherTasks.start(address, this.#lookAt(address, target, signal), signal)
+      const atOnce = isConfigured ? LIMITS.configuredAtOnce : LIMITS.othersAtOnce
+      if (tasks.size >= atOnce || tasks.has(address)) continue
+      if (isConfigured || this.#mayAskLearnt(address)) tasks.start(address, this.#visit(address, signal), signal)
     }
   }
 
   /** Strangers have named it, so it counts among their dials. Where learnt ones are asked more often, tests are running. */
-  #mayAskLearnt({ address }: TrackerRecord): boolean {
+  #mayAskLearnt(address: string): boolean {
     return this.#learntMs < DIAL_LIMITS.perHostMs || this.#deps.dials.take(parseHostPort(address)!)
   }
 
+  #followHints(signal: AbortSignal): void {
+    const { dials } = this.#deps
+    while (this.#otherTasks.size < LIMITS.othersAtOnce && dials.hasRoom()) {
+      const target = this.#hints.take((hinted) => !this.#isKnown(hinted) && !dials.isResting(hinted))
+      if (!target || !dials.take(target)) return
+      this.#otherTasks.start(formatHostPort(target), this.#lookAt(target, signal), signal)
+    }
+  }
+
   /** Dials back where a stranger says that a tracker is, and keeps the one that is there. */
-  async #lookAt(address: string, target: HostPort, signal: AbortSignal): Promise<void> {
+  async #lookAt(target: HostPort, signal: AbortSignal): Promise<void> {
     const { log } = this.#deps
-    const answer = await this.#ask(target, signal)
+    const address = formatHostPort(target)
+    const answer = await this.#ask(target, false, signal)
     if (answer instanceof TransientError) {
       log.debug({ tracker: address, detail: describeError(answer) }, 'a Ping came from nowhere')
       return
     }
-    if (this.#knows(target)) return
-    this.#makeRoom()
-    const record = asLearnt({
+    if (this.#isKnown(target)) return
+    const record = {
       address,
-      source: 'learnt',
+      source: 'learnt' as const,
       addedS: this.#nowS(),
       failures: 0,
       ...this.#heard(address, answer),
-    })
-    insertTracker(this.#deps.db, this.#put(record))
+    }
+    this.#known.learn(record)
     log.info({ tracker: address, version: record.version }, 'tracker learnt')
     this.#schedule(record, false)
   }
 
   /** Asks one that is known, and keeps what it said. */
   async #visit(address: string, signal: AbortSignal): Promise<void> {
-    const answer = await this.#ask(parseHostPort(address)!, signal)
-    const known = this.#records.get(address)
-    if (!known) return // forgotten meanwhile
-    if (answer instanceof TransientError) return this.#noteFailure(known, answer)
-    const { failure: _, ...before } = known
-    const record: TrackerRecord = { ...before, failures: 0, ...this.#heard(address, answer) }
-    this.#keep(known.source === 'learnt' ? asLearnt(record) : record)
+    const isConfigured = this.#known.get(address)?.source === 'configured'
+    const answer = await this.#ask(parseHostPort(address)!, isConfigured, signal)
+    const before = this.#known.get(address)
+    if (!before) return // forgotten meanwhile
+    if (answer instanceof TransientError) return this.#noteFailure(before, answer)
+    const { failure: _, ...rest } = before
+    const record: TrackerRecord = { ...rest, failures: 0, ...this.#heard(address, answer) }
+    this.#known.keep(record)
     const compared = answer.kind === 'pong' ? answer.compared : undefined
     this.#schedule(record, answer.kind === 'pong' && !compared)
-    const isNews = known.source === 'configured' && known.compared?.agrees !== compared?.agrees
-    if (compared && isNews) this.#tell(record, compared)
+    if (isConfigured && compared && before.compared?.agrees !== compared.agrees) this.#tell(address, compared)
   }
 
   /** What goes wrong with another tracker is its answer; anything else is thrown. */
-  async #ask(target: HostPort, signal: AbortSignal): Promise<TrackerAnswer | TransientError> {
-    const address = formatHostPort(target)
-    const isConfigured = this.#records.get(address)?.source === 'configured'
-    const question = { target, read: this.#read.get(address), mayDialTwice: isConfigured }
+  async #ask(target: HostPort, mayDialTwice: boolean, signal: AbortSignal): Promise<TrackerAnswer | TransientError> {
+    const visit = { target, read: this.#read.get(formatHostPort(target)), mayDialTwice }
     try {
-      return await visitTracker(question, this.#options, this.#deps, signal)
+      return await visitTracker(visit, this.#options, this.#deps, signal)
     } catch (error) {
       if (error instanceof TransientError) return error
       throw error
@@ -283,8 +244,8 @@ export class Trackers {
     return { ...heard, ...said, ...(compared && { compared }) }
   }
 
-  #tell(record: TrackerRecord, { agrees, height, onlyOurs, onlyTheirs }: Comparison): void {
-    const fields = { tracker: record.address, height, onlyOurs: onlyOurs.length, onlyTheirs: onlyTheirs.length }
+  #tell(tracker: string, { agrees, height, onlyOurs, onlyTheirs }: Comparison): void {
+    const fields = { tracker, height, onlyOurs: onlyOurs.length, onlyTheirs: onlyTheirs.length }
     if (agrees) this.#deps.log.info(fields, 'tracker agrees')
     else this.#deps.log.warn(fields, 'tracker disagrees: compare with the verify verb')
   }
@@ -292,78 +253,31 @@ export class Trackers {
   #noteFailure(record: TrackerRecord, error: TransientError): void {
     const nowS = this.#nowS()
     const silentMs = 1_000 * (nowS - (record.seenS ?? record.addedS))
-    const isOver = error instanceof NoSuchTracker || silentMs > TRACKER_LIMITS.forgetMs
-    if (record.source === 'learnt' && isOver) {
-      deleteTracker(this.#deps.db, record.address)
-      return this.#drop(record.address)
-    }
-    const failure = printable(describeError(error), TRACKER_LIMITS.failureChars)
+    const isOver = error instanceof NoSuchTracker || silentMs > LIMITS.forgetMs
+    if (record.source === 'learnt' && isOver) return this.#known.forget(record.address)
+    const failure = printable(describeError(error), LIMITS.failureChars)
     const failed = { ...record, failures: record.failures + 1, failure, askedS: nowS }
-    this.#keep(failed)
+    this.#known.keep(failed)
     this.#schedule(failed, false)
-  }
-
-  /**
-   * A place for a newcomer among the learnt: free, or that of the one asked in vain most often, or of any of the younger
-   * half. The older half stays: whoever has many addresses can't take the place of those that were there before.
-   */
-  #makeRoom(): void {
-    const learnt = this.#learnt().sort((a, b) => b.failures - a.failures || b.addedS - a.addedS)
-    if (learnt.length < TRACKER_LIMITS.learntMax) return
-    const younger = learnt.length / 2
-    const leaving = learnt[0]!.failures > 0 ? learnt[0]! : learnt[Math.floor(this.#deps.random() * younger)]!
-    deleteTracker(this.#deps.db, leaving.address)
-    this.#drop(leaving.address)
   }
 
   #schedule({ address, source, failures }: TrackerRecord, wasElsewhere: boolean): void {
     const { clock, random } = this.#deps
-    const { otherBlockTries, otherBlockMs, pauseMsMax } = TRACKER_LIMITS
     const { intervalMs } = this.#options
     const isLearnt = source === 'learnt'
     const tries = wasElsewhere && !isLearnt ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
-    const isSoon = tries > 0 && tries <= otherBlockTries
+    const isSoon = tries > 0 && tries <= LIMITS.otherBlockTries
     if (isSoon) this.#otherBlock.set(address, tries)
     else this.#otherBlock.delete(address)
     const usualMs = isLearnt ? this.#learntMs : intervalMs
     const fullMs = isSoon
-      ? Math.min(intervalMs, otherBlockMs)
-      : Math.min(pauseMsMax, usualMs * 2 ** Math.min(failures, 10))
+      ? Math.min(intervalMs, LIMITS.otherBlockMs)
+      : Math.min(Math.max(usualMs, LIMITS.pauseMsMax), usualMs * 2 ** Math.min(failures, 10))
     const jitter = isLearnt ? 1 + 0.2 * random() : 0.8 + 0.4 * random() // of an hour nothing is taken away
     this.#dueMs.set(address, clock.monotonicMs() + fullMs * jitter)
-  }
-
-  #put(record: TrackerRecord): TrackerRecord {
-    this.#records.set(record.address, record)
-    this.#hosts.add(dialledHost(parseHostPort(record.address)!))
-    this.#revision++
-    return record
-  }
-
-  /** A learnt one whose row is gone was forgotten meanwhile, and stays so. */
-  #keep(record: TrackerRecord): void {
-    const { db } = this.#deps
-    if (updateTracker(db, this.#put(record))) return
-    if (record.source === 'configured') insertTracker(db, record)
-    else this.#drop(record.address)
-  }
-
-  #drop(address: string): void {
-    this.#records.delete(address)
-    this.#dueMs.delete(address)
-    this.#read.delete(address)
-    this.#otherBlock.delete(address)
-    this.#hosts = new Set([...this.#records.keys()].map((other) => dialledHost(parseHostPort(other)!)))
-    this.#revision++
   }
 
   #nowS(): number {
     return Math.floor(this.#deps.clock.nowMs() / 1000)
   }
-}
-
-/** Of a learnt one is kept whether its list was ours, not which bonds it names: it may name any. */
-function asLearnt(record: TrackerRecord): TrackerRecord {
-  const { compared, ...rest } = record
-  return { ...rest, source: 'learnt', ...(compared && { compared: { ...compared, onlyOurs: [], onlyTheirs: [] } }) }
 }

@@ -215,6 +215,12 @@ export function openExisting(dataDir: string, network: Network): Db {
   return db
 }
 
+/** As `openExisting`, for one small change, beside a daemon or without one. */
+export function openForChange(dataDir: string, network: Network): Db {
+  openExisting(dataDir, network)[Symbol.dispose]()
+  return new Db(openFile(databasePath(dataDir), { fileMustExist: true }))
+}
+
 /** Opens an existing database for reading, beside a daemon or without one. */
 export function openStoreReadonly(dataDir: string): Db {
   const path = databasePath(dataDir)
