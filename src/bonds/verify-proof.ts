@@ -14,6 +14,8 @@ import { buildRedeemScript, p2wshScriptPubKey } from './script.ts'
 const LOCK_HEIGHT_MAX = 499_999_999
 const BOND_KEY_BRANCH = 2
 const HARDENED = 0x8000_0000
+/** A signature has 72, a key 33, the script of a bond 34. */
+const HEX_BYTES_MAX = 80
 
 /**
  * Judges a proof that came from the maker at `address` (`host:port`, as dialled). With a chain code beside it the proof
@@ -180,6 +182,8 @@ function isU32(n: number): boolean {
   return Number.isInteger(n) && n >= 0 && n <= 0xffff_ffff
 }
 
+/** A script in the chain may be as long as a block: of more than a maker's own values is told how long it is. */
 function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
+  const shown = Buffer.from(bytes.subarray(0, HEX_BYTES_MAX)).toString('hex')
+  return bytes.length <= HEX_BYTES_MAX ? shown : `${shown}... (${bytes.length} bytes)`
 }

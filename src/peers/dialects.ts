@@ -25,8 +25,8 @@ import { termsFault } from './offer-terms.ts'
 import type { DialectName, MakerReply, Offer, ReadReply } from './types.ts'
 
 export const DIALECT_LIMITS = {
-  /** An offer takes 700 bytes; a maker that fills a frame of its own limit, 10 MiB, means us no good. */
-  replyBytesMax: 65_536,
+  /** An offer takes 700 bytes. What is longer means us no good, and takes us longer to read than others should wait. */
+  replyBytesMax: 16_384,
 }
 
 /** One request and how its reply is read. */

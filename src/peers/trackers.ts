@@ -33,7 +33,7 @@ const LIMITS = {
   pauseMsMax: 21_600_000,
   /** A learnt one that was silent this long is forgotten; one that lies is at once. */
   forgetMs: 7 * 86_400_000,
-  /** At another block than ours a configured one is asked again after this, a few times: a block is everywhere in a minute. */
+  /** At another block than ours one is asked again after this, a few times: a block is everywhere in a minute. */
   otherBlockMs: 20_000,
   otherBlockTries: 3,
   failureChars: 200,
@@ -206,7 +206,7 @@ export class Trackers {
     }
     this.#known.learn(record)
     log.info({ tracker: address, version: record.version }, 'tracker learnt')
-    this.#schedule(record, false)
+    this.#schedule(record, answer.kind === 'pong' && !answer.compared)
   }
 
   /** Asks one that is known, and keeps what it said. */
@@ -265,7 +265,8 @@ export class Trackers {
     const { clock, random } = this.#deps
     const { intervalMs } = this.#options
     const isLearnt = source === 'learnt'
-    const tries = wasElsewhere && !isLearnt ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
+    const mayTrySoon = !isLearnt || this.#learntMs < DIAL_LIMITS.perHostMs
+    const tries = wasElsewhere && mayTrySoon ? (this.#otherBlock.get(address) ?? 0) + 1 : 0
     const isSoon = tries > 0 && tries <= LIMITS.otherBlockTries
     if (isSoon) this.#otherBlock.set(address, tries)
     else this.#otherBlock.delete(address)

@@ -55,6 +55,7 @@ function start(
     atOnce = 4,
     network = DIRECT_NETWORK as OwnNetwork,
     socks = undefined as { host: string; port: number } | undefined,
+    timeoutMs = 60_000,
   } = {},
 ): Ours {
   const dir = mkdtempSync(join(tmpdir(), 'ft-monitor-'))
@@ -69,7 +70,7 @@ function start(
   const rules = probeRules(1_000, true)
   const liveness = new Liveness(db, market, rules, systemClock)
   const monitor = new Monitor(
-    { rules, atOnce, timeoutMs: 60_000, socks },
+    { rules, atOnce, timeoutMs, socks },
     {
       clock: systemClock,
       random: () => 0.5,
@@ -114,6 +115,25 @@ test('so many at once and not one more; a stop leaves no connection', async (t) 
     addresses.every((address) => liveness.record(address) === undefined),
     'a probe cut short says nothing',
   )
+})
+
+test('makers that were slow last time have half of the places at the most', async (t) => {
+  const open = { now: 0, max: 0, sum: 0 }
+  const mute = await Promise.all(
+    Array.from({ length: 8 }, () =>
+      serve(t, (socket) => {
+        open.sum++
+        open.max = Math.max(open.max, ++open.now)
+        socket.resume().on('close', () => open.now--)
+      }),
+    ),
+  )
+  const { liveness } = start(t, mute, { atOnce: 4, timeoutMs: 2_000 })
+  await waitUntil('all were found to be slow', () => mute.every((address) => liveness.record(address)) && open.now <= 2)
+  open.max = 0
+  const before = open.sum
+  await waitUntil('they were asked again', () => open.sum >= before + 8, { timeoutMs: 60_000 })
+  assert.equal(open.max, 2)
 })
 
 test('failures that wait for the canary keep nobody else from being probed', async (t) => {

@@ -7,8 +7,7 @@ import { test } from 'node:test'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
 import { asTxid, formatOutpoint } from '../../src/chain/types.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
-import { encodeReply, encodeRequest, type Reply } from '../../src/wire/messages.ts'
-import type { Outcome } from '../../src/wire/server.ts'
+import { encodeRequest, type Reply } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { freePorts } from '../sandbox/ports.ts'
 import { Regtest } from '../sandbox/regtest.ts'
@@ -16,7 +15,7 @@ import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { type BondList, consistent, startOldTracker } from '../support/forged-tracker.ts'
 import { onionHost } from '../support/onions.ts'
-import { startServer, type TestServer } from '../support/wire.ts'
+import { startPretender } from '../support/pretender.ts'
 
 const FLAGS = ['--no-tor', '--allow-test-addresses', '--tracker-interval', '1']
 
@@ -103,19 +102,6 @@ test('two trackers find each other, agree digest for digest, and go on agreeing 
   assert.equal((await known(two, a, () => true)).source, 'learnt')
 })
 
-/** A server that calls itself a tracker at its own port, and says what it is told to say. */
-async function pretender(
-  answer: (request: string, self: string) => Promise<Reply | 'close'> | Reply | 'close',
-): Promise<TestServer> {
-  let self = ''
-  const server = await startServer(async (request): Promise<Outcome> => {
-    const reply = await answer(request.type, self)
-    return reply === 'close' ? 'close' : { send: encodeReply(reply) }
-  })
-  self = `127.0.0.1:${server.port}`
-  return server
-}
-
 test('a tracker that omits a bond and invents another disagrees, and both are named', async () => {
   await using node = await Regtest.start()
   const truth = await Tracker.start(node, { args: FLAGS })
@@ -130,7 +116,7 @@ test('a tracker that omits a bond and invents another disagrees, and both are na
     const bonds = [...rest, ghost].sort((x, y) => compareOutpoints(x.outpoint, y.outpoint))
     return consistent({ ...list, bonds })
   }
-  await using forged = await pretender(async (request, address) => {
+  await using forged = await startPretender(async ({ type: request }, address) => {
     const list = await lie()
     const { height, blockHash, digest } = list
     if (request === 'Bonds') return list
@@ -166,7 +152,7 @@ test('a tracker that goes away in the middle of its list has failed; it is not o
   await truth.caughtUp(node)
   const { height, blockHash } = await truth.ask({ type: 'Status' }, 'Status')
   const said = { version: '1.0.0', network: 'regtest', height, blockHash, digest: Buffer.alloc(32, 7) }
-  await using other = await pretender((request, address) => {
+  await using other = await startPretender(({ type: request }, address) => {
     if (request === 'Get') return { type: 'Address', addresses: [] }
     return request === 'Ping' ? { type: 'Pong', address, ...said } : 'close'
   })
@@ -189,9 +175,9 @@ test('Pings and Pongs that lie change nothing', async () => {
   const said = { version: '1.0.0', network: 'regtest', height, blockHash, digest }
   const visits: string[] = []
   const liar = (name: string, answer: (request: string, self: string) => Reply | 'close') =>
-    pretender((request, self) => {
+    startPretender(({ type }, self) => {
       visits.push(name)
-      return answer(request, self)
+      return answer(type, self)
     })
   await using elsewhere = await liar('elsewhere', () => ({ type: 'Pong', address: `${onionHost('x')}:8080`, ...said }))
   await using foreign = await liar('foreign', (_, address) => ({ type: 'Pong', address, ...said, network: 'main' }))
@@ -220,6 +206,10 @@ test('Pings and Pongs that lie change nothing', async () => {
     (await rowsOf(tracker)).map(({ address }) => address),
     [`127.0.0.1:${honest.port}`],
   )
-  assert.equal(visits.length, 5, 'each was dialled once, and one that closes is not asked as version 1 on a second line')
+  assert.equal(
+    visits.length,
+    5,
+    'each was dialled once, and one that closes is not asked as version 1 on a second line',
+  )
   assert.deepEqual(await tracker.addresses(), before)
 })

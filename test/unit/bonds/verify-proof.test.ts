@@ -145,6 +145,13 @@ for (const check of PROOF_CHECKS) {
   })
 }
 
+test('a verdict is short, however long the script that a maker names', () => {
+  const verdict = judge(today({ output: { scriptPubKey: Buffer.alloc(1_000_000, 0x51) } }))
+  assert(!verdict.ok)
+  assert.equal(verdict.failed, 'script')
+  assert.match(verdict.text, /^expected (51){80}\.\.\. \(1000000 bytes\), got 0020a55f4d51/)
+})
+
 test('of several faults the first check is named', () => {
   const later: Change = { proof: { certHash: Buffer.alloc(32) }, output: { isUnspent: false, confHeight: undefined } }
   assertFails(today(later), 'spent', /spent/)
