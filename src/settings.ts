@@ -137,13 +137,15 @@ export const SETTINGS = {
   trackers: {
     schema: hostPorts,
     argument: '<addresses>',
-    about: 'other trackers to compare with, host:port separated by commas; those that ping us are learnt besides',
+    about:
+      'other trackers to compare with, host:port separated by commas; those that ping us are learnt besides, and only shown',
     defaultText: 'none',
   },
   'tracker-interval': {
     schema: whole(1, 86_400),
     argument: '<seconds>',
-    about: 'about how often each other tracker is asked for its block and digest; below 60 on regtest only',
+    about:
+      'about how often each of --trackers is asked for its block and list, learnt ones hourly; below 60 on regtest only',
     default: 300,
   },
   'probes-at-once': {
