@@ -1,6 +1,7 @@
 /**
  * Hosts that strangers say a tracker is at, until one of them is dialled. Whoever asks often gains nothing by it: a
- * connection has one hint waiting, and those of connections for whom least was dialled so far come first, drawn by lot.
+ * client (a connection, or a circuit where it is known) has one hint waiting, and those of clients for whom least was dialled
+ * so far come first, drawn by lot.
  */
 import type { HostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
@@ -13,7 +14,7 @@ export const HINT_LIMITS = {
   waitMs: 600_000,
 }
 
-/** What is known of a connection. Not the connection itself: a hint that waits must not keep a closed one in memory. */
+/** What is known of a client. Not the client itself: a hint that waits must not keep one that has left in memory. */
 interface Account {
   waiting: Hint | undefined
   /** How many of its hints were dialled. */
@@ -42,7 +43,7 @@ export class Hints {
     return this.#waiting.length
   }
 
-  /** `from`: the connection it came by. False where that host waits already, or another hint of that connection. */
+  /** `from`: the client it came from. False where that host waits already, or another hint of that client. */
   add(target: HostPort, from: object): boolean {
     const account = this.#accountOf(from)
     for (const before of [account.waiting, this.#byHost.get(dialledHost(target))]) {

@@ -103,7 +103,7 @@ export class Trackers {
     return this.#hintCounts
   }
 
-  /** Somebody on the connection `from` says that a tracker is at `address`, `port`. Costs nothing now and little later. */
+  /** The client `from` says that a tracker is at `address`, `port`. Costs nothing now and little later. */
   hint(address: string, port: number, from: object): void {
     if (address === '') return // it asks, and is none
     // The reference tracker tells its host without the port; in tests with it.

@@ -85,8 +85,8 @@ export function newHandle(core: Core): Handle {
       return { send: encodeReply({ type: 'Posted', ...(await core.posts.take(url, proof, keys, lane)) }) }
     },
     Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...whyFields(why(core, address)) }) }),
-    Ping: ({ address, port }, peer) => {
-      core.trackers.hint(address, port, peer)
+    Ping: ({ address, port }, { lane }) => {
+      core.trackers.hint(address, port, lane.account)
       return { send: encodeReply({ type: 'Pong', address: core.ownAddress(), ...tipFields() }) }
     },
     Trackers: () => ({
