@@ -1,6 +1,6 @@
 /** Bonds that no chain has: ordinary ones, with whatever the test wants to differ. */
 import type { ConfirmedBond, Tip } from '../../src/bonds/types.ts'
-import { asBlockHash, asSats, asTxid, type BlockHash, type Txid } from '../../src/chain/types.ts'
+import { asBlockHash, asSats, asTxid, type BlockHash, type Outpoint, type Txid } from '../../src/chain/types.ts'
 
 /** A hash that is nothing but a number. */
 export function hashOf(number: number): BlockHash {
@@ -38,4 +38,8 @@ export function aBond({ confHeight = 100_000, ...change }: BondChange = {}): Con
 
 export function spentAt(height: number): NonNullable<ConfirmedBond['spentBy']> {
   return { txid: txidOf(99), vin: 0, height, blockHash: hashOf(height) }
+}
+
+export function outpointOf(number: number): Outpoint {
+  return { txid: txidOf(number), vout: 0 }
 }

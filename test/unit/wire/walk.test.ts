@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { asBlockHash, asTxid, type Outpoint } from '../../../src/chain/types.ts'
 import { TransientError } from '../../../src/errors.ts'
 import type { BondFields, Reply, Request } from '../../../src/wire/messages.ts'
-import { WALK_LIMITS, walkBonds } from '../../../src/wire/walk.ts'
+import { WALK_LIMITS, walkBonds, walkRows } from '../../../src/wire/walk.ts'
 
 type Page = Extract<Reply, { type: 'Bonds' }>
 type Asked = Extract<Request, { type: 'Bonds' }>
@@ -117,4 +117,48 @@ test('pages that contradict each other, repeat or never end are no list', async 
     )
     assert(pages <= WALK_LIMITS.pagesMax)
   }
+})
+
+test('pages are counted over all starts: a tracker that is at another block again and again gains none by it', async () => {
+  let pages = 0
+  await assert.rejects(
+    walkBonds(async (request) => pageOf(1_000_000, asked(request), 1 + Math.floor(++pages / 40)), { limit: 1 }),
+    /has not ended after 100 pages/,
+  )
+  assert.equal(pages, WALK_LIMITS.pagesMax)
+})
+
+test('a text that is made to fill memory is kept in part, and the page that brings it is bounded', async () => {
+  const long = 'x'.repeat(100_000)
+  const bytesMax: (number | undefined)[] = []
+  const list = await walkBonds(async (request, bytes) => {
+    bytesMax.push(bytes)
+    const page = pageOf(3, asked(request))
+    return { ...page, bonds: page.bonds.map((bond) => ({ ...bond, address: long, refusal: long })) }
+  })
+  assert(list.type === 'Bonds')
+  for (const { address, refusal } of list.bonds) {
+    assert.deepEqual([address.length, refusal!.length], [WALK_LIMITS.textCharsMax, WALK_LIMITS.textCharsMax])
+  }
+  assert.deepEqual(bytesMax, [WALK_LIMITS.pageBytesMax])
+})
+
+test('whoever has seen enough ends the walk, and a new start begins with new eyes', async () => {
+  const seen: number[][] = []
+  let pages = 0
+  const list = await walkRows(
+    async (request) => pageOf(100, asked(request), ++pages === 2 ? 6 : 5),
+    () => {
+      const rows: number[] = []
+      seen.push(rows)
+      return ({ outpoint }) => rows.push(outpoint.vout) < 15
+    },
+    { limit: 10 },
+  )
+  assert(list.type === 'Bonds')
+  assert.equal(pages, 4)
+  assert.deepEqual(
+    seen.map((rows) => rows.length),
+    [10, 15],
+  )
 })
