@@ -3,7 +3,7 @@
  * into the makers' answers. The interval is a tenth of the real one, so the load is ten times the real one.
  */
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,6 +19,7 @@ import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
 import { fill } from './get.ts'
+import { cpuS, rssMb } from './process.ts'
 import { quantile, report } from './report.ts'
 
 const MAKERS = 500
@@ -130,16 +131,6 @@ const OFFER = encode(
     certAddress: '127.0.0.1:6102',
   }),
 )
-
-function rssMb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
-}
-
-/** Of all its threads, user and system. */
-function cpuS(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
-}
 
 function databaseBytes(dataDir: string): number {
   return statSync(join(dataDir, 'tracker.sqlite')).size

@@ -1,8 +1,9 @@
 /**
- * npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...]: speed of the built program, as ratios
+ * npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | attack [NUMBER...] [--seconds N]: speed of the built program, as ratios
  * to a baseline measured in the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
+import { benchAttack } from './attack/bench.ts'
 import { benchGet } from './get.ts'
 import { benchMempool } from './mempool.ts'
 import { benchProbes } from './probes.ts'
@@ -12,7 +13,7 @@ import { syntheticBlock } from './synthetic-block.ts'
 import { benchWatch } from './watch.ts'
 
 const [which, ...files] = process.argv.slice(2)
-const missing = files.filter((file) => !existsSync(file))
+const missing = which === 'attack' ? [] : files.filter((file) => !existsSync(file))
 if (missing.length > 0) throw new Error(`no such block file: ${missing.join(', ')}`)
 /** Raw mainnet blocks when given; else made ones of the same shape. */
 const blocks = () =>
@@ -40,9 +41,12 @@ switch (which) {
   case 'probes':
     await benchProbes()
     break
+  case 'attack':
+    await benchAttack(files)
+    break
   default:
     process.stderr.write(
-      'usage: npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...]\n',
+      'usage: npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | attack [NUMBER...] [--seconds N]\n',
     )
     process.exitCode = 2
 }

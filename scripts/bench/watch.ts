@@ -3,7 +3,6 @@
  * second; and what a subscription costs in memory. Real bitcoind, real daemon; both moments are taken by this process.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Transaction } from 'bitcoinjs-lib'
 import { Subscriber } from 'zeromq'
@@ -13,6 +12,7 @@ import { encodeRequest, parseReply, type Reply } from '../../src/wire/messages.t
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
+import { rssMb } from './process.ts'
 import { quantile, report } from './report.ts'
 
 const SUBSCRIPTIONS = 10_000
@@ -60,9 +60,8 @@ export async function benchWatch(): Promise<void> {
 async function benchMemory(node: Regtest): Promise<void> {
   await using tracker = await Tracker.start(node)
   await tracker.caughtUp(node)
-  const residentKb = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tracker.pid}/status`, 'utf8'))![1])
-  const emptyKb = residentKb()
-  let halfKb = 0
+  const emptyMb = rssMb(tracker.pid)
+  let halfMb = 0
   const outpoints = madeUp(MEMORY_SUBSCRIPTIONS)
   const clients: Client[] = []
   for (let at = 0; at < outpoints.length; at += 10 * PER_REQUEST) {
@@ -71,14 +70,14 @@ async function benchMemory(node: Regtest): Promise<void> {
       await subscribe(client, outpoints.slice(i, i + PER_REQUEST))
     }
     clients.push(client)
-    if (clients.length === MEMORY_SUBSCRIPTIONS / (20 * PER_REQUEST)) halfKb = residentKb()
+    if (clients.length === MEMORY_SUBSCRIPTIONS / (20 * PER_REQUEST)) halfMb = rssMb(tracker.pid)
   }
-  const fullKb = residentKb()
+  const fullMb = rssMb(tracker.pid)
   // The first half also pays for what the work itself leaves behind: heaps grown once, and not given back.
   report(`watch: ${MEMORY_SUBSCRIPTIONS} subscriptions`, [
-    ['resident memory more, MB', (fullKb - emptyKb) / 1024],
-    ['the second half of them, MB', (fullKb - halfKb) / 1024],
-    ['bytes a subscription, there', (2048 * (fullKb - halfKb)) / MEMORY_SUBSCRIPTIONS],
+    ['resident memory more, MB', fullMb - emptyMb],
+    ['the second half of them, MB', fullMb - halfMb],
+    ['bytes a subscription, there', (2 * 1_048_576 * (fullMb - halfMb)) / MEMORY_SUBSCRIPTIONS],
   ])
   for (const { close } of clients) close()
 }
