@@ -101,12 +101,15 @@ function walkTransaction(cursor: Cursor, shape: TxShape, onInput: OnInput | unde
   }
   shape.witnessAt = cursor.at
   if (isSegwit) {
+    let hasWitness = false
     for (let vin = 0; vin < inputs; vin++) {
       for (let items = cursor.compactSize(); items > 0; items--) {
         const length = cursor.compactSize()
         cursor.at += length
+        hasWitness = true
       }
     }
+    if (!hasWitness) throw new MalformedError('is marked as having witnesses, and has none') // as bitcoind refuses it
   }
   if (cursor.at + 4 > raw.length) throw new MalformedError('ends in the middle of a transaction')
   shape.lockTime = raw.readUInt32LE(cursor.at)

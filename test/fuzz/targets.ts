@@ -1,0 +1,13 @@
+/** Everything that takes bytes from outside. */
+import { CHAIN_TARGETS } from './chain-targets.ts'
+import type { Target } from './fuzz.ts'
+import { SOCKET_TARGETS } from './socket-targets.ts'
+import { WIRE_TARGETS } from './wire-targets.ts'
+
+export const TARGETS: readonly Target[] = [...WIRE_TARGETS, ...CHAIN_TARGETS, ...SOCKET_TARGETS]
+
+export function targetOf(name: string): Target {
+  const found = TARGETS.find((target) => target.name === name)
+  if (!found) throw new Error(`no target ${name}; there are ${TARGETS.map((target) => target.name).join(' ')}`)
+  return found
+}
