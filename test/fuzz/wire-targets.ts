@@ -129,7 +129,7 @@ const walk: Target = {
       const payload = pages === 1 ? input : (mutateCbor(bondsPage, chance) ?? mutate([bondsPage], chance))
       return parseReply(payload)
     }
-    return refusing([TransientError, NotAReply], async () => void (await walkBonds(ask, {}, 10)))
+    return refusing([TransientError, NotAReply], async () => void (await walkBonds(ask, { limit: 10 })))
   },
 }
 
