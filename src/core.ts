@@ -116,7 +116,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   following.tip = indexer.tip()
   following.scannedFrom = indexer.scannedFrom()
   const watchLog = log.child({ room: 'watch' })
-  const watcher = new Watcher({ ...world, log: watchLog, db, indexer, recorder, api, limits: config.watch })
+  const lane = work.lane(signal)
+  const watcher = new Watcher({ ...world, log: watchLog, db, indexer, recorder, api, limits: config.watch, lane })
 
   const { probes, network, allowTestAddresses } = config
   const peersLog = log.child({ room: 'peers' })

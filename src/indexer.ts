@@ -12,15 +12,7 @@ import type { MempoolChanges } from './chain/mempool.ts'
 import type { MempoolIndex } from './chain/mempool-sync.ts'
 import type { NodeApi, NodeInfo } from './chain/node-reader.ts'
 import type { ChainIndex } from './chain/sync.ts'
-import {
-  asTxid,
-  type BlockRef,
-  fromInternal,
-  type Height,
-  type Network,
-  type Outpoint,
-  type Txid,
-} from './chain/types.ts'
+import type { BlockHash, BlockRef, Height, Network, Outpoint, Txid } from './chain/types.ts'
 import {
   clearPendingBonds,
   deleteBondsAt,
@@ -32,9 +24,14 @@ import {
   readBondOutpointsAt,
 } from './store/bonds.ts'
 import { claimSignet, type Db } from './store/open.ts'
-import { deleteSpentKeysAt, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
+import { deleteSpentKeysAt, hasSpentKeysAt, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
 import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import type { SpendRecorder } from './watch/recorder.ts'
+
+const LIMITS = {
+  /** Blocks whose txids are kept in memory, 32 bytes each: what a deeper reorg has changed is asked of bitcoind. */
+  txidsKept: 12,
+}
 
 export interface IndexerOptions {
   network: Network
@@ -52,9 +49,9 @@ export interface IndexListener {
   /** These transactions came or went, in the mempool or with a block: their outputs may exist now, or no more. */
   onTransactions(txids: Iterable<Txid>): void
   onBlock(height: Height): void
-  /** A block came whose transactions nobody wanted when it was fetched. */
+  /** Of a block that came or went it isn't known which transactions it has: nobody wanted them when it was fetched. */
   onUnknownTransactions(): void
-  /** Blocks were taken back: what bitcoind said of outputs before may hold no more. */
+  /** A block was taken back: what bitcoind is saying just now may be of another chain. */
   onReorg(): void
   /** After a start, a reorg or a loss: all of chain and mempool is known again. */
   onSettled(): void
@@ -66,6 +63,8 @@ export class Indexer implements ChainIndex, MempoolIndex {
   readonly #options: IndexerOptions
   /** Announcements in the mempool; few. Written again after a block is taken back. */
   readonly #pending = new Map<Txid, AnnouncedOutput>()
+  /** Of the last blocks, the txids where they were fetched, 32 bytes each in internal order. */
+  readonly #txids = new Map<BlockHash, Uint8Array>()
   #listener: IndexListener | undefined
   #tip: Tip | undefined
   #scannedFrom: Height | undefined
@@ -129,20 +128,19 @@ export class Indexer implements ChainIndex, MempoolIndex {
     const qualified = bonds.filter(({ refusal }) => !refusal).map(({ outpoint }) => outpoint)
     const spends = await this.#recorder.spendsIn(block, qualified, api)
 
-    const expired = this.#db.transaction(() => {
+    this.#db.transaction(() => {
       insertBlock(this.#db, { hash: block.hash, height, prevHash: block.prevHash, timeS: block.timeS })
       for (const bond of bonds) insertBond(this.#db, bond, height)
       if (height > bestHeight - retentionBlocks) insertSpentKeys(this.#db, height, block.spent)
       if (height === bestHeight) pruneSpentKeys(this.#db, height - retentionBlocks + 1)
-      return this.#recorder.connectAt(height, spends)
+      this.#recorder.connectAt(height, spends)
     })
     this.#tip = { hash: block.hash, height, timeS: block.timeS }
     this.#scannedFrom ??= height
     this.#revision++
-    for (const outpoint of expired) this.#recorder.untrack(outpoint, 'registered')
+    if (block.txids) this.#keepTxids(block.hash, block.txids)
     this.#listener?.onSpends(spends.keys())
-    if (block.txids) this.#listener?.onTransactions(txidsOf(block.txids))
-    else this.#listener?.onUnknownTransactions()
+    this.#onTransactionsOf(block.hash)
     this.#listener?.onBlock(height)
   }
 
@@ -151,13 +149,14 @@ export class Indexer implements ChainIndex, MempoolIndex {
     const tip = this.#tip
     if (!tip) return
     const gone = readBondOutpointsAt(this.#db, tip.height)
+    // What it spends is known, then: every outpoint asked about has been looked for there.
+    const isIndexed = hasSpentKeysAt(this.#db, tip.height)
     const unconfirmed = this.#db.transaction(() => {
       const outpoints = this.#recorder.disconnectAt(tip.height, why === 'rescan' ? tip.hash : undefined)
       deleteBondsAt(this.#db, tip.height)
       deleteSpentKeysAt(this.#db, tip.height)
       deleteBlock(this.#db, tip.height)
       for (const announced of this.#pending.values()) insertPendingBond(this.#db, announced)
-      this.#recorder.rewritePresent()
       return outpoints
     })
     for (const outpoint of gone) this.#recorder.untrack(outpoint, 'bond')
@@ -168,6 +167,24 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#isSettled = false
     this.#listener?.onReorg()
     this.#listener?.onSpends(unconfirmed)
+    if (!isIndexed) this.#txids.delete(tip.hash)
+    this.#onTransactionsOf(tip.hash)
+    this.#txids.delete(tip.hash)
+  }
+
+  #keepTxids(hash: BlockHash, txids: Uint8Array): void {
+    this.#txids.set(hash, txids)
+    for (const oldest of this.#txids.keys()) {
+      if (this.#txids.size <= LIMITS.txidsKept) return
+      this.#txids.delete(oldest)
+    }
+  }
+
+  /** The block came or went. */
+  #onTransactionsOf(hash: BlockHash): void {
+    const txids = this.#txids.get(hash)
+    if (txids) this.#listener?.onTransactions(txidsOf(txids))
+    else this.#listener?.onUnknownTransactions()
   }
 
   async applyMempool(changes: MempoolChanges, api: NodeApi): Promise<void> {
@@ -179,7 +196,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
       return output ? [[txid, output] as const] : []
     })
     const withdrawn = changes.removed.filter((txid) => this.#pending.has(txid))
-    if (spenders.size > 0 || announced.length > 0 || leaving.size > 0 || withdrawn.length > 0) {
+    if (spenders.length > 0 || announced.length > 0 || leaving.size > 0 || withdrawn.length > 0) {
       const touched = this.#db.transaction(() => {
         for (const txid of withdrawn) {
           this.#pending.delete(txid)
@@ -221,7 +238,8 @@ export class Indexer implements ChainIndex, MempoolIndex {
   }
 }
 
-/** 32 bytes each in internal order → txids. */
+/** 32 bytes each in internal order → txids, the last first: all bytes turned round at once, ten times as fast as each. */
 function* txidsOf(bytes: Uint8Array): Generator<Txid> {
-  for (let at = 0; at < bytes.length; at += 32) yield asTxid(fromInternal(bytes.subarray(at, at + 32)))
+  const hex = Buffer.from(bytes).reverse().toString('hex')
+  for (let at = 0; at < hex.length; at += 64) yield hex.slice(at, at + 64) as Txid
 }

@@ -295,26 +295,23 @@ export function findSpendersInBlock(raw: Buffer, outpoints: readonly Outpoint[])
       if (index !== undefined) found.push([vin, index])
     })
     if (found.length === 0) continue
-    const spender = asSpender(raw.subarray(start, shape.end), 0)
-    for (const [vin, index] of found) spenders[index] = { ...spender, vin }
+    const rawTx = Buffer.alloc(shape.end - start) // its own memory, not a window on a whole block
+    raw.copy(rawTx, 0, start, shape.end)
+    const txid = txidOf(rawTx)
+    for (const [vin, index] of found) spenders[index] = { txid, vin, rawTx }
   }
   return spenders
 }
 
-/** `raw` as the spender of `outpoint`, or undefined when it doesn't spend it. Throws MalformedError. */
-export function spenderOf(raw: Buffer, outpoint: Outpoint): Spender | undefined {
-  const wanted = outpointBytes(outpoint)
-  let found = -1
+/** For each of `outpoints` the index of the input of `raw`, a whole transaction, that spends it. Throws MalformedError. */
+export function inputsOf(raw: Buffer, outpoints: readonly Outpoint[]): (number | undefined)[] {
+  const wanted = new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))
+  const inputs = new Array<number | undefined>(outpoints.length).fill(undefined)
   walkTransaction(new Cursor(raw, 0), newShape(), (offset, vin) => {
-    if (wanted.equals(raw.subarray(offset, offset + 36))) found = vin
+    const index = wanted.get(raw.toString('latin1', offset, offset + 36))
+    if (index !== undefined) inputs[index] = vin
   })
-  return found < 0 ? undefined : asSpender(raw, found)
-}
-
-function asSpender(raw: Buffer, vin: number): Spender {
-  const rawTx = Buffer.alloc(raw.length) // its own memory: `raw` is a window on a whole block
-  raw.copy(rawTx)
-  return { txid: txidOf(rawTx), vin, rawTx }
+  return inputs
 }
 
 function outpointBytes(outpoint: Outpoint): Buffer {

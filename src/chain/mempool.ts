@@ -9,10 +9,10 @@
 import { Bell } from '../concurrency.ts'
 import { TransientError } from '../errors.ts'
 import { type Clock, systemClock } from '../world.ts'
-import { type ScannedTx, scanTransaction, spenderOf, txidOf } from './decode.ts'
+import { type ScannedTx, scanTransaction, txidOf } from './decode.ts'
 import type { OutpointKeys } from './outpoint-keys.ts'
 import { type BitcoindRpc, RPC_CODES } from './rpc.ts'
-import { type BlockHash, canExist, type Outpoint, type Spender, type Txid } from './types.ts'
+import { type BlockHash, canExist, type Outpoint, type Txid } from './types.ts'
 import type { MempoolEvent } from './zmq.ts'
 
 const LIMITS = {
@@ -54,8 +54,8 @@ export interface MempoolChanges {
 export type Found =
   /** `fundedBy`: the transaction that makes it, while that is in the mempool. */
   | { kind: 'unspent'; fundedBy?: Txid }
-  /** By a transaction of the mempool. */
-  | { kind: 'mempool'; by: Spender }
+  /** By this transaction of the mempool. */
+  | { kind: 'mempool'; by: Txid }
   /** By a transaction of this block; told by nodes with an index of spends. */
   | { kind: 'confirmed'; in: BlockHash }
   /** It has no such output: not funded, or spent in a block. */
@@ -319,19 +319,12 @@ export class Mempool {
     const gone = asked.filter((_, k) => !outputs[k])
     if (gone.length === 0) return found
     const spenders = await this.#rpc.spenders(gone.map(({ outpoint }) => outpoint))
-    const txids = [...new Set(spenders.flatMap((spender) => (spender && !spender.blockHash ? [spender.txid] : [])))]
-    const raws = await this.#transactions(txids)
-    for (const [k, { outpoint, i }] of gone.entries()) {
+    for (const [k, { i }] of gone.entries()) {
       const spender = spenders[k]
       if (!spender) continue
-      if (spender.blockHash !== undefined) {
-        found[i] = { kind: 'confirmed', in: spender.blockHash }
-        continue
-      }
-      const raw = raws[txids.indexOf(spender.txid)]
-      const by = raw && spenderOf(raw, outpoint)
-      if (!by) return undefined
-      found[i] = { kind: 'mempool', by }
+      found[i] = spender.blockHash
+        ? { kind: 'confirmed', in: spender.blockHash }
+        : { kind: 'mempool', by: spender.txid }
     }
     // A spender that left between the first question and the second has given its outpoint free.
     const absent = gone.filter(({ i }) => found[i]!.kind === 'absent')
@@ -342,7 +335,7 @@ export class Mempool {
 
 /** The mempool transaction that makes it so. */
 function restsOn(found: Found): Txid | undefined {
-  if (found.kind === 'mempool') return found.by.txid
+  if (found.kind === 'mempool') return found.by
   return found.kind === 'unspent' ? found.fundedBy : undefined
 }
 

@@ -50,10 +50,7 @@ const METHODS: { readonly [M in keyof NodeApi]: (value: Value<M>) => Value<M> } 
   waitForTip: asIs,
   mempoolChanges: asIs,
   waitForMempool: asIs,
-  look: ({ at, found }) => ({
-    at,
-    found: found.map((one) => (one.kind === 'mempool' ? { ...one, by: withBuffer(one.by) } : one)),
-  }),
+  look: asIs,
   spendersInBlock: (spenders) => spenders.map((by) => by && withBuffer(by)),
   mempoolTransaction: (raw) => raw && asBuffer(raw),
   blockHeight: asIs,

@@ -36,17 +36,19 @@ export class TrackedOutpoints {
     return this.#revision
   }
 
-  add(outpoint: Outpoint, reason: TrackReason): void {
+  /** Returns whether it was tracked already. */
+  add(outpoint: Outpoint, reason: TrackReason): boolean {
     const key = this.#keyOf(outpoint)
     const present = this.#find(key, outpoint)
     if (present) {
       present.reasons |= REASON[reason]
-      return
+      return true
     }
     const tracked = { outpoint, reasons: REASON[reason] }
     const others = this.#byKey.get(key)
     this.#byKey.set(key, others === undefined ? tracked : [...asList(others), tracked])
     this.#revision++
+    return false
   }
 
   /** Takes one reason back; the outpoint is tracked as long as another one is left. */
@@ -67,7 +69,13 @@ export class TrackedOutpoints {
 
   /** Whether it is tracked for `reason`. */
   isFor(outpoint: Outpoint, reason: TrackReason): boolean {
-    return ((this.#find(this.#keyOf(outpoint), outpoint)?.reasons ?? 0) & REASON[reason]) !== 0
+    return this.find(outpoint, reason) !== undefined
+  }
+
+  /** The outpoint as it is kept here, if it is tracked for `reason`. */
+  find(outpoint: Outpoint, reason: TrackReason): Outpoint | undefined {
+    const present = this.#find(this.#keyOf(outpoint), outpoint)
+    return present && (present.reasons & REASON[reason]) !== 0 ? present.outpoint : undefined
   }
 
   /** Tracked outpoints whose key is among `words` (2 per key: high, low). */

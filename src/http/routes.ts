@@ -228,9 +228,9 @@ export const ROUTES: readonly AnyRoute[] = [
     query: nothing,
     reply: replies.spendsReply,
     otherwise: [503],
-    answer: async (core, outpoint) => {
+    answer: async (core, outpoint, _, lane) => {
       synced(core)
-      const { height, blockHash, indexedFrom, spends } = await watched(core, outpoint)
+      const { height, blockHash, indexedFrom, spends } = await watched(core, outpoint, lane)
       const body = { height, block_hash: blockHash, indexed_from: indexedFrom, spend: spendRow(spends[0]!) }
       return { body }
     },
@@ -314,9 +314,9 @@ function page<T>(
   return { rows: taken, next: start + limit < rows.length ? keyOf(taken.at(-1)!) : null }
 }
 
-async function watched({ watcher }: Core, outpoint: Outpoint): Promise<WatchAnswer> {
+async function watched({ watcher }: Core, outpoint: Outpoint, lane: Lane): Promise<WatchAnswer> {
   try {
-    return await watcher.watchMany([outpoint])
+    return await watcher.watchMany([outpoint], lane, 'operator')
   } catch (error) {
     if (!(error instanceof PeerFault)) throw error
     throw new HttpFault(error.code === 'not_synced' ? 'not_synced' : 'busy', error.message)

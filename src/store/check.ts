@@ -4,9 +4,9 @@
  */
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
-import { spenderOf } from '../chain/decode.ts'
+import { inputsOf, txidOf } from '../chain/decode.ts'
 import { BUCKETS } from '../chain/outpoint-keys.ts'
-import { NETWORKS } from '../chain/types.ts'
+import { NETWORKS, type Outpoint } from '../chain/types.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
 import { columnTxid } from './columns.ts'
@@ -182,10 +182,9 @@ export function deleteWrongSpends(db: Database.Database): void {
   for (const { txid, vout, spender_txid } of [...wrongSpends(db)]) remove.run(txid, vout, spender_txid)
 }
 
-function isSpend(raw: Buffer, outpoint: Parameters<typeof spenderOf>[1], txid: string, vin: number): boolean {
+function isSpend(raw: Buffer, outpoint: Outpoint, txid: string, vin: number): boolean {
   try {
-    const by = spenderOf(raw, outpoint)
-    return by !== undefined && by.txid === txid && by.vin === vin
+    return txidOf(raw) === txid && inputsOf(raw, [outpoint])[0] === vin
   } catch {
     return false // not even a transaction
   }

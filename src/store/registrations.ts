@@ -3,6 +3,8 @@ import type { Height, Outpoint } from '../chain/types.ts'
 import { columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
+const DELETE = sql.deleteFrom('watches').where('txid', '=', Buffer.alloc(32)).where('vout', '=', 0).compile().sql
+
 export function countRegistrations(db: Db): number {
   return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
 }
@@ -29,10 +31,15 @@ export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Heig
   return row!.until_height
 }
 
-/** Ends those that were asked for until below `tipHeight`. Returns them. */
-export function expireRegistrations(db: Db, tipHeight: Height): Outpoint[] {
-  const expired = sql.deleteFrom('watches').where('until_height', '<', tipHeight)
-  return db.all(expired.returning(['txid', 'vout'])).map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
+/** Ends up to `count` of those that were asked for until below `tipHeight`. Returns them. */
+export function expireRegistrations(db: Db, tipHeight: Height, count: number): Outpoint[] {
+  const due = sql.selectFrom('watches').select(['txid', 'vout', 'until_height']).where('until_height', '<', tipHeight)
+  const ended = db.all(due.orderBy('until_height').limit(count))
+  const remove = db.prepare(DELETE)
+  db.guard(() => {
+    for (const { txid, vout } of ended) remove.run(txid, vout)
+  })
+  return ended.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
 }
 
 export function readRegistrations(db: Db): Outpoint[] {

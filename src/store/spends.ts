@@ -5,7 +5,7 @@
  */
 
 import type { InferResult } from 'kysely'
-import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Spender, type Txid } from '../chain/types.ts'
+import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
 import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
@@ -15,46 +15,77 @@ export type SpendState =
   /** Was in the mempool or in a block, and is in neither now. */
   | { kind: 'evicted' }
 
-export interface RecordedSpend extends Spender {
-  outpoint: Outpoint
+/** Without the transaction itself, which may take 4 MB: see `readSpenderTx`. */
+export interface RecordedSpend {
+  /** The spender. */
+  txid: Txid
+  /** Index of the input that spends it. */
+  vin: number
+  /** Size of the raw transaction. */
+  bytes: number
   state: SpendState
   /** When we first saw the transaction, Unix seconds; its block's time when it was found by looking back. */
   firstSeenS: number
 }
 
-/** Notes a spend in the block at `height`, which is ours or being connected. */
-export function upsertConfirmedSpend(db: Db, outpoint: Outpoint, by: Spender, height: Height, seenS: number): void {
-  db.run(
-    sql
-      .insertInto('spenders')
-      .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: seenS, height, in_mempool: 0 })
-      // With another witness it is another raw transaction under the same txid: the block's is the one that counts.
-      .onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, in_mempool: 0, raw_tx: by.rawTx })),
-  )
-  insertSpend(db, outpoint, by)
+/** Outpoints and the one transaction that spends them. */
+export interface SpendingTx {
+  txid: Txid
+  /** The whole transaction with witnesses. */
+  rawTx: Buffer
+  spends: readonly { outpoint: Outpoint; vin: number }[]
 }
 
-/** Notes a spend in the mempool. A transaction that is recorded as confirmed stays so. */
-export function upsertMempoolSpend(db: Db, outpoint: Outpoint, by: Spender, nowS: number): void {
+/** Notes a transaction of the block at `height`, which is ours or being connected. */
+export function upsertConfirmedSpends(db: Db, tx: SpendingTx, height: Height, seenS: number): void {
   db.run(
     sql
       .insertInto('spenders')
-      .values({ txid: hashColumn(by.txid), raw_tx: by.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
+      .values({ txid: hashColumn(tx.txid), raw_tx: tx.rawTx, first_seen_s: seenS, height, in_mempool: 0 })
+      // With another witness it is another raw transaction under the same txid: the block's is the one that counts.
+      .onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, in_mempool: 0, raw_tx: tx.rawTx })),
+  )
+  insertSpends(db, tx)
+}
+
+/** Notes a transaction of the mempool. One that is recorded as confirmed stays so. */
+export function upsertMempoolSpends(db: Db, tx: SpendingTx, nowS: number): void {
+  db.run(
+    sql
+      .insertInto('spenders')
+      .values({ txid: hashColumn(tx.txid), raw_tx: tx.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
       .onConflict((conflict) =>
-        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: by.rawTx }).where('spenders.height', 'is', null),
+        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: tx.rawTx }).where('spenders.height', 'is', null),
       ),
   )
-  db.run(sql.deleteFrom('rescanned_spenders').where('txid', '=', hashColumn(by.txid))) // it is in no block
-  insertSpend(db, outpoint, by)
+  db.run(sql.deleteFrom('rescanned_spenders').where('txid', '=', hashColumn(tx.txid))) // it is in no block
+  insertSpends(db, tx)
 }
 
-function insertSpend(db: Db, outpoint: Outpoint, by: Spender): void {
-  db.run(
-    sql
-      .insertInto('spends')
-      .values({ ...outpointColumns(outpoint), spender_txid: hashColumn(by.txid), vin: by.vin })
-      .onConflict((conflict) => conflict.doNothing()),
-  )
+const INSERT_SPEND = sql
+  .insertInto('spends')
+  .values({ txid: Buffer.alloc(32), vout: 0, spender_txid: Buffer.alloc(32), vin: 0 })
+  .onConflict((conflict) => conflict.doNothing())
+  .compile().sql
+
+/** Prepared: a transaction may spend thousands of outpoints that strangers have asked about. */
+function insertSpends(db: Db, { txid, spends }: SpendingTx): void {
+  const insert = db.prepare(INSERT_SPEND)
+  const spender = hashColumn(txid)
+  db.guard(() => {
+    for (const { outpoint, vin } of spends) insert.run(hashColumn(outpoint.txid), outpoint.vout, spender, vin)
+  })
+}
+
+/** The raw transaction of a recorded spender. */
+export function readSpenderTx(db: Db, txid: Txid): Buffer | undefined {
+  return db.first(sql.selectFrom('spenders').select('raw_tx').where('txid', '=', hashColumn(txid)))?.raw_tx
+}
+
+/** A block was taken back, and the mempool still has `txid`: unless it is confirmed elsewhere, that is where it is. */
+export function returnToMempool(db: Db, txid: Txid): void {
+  const spender = sql.updateTable('spenders').set({ in_mempool: 1 }).where('txid', '=', hashColumn(txid))
+  db.run(spender.where('height', 'is', null))
 }
 
 /** A transaction left the mempool: unless confirmed it is evicted now. */
@@ -71,9 +102,13 @@ export function evictAllSpenders(db: Db): void {
 
 /**
  * A block was taken back: its transactions are evicted until the mempool brings them back; or, by a rescan, stay
- * confirmed in `rescanned`, its hash, until a block of that height is connected. Returns what they spend.
+ * confirmed in `rescanned`, its hash, until a block of that height is connected. Returns them and what they spend.
  */
-export function unconfirmSpendersAt(db: Db, height: Height, rescanned?: BlockHash): Outpoint[] {
+export function unconfirmSpendersAt(
+  db: Db,
+  height: Height,
+  rescanned?: BlockHash,
+): { outpoints: Outpoint[]; spenders: Txid[] } {
   const outpoints = db.all(
     sql
       .selectFrom('spends as s')
@@ -88,8 +123,9 @@ export function unconfirmSpendersAt(db: Db, height: Height, rescanned?: BlockHas
       db.run(kept.onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, hash })))
     }
   }
-  db.run(sql.updateTable('spenders').set({ height: null, in_mempool: 0 }).where('height', '=', height))
-  return outpoints.map(outpointOf)
+  const unconfirmed = sql.updateTable('spenders').set({ height: null, in_mempool: 0 }).where('height', '=', height)
+  const spenders = db.all(unconfirmed.returning('txid'))
+  return { outpoints: outpoints.map(outpointOf), spenders: spenders.map(({ txid }) => columnTxid(txid)) }
 }
 
 /** A block is being connected at `height`: whether it confirms what a rescan took back there, it says itself. */
@@ -140,7 +176,8 @@ const SPENDS_OF = sql
   .selectFrom('spends as s')
   .innerJoin('spenders as t', 't.txid', 's.spender_txid')
   .leftJoin('blocks as b', 'b.height', 't.height')
-  .select(['s.spender_txid', 's.vin', 't.raw_tx', 't.first_seen_s', 't.height', 't.in_mempool', 'b.hash'])
+  .select(['s.spender_txid', 's.vin', 't.first_seen_s', 't.height', 't.in_mempool', 'b.hash'])
+  .select(({ fn }) => fn<number>('length', ['t.raw_tx']).as('bytes'))
   .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
   .select(['r.height as rescan_height', 'r.hash as rescan_hash'])
   .where('s.txid', '=', Buffer.alloc(32))
@@ -158,10 +195,9 @@ export function readSpends(db: Db, outpoint: Outpoint): RecordedSpend[] {
   const { txid, vout } = outpointColumns(outpoint)
   const rows = db.guard(() => db.prepare(SPENDS_OF_SQL).all(txid, vout)) as SpendRow[]
   return rows.map((row) => ({
-    outpoint,
     txid: columnTxid(row.spender_txid),
     vin: row.vin,
-    rawTx: row.raw_tx,
+    bytes: row.bytes,
     firstSeenS: row.first_seen_s,
     state: stateOf(row),
   }))

@@ -4,8 +4,8 @@
  * caller confirms in the block.
  */
 import { type RawBuilder, sql as raw } from 'kysely'
-import { BUCKETS, type BucketedKeys, bucketOf, keyBytes, type OutpointKey } from '../chain/outpoint-keys.ts'
-import type { Height } from '../chain/types.ts'
+import { BUCKETS, type BucketedKeys, bucketOf, type OutpointKey } from '../chain/outpoint-keys.ts'
+import type { Height, HeightRange } from '../chain/types.ts'
 import { type Db, sql } from './open.ts'
 
 const KEY_BYTES = 8
@@ -19,8 +19,15 @@ const OF_BUCKET = sql
   .selectFrom('blocks as b')
   .innerJoin('spent_keys as s', (join) => join.on('s.id', '=', rowId('b.height', 0)))
   .select(['b.height', 's.keys'])
+  .where('b.height', '>=', 0)
+  .where('b.height', '<=', 0)
   .orderBy('b.height', 'desc')
   .compile().sql
+
+interface KeysRow {
+  height: Height
+  keys: Buffer
+}
 
 /** The row of a bucket, as SQL. */
 function rowId(height: 'b.height', bucket: number): RawBuilder<number> {
@@ -56,26 +63,43 @@ export function pruneSpentKeys(db: Db, belowHeight: Height): void {
 }
 
 /**
- * Which blocks may have spent the outpoints of `keys`, all of one bucket: calls `onCandidate` with the key's index and
- * the height, newest block first. One pass over the bucket, whatever the number of keys.
+ * Which blocks of `heights` may have spent the outpoints of `keys`, all of one bucket: calls `onCandidate` with the key's
+ * index and the height, newest block first. The same work whatever the number of keys: some 7 µs a block.
  */
 export function findCandidates(
   db: Db,
   keys: readonly OutpointKey[],
+  heights: HeightRange,
   onCandidate: (index: number, height: Height) => void,
 ): void {
-  const wanted = keys.map(keyBytes)
-  const rows = db.prepare(OF_BUCKET).iterate(bucketOf(keys[0]!.hi)) as Iterable<{ height: number; keys: Buffer }>
+  const wanted = new Map<number, number[]>()
+  for (const [index, { lo }] of keys.entries()) {
+    const others = wanted.get(lo)
+    if (others) others.push(index)
+    else wanted.set(lo, [index])
+  }
+  const { from, to } = heights
+  const rows = db.guard(() => db.prepare(OF_BUCKET).all(bucketOf(keys[0]!.hi), from, to)) as KeysRow[]
   for (const row of rows) {
-    for (const [index, key] of wanted.entries()) {
-      if (holds(row.keys, key)) onCandidate(index, row.height)
+    for (let at = 4; at < row.keys.length; at += KEY_BYTES) {
+      const same = wanted.get(row.keys.readUInt32BE(at))
+      if (!same) continue
+      const hi = row.keys.readUInt32BE(at - 4)
+      for (const index of same) if (keys[index]!.hi === hi) onCandidate(index, row.height)
     }
   }
 }
 
-function holds(keys: Buffer, key: Buffer): boolean {
-  for (let at = keys.indexOf(key); at >= 0; at = keys.indexOf(key, at + 1)) if (at % KEY_BYTES === 0) return true
-  return false
+/** Whether the spends of the block at `height` are indexed. */
+export function hasSpentKeysAt(db: Db, height: Height): boolean {
+  return (
+    db.first(
+      sql
+        .selectFrom('spent_keys')
+        .select('id')
+        .where('id', '=', BUCKETS * height),
+    ) !== undefined
+  )
 }
 
 /** The lowest height whose spends are indexed. */

@@ -2,13 +2,16 @@
  * The outpoints somebody asks about just now or is subscribed to, and what is known of each beyond the recorded spends.
  * Registered ones need no entry: the indexer tracks them. An entry that nobody holds stays for two blocks, so that a
  * wallet that polls costs bitcoind nothing.
+ *
+ * What happens is counted (`moves`), and everything known bears the count at which it was asked for. So one number makes
+ * all outputs of a transaction doubtful, or all there are, without a visit to each.
  */
 import { formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
 import type { RecordedSpend } from '../store/spends.ts'
 import type { Output } from './spend.ts'
 
-const LIMITS = {
-  /** Entries that nobody holds, about 0.5 kB each; the oldest make room. */
+export const BOOK_LIMITS = {
+  /** Entries that nobody holds, about 0.5 kB each; from here on each new one closes the two oldest. */
   idle: 20_000,
   /** Blocks an entry stays after it was last asked about, or a subscription to it ended. */
   idleBlocks: 2,
@@ -20,87 +23,210 @@ export interface Subscriber {
   stands(entry: Entry, signature: string): void
 }
 
-export interface Entry {
+const NONE: readonly RecordedSpend[] = []
+
+/** The count of what had happened when bitcoind was asked. */
+type Moves = number
+
+export class Entry {
   readonly outpoint: Outpoint
-  /** `txid:vout` */
-  readonly name: string
+  /** Those of other outputs of its transaction, itself included; undefined while it is alone. */
+  siblings: Siblings | undefined
   /** Mostly one. */
-  subscribers: readonly Subscriber[]
+  #subscribers: Subscriber | Set<Subscriber> | undefined
   /** Requests that are being answered with it. */
-  holds: number
+  holds = 0
   /** Whether every spend is recorded that index and mempool hold. */
   isComplete: boolean
-  /** What bitcoind said of the output; undefined: to be asked (again). Counts only while no spend is recorded. */
+  /** The recorded spends, the one that counts first; undefined: to be read (again). */
+  spends: readonly RecordedSpend[] | undefined
+  /** What bitcoind said of the output when it was asked at `askedAt`. Counts only while no spend is recorded. */
   output: Output | undefined
+  askedAt: Moves = 0
+  /** The last thing that happened to it alone. */
+  movedAt: Moves = 0
   /** A spend in a block below all that was scanned. */
   deep: RecordedSpend | undefined
-  /** Counts what has happened to it: an answer that was on its way meanwhile is stale. */
-  moves: number
   /** Our height when it was last asked about, or somebody's subscription ended. */
   askedAtHeight: Height
+
+  constructor(outpoint: Outpoint, height: Height, isTracked: boolean) {
+    this.outpoint = outpoint
+    this.askedAtHeight = height
+    this.isComplete = isTracked
+    this.spends = isTracked ? undefined : NONE
+  }
+
+  /** `txid:vout` */
+  get name(): string {
+    return formatOutpoint(this.outpoint)
+  }
+
+  get isWanted(): boolean {
+    return this.#subscribers !== undefined
+  }
+
+  get subscribers(): Iterable<Subscriber> {
+    const some = this.#subscribers
+    return some instanceof Set ? some : some ? [some] : []
+  }
+
+  /** Only the book's to call; see `Book.subscribe`. */
+  add(subscriber: Subscriber): void {
+    const others = this.#subscribers
+    if (others instanceof Set) others.add(subscriber)
+    else if (others && others !== subscriber) this.#subscribers = new Set([others, subscriber])
+    else this.#subscribers = subscriber
+  }
+
+  remove(subscriber: Subscriber): void {
+    const others = this.#subscribers
+    if (others instanceof Set) {
+      others.delete(subscriber)
+      if (others.size === 0) this.#subscribers = undefined
+    } else if (others === subscriber) this.#subscribers = undefined
+  }
+}
+
+/** Entries of one transaction's outputs. */
+export class Siblings {
+  readonly byVout = new Map<number, Entry>()
+  /** The last thing that happened to their transaction. */
+  movedAt: Moves = 0
+
+  all(): Iterator<Entry> {
+    return this.byVout.values()
+  }
 }
 
 export interface BookHooks {
-  /** Before an entry is made: whether the outpoint's spends have been recorded all along. */
-  isTracked(outpoint: Outpoint): boolean
-  onOpen(outpoint: Outpoint): void
-  onClose(outpoint: Outpoint): void
+  /** An entry is made. Returns whether the outpoint's spends have been recorded all along. */
+  onOpen(outpoint: Outpoint): boolean
+  /** `isSpent`: spends of it may be recorded. */
+  onClose(outpoint: Outpoint, isSpent: boolean): void
 }
 
 export class Book {
   readonly #hooks: BookHooks
-  readonly #entries = new Map<string, Entry>()
-  /** By the transaction whose output it is. */
-  readonly #byTxid = new Map<Txid, readonly Entry[]>()
+  /** By the transaction whose outputs they are; nearly always one. */
+  readonly #byTxid = new Map<Txid, Entry | Siblings>()
   /** Without subscriber or hold, the longest first. */
   readonly #idle = new Set<Entry>()
+  #size = 0
+  #moves: Moves = 0
+  /** When all that is known became doubtful. */
+  #allMovedAt: Moves = 0
+  #reorgAt: Moves = 0
 
   constructor(hooks: BookHooks) {
     this.#hooks = hooks
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#size
   }
 
-  all(): Iterable<Entry> {
-    return this.#entries.values()
+  *all(): Generator<Entry, void> {
+    for (const one of this.#byTxid.values()) {
+      if (one instanceof Entry) yield one
+      else yield* one.byVout.values()
+    }
   }
 
-  get(outpoint: Outpoint): Entry | undefined {
-    return this.#entries.get(formatOutpoint(outpoint))
+  get({ txid, vout }: Outpoint): Entry | undefined {
+    const found = this.#byTxid.get(txid)
+    if (found instanceof Siblings) return found.byVout.get(vout)
+    return found?.outpoint.vout === vout ? found : undefined
   }
 
-  /** Entries of outputs of the transaction. */
-  ofTransaction(txid: Txid): readonly Entry[] {
-    return this.#byTxid.get(txid) ?? []
+  // ---- what happens ----
+
+  /** How often something has happened so far. */
+  get moves(): Moves {
+    return this.#moves
   }
+
+  /** The recorded spends of `outpoint` may have changed. */
+  spent(outpoint: Outpoint): Entry | undefined {
+    const entry = this.get(outpoint)
+    if (!entry) return undefined
+    entry.movedAt = ++this.#moves
+    entry.spends = undefined
+    return entry
+  }
+
+  /** The transaction came or went: its outputs may exist now, or no more. Returns those there are entries of. */
+  moved(txid: Txid): Entry | Siblings | undefined {
+    const found = this.#byTxid.get(txid)
+    if (found) found.movedAt = ++this.#moves
+    return found
+  }
+
+  /** Any output may have come or gone. */
+  allMoved(): void {
+    this.#allMovedAt = ++this.#moves
+  }
+
+  /** A block was taken back: whatever bitcoind is being asked just now may be said of another chain. */
+  reorged(): void {
+    this.#reorgAt = ++this.#moves
+  }
+
+  /** Whether what bitcoind said of `entry`, asked at `since`, still holds. */
+  #holds(entry: Entry, since: Moves): boolean {
+    return Math.max(entry.movedAt, entry.siblings?.movedAt ?? 0, this.#allMovedAt) <= since
+  }
+
+  /** The same of an answer that has just come: nothing is known yet of what a reorg meanwhile has changed. */
+  isStill(entry: Entry, since: Moves): boolean {
+    return this.#reorgAt <= since && this.#holds(entry, since)
+  }
+
+  /** What bitcoind says of the output, unless something has happened since. */
+  outputOf(entry: Entry): Output | undefined {
+    return this.#holds(entry, entry.askedAt) ? entry.output : undefined
+  }
+
+  // ---- who needs it ----
 
   /** The entry of `outpoint`, made if need be and held until `release`. */
   hold(outpoint: Outpoint, height: Height): Entry {
-    const name = formatOutpoint(outpoint)
-    let entry = this.#entries.get(name)
-    if (!entry) {
-      entry = {
-        outpoint,
-        name,
-        subscribers: [],
-        holds: 0,
-        isComplete: this.#hooks.isTracked(outpoint),
-        output: undefined,
-        deep: undefined,
-        moves: 0,
-        askedAtHeight: height,
-      }
-      this.#entries.set(name, entry)
-      // Spread, not pushed: an array that grows by push reserves room for sixteen more.
-      this.#byTxid.set(outpoint.txid, [...this.ofTransaction(outpoint.txid), entry])
-      this.#hooks.onOpen(outpoint)
-    }
+    const entry = this.get(outpoint) ?? this.#open(outpoint, height)
     entry.holds++
     entry.askedAtHeight = height
     this.#idle.delete(entry)
     return entry
+  }
+
+  #open(outpoint: Outpoint, height: Height): Entry {
+    this.#makeRoom()
+    const entry = new Entry(outpoint, height, this.#hooks.onOpen(outpoint))
+    const others = this.#byTxid.get(outpoint.txid)
+    if (others === undefined) this.#byTxid.set(outpoint.txid, entry)
+    else {
+      const siblings = others instanceof Siblings ? others : this.#pair(others)
+      siblings.byVout.set(outpoint.vout, entry)
+      entry.siblings = siblings
+    }
+    this.#size++
+    return entry
+  }
+
+  #pair(first: Entry): Siblings {
+    const siblings = new Siblings()
+    siblings.byVout.set(first.outpoint.vout, first)
+    first.siblings = siblings
+    this.#byTxid.set(first.outpoint.txid, siblings)
+    return siblings
+  }
+
+  /** Two for one: what requests under way have left behind above the limit goes, too. */
+  #makeRoom(): void {
+    let places = 2
+    for (const oldest of this.#idle) {
+      if (this.#idle.size < BOOK_LIMITS.idle || places-- === 0) return
+      this.#close(oldest)
+    }
   }
 
   release(entry: Entry): void {
@@ -109,30 +235,27 @@ export class Book {
   }
 
   subscribe(entry: Entry, subscriber: Subscriber): void {
-    if (!entry.subscribers.includes(subscriber)) entry.subscribers = [...entry.subscribers, subscriber]
+    entry.add(subscriber)
     this.#idle.delete(entry)
   }
 
   /** From `height` on it counts as only asked about: a wallet that comes back soon finds what was seen. */
   unsubscribe(entry: Entry, subscriber: Subscriber, height: Height): void {
     entry.askedAtHeight = height
-    entry.subscribers = entry.subscribers.filter((other) => other !== subscriber)
+    entry.remove(subscriber)
     this.#letGo(entry)
   }
 
   #letGo(entry: Entry): void {
-    if (entry.holds > 0 || entry.subscribers.length > 0 || this.#entries.get(entry.name) !== entry) return
+    if (entry.holds > 0 || entry.isWanted || this.get(entry.outpoint) !== entry) return
     this.#idle.delete(entry)
     this.#idle.add(entry)
-    if (this.#idle.size <= LIMITS.idle) return
-    const [oldest] = this.#idle
-    if (oldest) this.#close(oldest)
   }
 
   /** Closes up to `count` entries that nobody has asked about for long; returns whether there may be more. */
   sweep(height: Height, count: number): boolean {
     for (const entry of this.#idle) {
-      if (entry.askedAtHeight + LIMITS.idleBlocks > height) continue
+      if (entry.askedAtHeight + BOOK_LIMITS.idleBlocks > height) return false
       if (count-- === 0) return true
       this.#close(entry)
     }
@@ -140,11 +263,11 @@ export class Book {
   }
 
   #close(entry: Entry): void {
+    const { txid, vout } = entry.outpoint
     this.#idle.delete(entry)
-    this.#entries.delete(entry.name)
-    const siblings = this.ofTransaction(entry.outpoint.txid).filter((other) => other !== entry)
-    if (siblings.length > 0) this.#byTxid.set(entry.outpoint.txid, siblings)
-    else this.#byTxid.delete(entry.outpoint.txid)
-    this.#hooks.onClose(entry.outpoint)
+    this.#size--
+    entry.siblings?.byVout.delete(vout)
+    if (!entry.siblings || entry.siblings.byVout.size === 0) this.#byTxid.delete(txid)
+    this.#hooks.onClose(entry.outpoint, entry.spends === undefined || entry.spends.length > 0)
   }
 }

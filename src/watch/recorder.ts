@@ -3,9 +3,9 @@
  * mempool bring it, and backwards from the index of what was spent. The only writer of spends. An outpoint is tracked
  * before anything is asked about it, so that nothing is missed in between.
  */
-import { type ScannedBlock, type ScannedTx, spenderOf } from '../chain/decode.ts'
+import { inputsOf, type ScannedBlock, type ScannedTx } from '../chain/decode.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import { bucketOf, type OutpointKey, OutpointKeys } from '../chain/outpoint-keys.ts'
+import { OutpointKeys } from '../chain/outpoint-keys.ts'
 import { TrackedOutpoints, type TrackReason } from '../chain/tracked.ts'
 import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
 import type { Db } from '../store/open.ts'
@@ -16,55 +16,53 @@ import {
   evictSpender,
   forgetRescannedAt,
   readSpentOutpoints,
+  returnToMempool,
+  type SpendingTx,
   unconfirmSpendersAt,
-  upsertConfirmedSpend,
-  upsertMempoolSpend,
+  upsertConfirmedSpends,
+  upsertMempoolSpends,
 } from '../store/spends.ts'
-import { findCandidates } from '../store/spent-keys.ts'
-import { readBlockHash, readBlockTimeS } from '../store/tip.ts'
-import { breathe, type Clock } from '../world.ts'
+import { readBlockTimeS } from '../store/tip.ts'
+import type { Clock } from '../world.ts'
 
-/** One outpoint and the transaction that takes it. */
-export interface TrackedSpend {
-  outpoint: Outpoint
-  by: Spender
-}
+type Spends = SpendingTx['spends']
+
+/** In the mempool, and nothing of what it spends is recorded yet. */
+const NOTHING: Spends = []
 
 export class SpendRecorder {
   readonly #db: Db
   readonly #clock: Clock
-  readonly #keys: OutpointKeys
   readonly #tracked: TrackedOutpoints
+  readonly keys: OutpointKeys
   #registrations = 0
-  /** The mempool's transactions that spend tracked outpoints; few. Written again after a block was taken back. */
-  readonly #present = new Map<Txid, readonly TrackedSpend[]>()
+  /** The mempool's transactions that spend tracked outpoints, and which; never more than the node has. */
+  readonly #present = new Map<Txid, Spends>()
 
   /** `keySalt`: of the outpoint keys, 16 bytes. */
   constructor(db: Db, keySalt: Uint8Array, clock: Clock) {
     this.#db = db
     this.#clock = clock
-    this.#keys = new OutpointKeys(keySalt)
-    this.#tracked = new TrackedOutpoints(this.#keys)
+    this.keys = new OutpointKeys(keySalt)
+    this.#tracked = new TrackedOutpoints(this.keys)
     for (const outpoint of readRegistrations(db)) this.#addRegistered(outpoint)
   }
 
   // ---- who cares for what ----
 
-  /** Records the spends of `outpoint` from now on. What happened before is for `lookBack`, and for whoever asks the node. */
-  track(outpoint: Outpoint, reason: Exclude<TrackReason, 'registered'>): void {
-    this.#tracked.add(outpoint, reason)
+  /**
+   * Records the spends of `outpoint` from now on. What happened before is for a look back, and for whoever asks the node.
+   * Returns whether it was tracked already: then every spend of it is recorded that the index holds.
+   */
+  track(outpoint: Outpoint, reason: Exclude<TrackReason, 'registered'>): boolean {
+    return this.#tracked.add(outpoint, reason)
   }
 
-  /** Takes one reason back; with the last one its recorded spends are forgotten. */
-  untrack(outpoint: Outpoint, reason: TrackReason): void {
+  /** Takes one reason back; with the last one its recorded spends are forgotten. `isSpent`: it may have any. */
+  untrack(outpoint: Outpoint, reason: TrackReason, isSpent = true): void {
     if (reason === 'registered' && this.isRegistered(outpoint)) this.#registrations--
     this.#tracked.remove(outpoint, reason)
-    this.#forget(outpoint)
-  }
-
-  /** Whether every spend of it is recorded that the index holds: from a bond's block, or from a registration on. */
-  isTracked(outpoint: Outpoint): boolean {
-    return this.#tracked.has(outpoint)
+    if (isSpent) this.#forget(outpoint)
   }
 
   /** Outpoints registered. */
@@ -74,6 +72,11 @@ export class SpendRecorder {
 
   isRegistered(outpoint: Outpoint): boolean {
     return this.#tracked.isFor(outpoint, 'registered')
+  }
+
+  /** The same object for as long as `outpoint` is registered; undefined while it isn't. */
+  registered(outpoint: Outpoint): Outpoint | undefined {
+    return this.#tracked.find(outpoint, 'registered')
   }
 
   /**
@@ -86,6 +89,13 @@ export class SpendRecorder {
     )
     for (const outpoint of outpoints) this.#addRegistered(outpoint)
     return outpoints.length === 0 ? untilHeight : Math.min(...ends)
+  }
+
+  /** Ends up to `count` registrations that were asked for until below `tipHeight`; returns whether there may be more. */
+  expire(tipHeight: Height, count: number): boolean {
+    const ended = this.#db.transaction(() => expireRegistrations(this.#db, tipHeight, count))
+    for (const outpoint of ended) this.untrack(outpoint, 'registered')
+    return ended.length === count
   }
 
   #addRegistered(outpoint: Outpoint): void {
@@ -126,25 +136,20 @@ export class SpendRecorder {
     }
   }
 
-  /** Returns the outpoints whose registration ends with this block: to be untracked once it is connected. */
-  connectAt(height: Height, spends: ReadonlyMap<Outpoint, Spender>): Outpoint[] {
+  connectAt(height: Height, spends: ReadonlyMap<Outpoint, Spender>): void {
     const nowS = this.#nowS()
     forgetRescannedAt(this.#db, height)
-    for (const [outpoint, by] of spends) upsertConfirmedSpend(this.#db, outpoint, by, height, nowS)
-    return expireRegistrations(this.#db, height)
+    for (const tx of bySpender(spends)) upsertConfirmedSpends(this.#db, tx, height, nowS)
   }
 
   /**
-   * The block's spends are evicted until the mempool brings them back; `rescanned`, its hash: a rescan takes it back,
-   * and they are not doubted. Returns the outpoints.
+   * The block's spends are evicted, unless the mempool has them; `rescanned`, its hash: a rescan takes it back, and they
+   * are not doubted. Returns the outpoints.
    */
   disconnectAt(height: Height, rescanned?: BlockHash): Outpoint[] {
-    return unconfirmSpendersAt(this.#db, height, rescanned)
-  }
-
-  /** Writes what is in the mempool again: some of it may have been confirmed in a block that was taken back. */
-  rewritePresent(): void {
-    for (const spends of this.#present.values()) this.#writePresent(spends)
+    const { outpoints, spenders } = unconfirmSpendersAt(this.#db, height, rescanned)
+    for (const txid of spenders) if (this.#present.has(txid)) returnToMempool(this.#db, txid)
+    return outpoints
   }
 
   /** The spends of `outpoints` were unconfirmed: those that nobody is owed are forgotten. */
@@ -161,7 +166,7 @@ export class SpendRecorder {
   }
 
   /** Those of `txids` that spend tracked outpoints, each with what is recorded of it now: for `moveMempool`. */
-  presentAmong(txids: readonly Txid[]): Map<Txid, readonly TrackedSpend[]> {
+  presentAmong(txids: readonly Txid[]): Map<Txid, Spends> {
     return new Map(
       txids.flatMap((txid) => {
         const spends = this.#present.get(txid)
@@ -170,18 +175,15 @@ export class SpendRecorder {
     )
   }
 
-  /** Which of these mempool transactions spend tracked outpoints. */
-  async spendersAmong(added: readonly ScannedTx[], api: NodeApi): Promise<Map<Txid, TrackedSpend[]>> {
-    const found = new Map<Txid, TrackedSpend[]>()
+  /** Those of these mempool transactions that spend tracked outpoints. */
+  async spendersAmong(added: readonly ScannedTx[], api: NodeApi): Promise<SpendingTx[]> {
+    const found: SpendingTx[] = []
     for (const { txid, spent } of added) {
       const hits = this.#tracked.hits(spent)
-      const raw = hits.length > 0 && (await api.mempoolTransaction(txid))
-      if (!raw) continue // nothing of ours, or gone again: the next round says so
-      const spends = hits.flatMap((outpoint) => {
-        const by = spenderOf(raw, outpoint)
-        return by ? [{ outpoint, by }] : []
-      })
-      if (spends.length > 0) found.set(txid, spends)
+      const rawTx = hits.length > 0 && (await api.mempoolTransaction(txid))
+      if (!rawTx) continue // nothing of ours, or gone again: the next round says so
+      const spends = spendsBy(rawTx, hits)
+      if (spends.length > 0) found.push({ txid, rawTx, spends })
     }
     return found
   }
@@ -190,10 +192,7 @@ export class SpendRecorder {
    * Inside a transaction: who has left (as `presentAmong` had it when the leaving was told) and who has come. One that a
    * look has seen again in between stays. Returns the outpoints whose recorded spends changed.
    */
-  moveMempool(
-    leaving: ReadonlyMap<Txid, readonly TrackedSpend[]>,
-    added: ReadonlyMap<Txid, TrackedSpend[]>,
-  ): Outpoint[] {
+  moveMempool(leaving: ReadonlyMap<Txid, Spends>, added: readonly SpendingTx[]): Outpoint[] {
     const touched: Outpoint[] = []
     for (const [txid, spends] of leaving) {
       if (this.#present.get(txid) !== spends) continue
@@ -204,81 +203,64 @@ export class SpendRecorder {
         touched.push(outpoint)
       }
     }
-    for (const [txid, spends] of added) {
-      // Some may have been recorded by a look before this round.
-      const before = this.#present.get(txid) ?? []
-      const all = [...spends, ...before.filter(({ by }) => !spends.some((spend) => spend.by.vin === by.vin))]
-      this.#present.set(txid, all)
-      this.#writePresent(all)
-      touched.push(...all.map(({ outpoint }) => outpoint))
-    }
+    for (const tx of added) for (const { outpoint } of this.#addPresent(tx)) touched.push(outpoint)
     return touched
   }
 
-  #writePresent(spends: readonly TrackedSpend[]): void {
-    for (const { outpoint, by } of spends) {
-      if (this.#tracked.has(outpoint)) upsertMempoolSpend(this.#db, outpoint, by, this.#nowS())
-    }
+  /** Returns all that is known to be spent by it: some may have been recorded before. */
+  #addPresent(tx: SpendingTx): Spends {
+    const all = new Map((this.#present.get(tx.txid) ?? NOTHING).map((spend) => [spend.vin, spend]))
+    for (const spend of tx.spends) all.set(spend.vin, spend)
+    const spends = [...all.values()]
+    this.#present.set(tx.txid, spends) // a new list, see moveMempool
+    const tracked = spends.filter(({ outpoint }) => this.#tracked.has(outpoint))
+    if (tracked.length > 0) upsertMempoolSpends(this.#db, { ...tx, spends: tracked }, this.#nowS())
+    return spends
   }
 
   // ---- what happened before an outpoint was tracked ----
 
   /**
-   * Looks for spends of `outpoints` in the blocks of the retention and records them. They must be tracked already, so
-   * that nothing that happens meanwhile is missed. Throws TransientError when bitcoind can't be asked.
+   * The mempool has these, and the node thread tells when they leave: to be called before anything is awaited after that
+   * was heard. `recordMempool` follows, as soon as the transaction is there.
    */
-  async lookBack(outpoints: readonly Outpoint[], api: NodeApi): Promise<void> {
-    const byHeight = new Map<Height, Outpoint[]>()
-    for (const group of this.#byBucket(outpoints)) {
-      findCandidates(
-        this.#db,
-        group.map(({ key }) => key),
-        (index, height) => {
-          const { outpoint } = group[index]!
-          byHeight.set(height, [...(byHeight.get(height) ?? []), outpoint])
-        },
-      )
-      await breathe() // a pass takes some milliseconds
-    }
-    for (const [height, candidates] of byHeight) {
-      const hash = readBlockHash(this.#db, height)
-      if (!hash) continue
-      const spenders = await api.spendersInBlock(hash, candidates)
-      // A reorg meanwhile: tracked already, the spend is recorded when its new block is connected.
-      if (readBlockHash(this.#db, height) !== hash) continue
-      for (const [i, outpoint] of candidates.entries()) {
-        const by = spenders[i]
-        if (by) this.recordConfirmed(outpoint, by, height)
-      }
-    }
+  expect(txids: Iterable<Txid>): void {
+    for (const txid of txids) if (!this.#present.has(txid)) this.#present.set(txid, NOTHING)
   }
 
-  /** A spend in a block of our chain that was connected before the outpoint was tracked. */
-  recordConfirmed(outpoint: Outpoint, by: Spender, height: Height): void {
+  /** An expected transaction. Returns those of `outpoints` that it spends; none when it has left since. */
+  recordMempool(txid: Txid, rawTx: Buffer, outpoints: readonly Outpoint[]): Outpoint[] {
+    const spends = this.#present.has(txid) ? spendsBy(rawTx, outpoints) : NOTHING
+    if (spends.length > 0) this.#db.transaction(() => this.#addPresent({ txid, rawTx, spends }))
+    return spends.map(({ outpoint }) => outpoint)
+  }
+
+  /** Spends in a block of our chain that was connected before the outpoints were tracked, as they still are. */
+  recordConfirmed(found: ReadonlyMap<Outpoint, Spender>, height: Height): void {
+    const spends = new Map([...found].filter(([outpoint]) => this.#tracked.has(outpoint)))
     const seenS = Math.min(this.#nowS(), readBlockTimeS(this.#db, height) ?? Number.POSITIVE_INFINITY)
-    this.#db.transaction(() => upsertConfirmedSpend(this.#db, outpoint, by, height, seenS))
-  }
-
-  /** A spend in the mempool that came before the outpoint was tracked; the node thread tells when its spender leaves. */
-  recordMempool(outpoint: Outpoint, by: Spender): void {
-    const others = (this.#present.get(by.txid) ?? []).filter((spend) => spend.by.vin !== by.vin)
-    this.#present.set(by.txid, [...others, { outpoint, by }]) // a new list, see moveMempool
-    this.#db.transaction(() => upsertMempoolSpend(this.#db, outpoint, by, this.#nowS()))
-  }
-
-  #byBucket(outpoints: readonly Outpoint[]): { outpoint: Outpoint; key: OutpointKey }[][] {
-    const groups = new Map<number, { outpoint: Outpoint; key: OutpointKey }[]>()
-    for (const outpoint of outpoints) {
-      const key = this.#keys.of(outpoint)
-      const bucket = bucketOf(key.hi)
-      const group = groups.get(bucket)
-      if (group) group.push({ outpoint, key })
-      else groups.set(bucket, [{ outpoint, key }])
-    }
-    return [...groups.values()]
+    this.#db.transaction(() => {
+      for (const tx of bySpender(spends)) upsertConfirmedSpends(this.#db, tx, height, seenS)
+    })
   }
 
   #nowS(): number {
     return Math.floor(this.#clock.nowMs() / 1000)
   }
+}
+
+/** Which of `outpoints` the transaction spends. */
+function spendsBy(rawTx: Buffer, outpoints: readonly Outpoint[]): Spends {
+  return inputsOf(rawTx, outpoints).flatMap((vin, i) => (vin === undefined ? [] : [{ outpoint: outpoints[i]!, vin }]))
+}
+
+/** Each transaction once, however many outpoints it spends. */
+function bySpender(spends: ReadonlyMap<Outpoint, Spender>): Iterable<SpendingTx> {
+  const found = new Map<Txid, { txid: Txid; rawTx: Buffer; spends: { outpoint: Outpoint; vin: number }[] }>()
+  for (const [outpoint, { txid, rawTx, vin }] of spends) {
+    const tx = found.get(txid)
+    if (tx) tx.spends.push({ outpoint, vin })
+    else found.set(txid, { txid, rawTx, spends: [{ outpoint, vin }] })
+  }
+  return found.values()
 }

@@ -11,7 +11,7 @@ export type SpendStateName = (typeof SPEND_STATES)[number]
 export interface Spend {
   outpoint: Outpoint
   state: SpendStateName
-  /** Watched until a height, across restarts. */
+  /** Registered by whoever is told; towards the operator: by anybody. */
   registered: boolean
   /** The spender that counts; with it `vin` and `tx`. Absent when the state is unspent or unknown. */
   txid?: Txid
@@ -30,12 +30,16 @@ export interface Spend {
 /** Where an outpoint without a recorded spend stands in bitcoind's UTXO set, mempool included. */
 export type Output = 'unspent' | 'absent'
 
-/** `spends`: all that are recorded, the one that counts first. `output` counts only when there are none. */
+/**
+ * `spends`: all that are recorded, the one that counts first. `output` counts only when there are none. `tx`: the raw
+ * transaction of the first; left out where only the state is of interest.
+ */
 export function spendOf(
   outpoint: Outpoint,
   spends: readonly RecordedSpend[],
   output: Output | undefined,
   registered: boolean,
+  tx?: Uint8Array,
 ): Spend {
   const [first, ...rivals] = spends
   if (!first) return { outpoint, state: output === 'unspent' ? 'unspent' : 'unknown', registered }
@@ -46,7 +50,7 @@ export function spendOf(
     registered,
     txid: first.txid,
     vin: first.vin,
-    tx: first.rawTx,
+    ...(tx && { tx }),
     ...(state.kind === 'confirmed' && { height: state.height, blockHash: state.blockHash }),
     firstSeenS: first.firstSeenS,
     ...(rivals.length > 0 && { conflicts: rivals.map(({ txid }) => txid) }),

@@ -12,7 +12,8 @@ import { VERSION } from '../version.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
-import { Subscription, type WatchAnswer } from '../watch/watcher.ts'
+import { Subscription } from '../watch/subscription.ts'
+import type { WatchAnswer } from '../watch/watcher.ts'
 import { BondPages } from './bond-pages.ts'
 import { BondProofs } from './bond-proofs.ts'
 import { encodeReply, type Request, type TipFields } from './messages.ts'
@@ -52,7 +53,9 @@ export function newHandle(core: Core): Handle {
     }
     return subscription
   }
-  const spends = (answer: WatchAnswer): Outcome => ({ send: encodeReply({ type: 'Spends', ...answer }) })
+  /** A piece of its own: a thousand spends with their transactions take megabytes. */
+  const spends = (answer: WatchAnswer, { lane }: Peer): Promise<Outcome> =>
+    lane.piece(() => ({ send: encodeReply({ type: 'Spends', ...answer }) }))
   /** Of the last block: what is pending is no concern of a list. */
   const atTip = (): Market => {
     const now = market.atTip()
@@ -75,9 +78,8 @@ export function newHandle(core: Core): Handle {
     Get: () => (notSynced() === undefined ? { send: addresses.of(atTip().list) } : 'close'),
     Watch: async ({ outpoint }, peer) => {
       mustBeSynced()
-      const transactions = (await watcher.watch(outpoint, subscriptionOf(peer)))
-        .filter(({ state }) => state.kind !== 'evicted') // v1 can't tell them from live ones
-        .map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
+      const spends = await watcher.watch(outpoint, peer.lane, subscriptionOf(peer))
+      const transactions = spends.map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
     },
     Post: async ({ metadata: { url, proof, ...keys } }, { lane }) => {
@@ -107,28 +109,28 @@ export function newHandle(core: Core): Handle {
     },
     WatchMany: async ({ outpoints }, peer) => {
       mustBeSynced()
-      return spends(await watcher.watchMany(outpoints, subscriptions.get(peer)))
+      return spends(await watcher.watchMany(outpoints, peer.lane, subscriptionOf(peer)), peer)
     },
     Subscribe: async ({ outpoints }, peer) => {
       mustBeSynced()
       const subscription = subscriptionOf(peer)
-      const answer = await watcher.subscribe(outpoints, subscription)
+      const answer = await watcher.subscribe(outpoints, peer.lane, subscription)
       peer.subscriptions = subscription.entries.size
-      return spends(answer)
+      return spends(answer, peer)
     },
     Unsubscribe: ({ outpoints }, peer) => {
       const subscription = subscriptionOf(peer)
       watcher.unsubscribe(subscription, outpoints)
       for (const outpoint of outpoints) peer.unpush(formatOutpoint(outpoint))
       peer.subscriptions = subscription.entries.size
-      return spends({ ...watcher.header(), spends: [] })
+      return spends({ ...watcher.header(), spends: [] }, peer)
     },
     Register: async ({ outpoints, ttlBlocks }, peer) => {
       mustBeSynced()
       return {
         send: encodeReply({
           type: 'Registered',
-          ...(await watcher.register(outpoints, ttlBlocks, subscriptionOf(peer))),
+          ...(await watcher.register(outpoints, ttlBlocks, peer.lane, subscriptionOf(peer))),
         }),
       }
     },

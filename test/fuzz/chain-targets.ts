@@ -18,10 +18,10 @@ import {
   findSpendersInBlock,
   hash256,
   hashesIn,
+  inputsOf,
   MalformedError,
   scanBlock,
   scanTransaction,
-  spenderOf,
   txidOf,
 } from '../../src/chain/decode.ts'
 import { readMerkleBlock } from '../../src/chain/merkle-block.ts'
@@ -97,7 +97,7 @@ const mempool: Target = {
       const { candidate } = scanTransaction(txidOf(input), input, keys)
       if (candidate) readCandidate(candidate)
     })
-    refusing([MalformedError], () => void spenderOf(input, { txid: aTxid(1), vout: 1 }))
+    refusing([MalformedError], () => void inputsOf(input, [{ txid: aTxid(1), vout: 1 }]))
   },
 }
 

@@ -106,11 +106,15 @@ test('v1 Watch and v2 speak of the same: one registers, the other sees it', asyn
   await using tracker = await Tracker.start(node)
   const [coin, other] = await makeCoins(node, 2)
   await tracker.caughtUp(node)
+  using taker = await Wallet.open(tracker)
   const v1 = async (outpoint: Outpoint) =>
-    (await tracker.ask({ type: 'Watch', outpoint }, 'WatchResponse')).transactions.map(({ txid }) => txid)
+    (await taker.ask({ type: 'Watch', outpoint }, 'WatchResponse')).transactions.map(({ txid }) => txid)
   assert.deepEqual(await v1(coin!), [])
-  assert.equal((await present(tracker, coin!)).registered, true)
-  assert.equal((await present(tracker, other!)).registered, false)
+  const both = await taker.ask({ type: 'WatchMany', outpoints: [coin!, other!] }, 'Spends')
+  assert.deepEqual(
+    both.spends.map(({ registered }) => registered),
+    [true, false],
+  )
   using wallet = await Wallet.open(tracker)
   await wallet.subscribe([coin!])
   const low = await spend(node, [coin!])

@@ -311,8 +311,7 @@ async function play(zmq: boolean): Promise<void> {
     const all = new Set([...(told.txid === undefined ? [] : [told.txid]), ...(told.conflicts ?? [])])
     for (const txid of all) if (!spenders.get(name)?.has(txid)) return say(`${txid} never spent it`)
     for (const txid of seen.get(name) ?? []) if (!all.has(txid as never)) return say(`${txid} is forgotten`)
-    // A push carries `registered` as it was then; only an answer to a question must have it right.
-    if (who === 'a newcomer' && told.registered !== registered.has(name)) return say('registered is wrong')
+    if (told.registered) return say('registered is told to somebody who has not registered it')
     if (told.state === 'evicted')
       return expected.state === 'unspent' || expected.state === 'unknown' ? '' : say('not evicted')
     if (told.state !== expected.state || told.txid !== expected.txid) return say('wrong')

@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import { asTxid, type Outpoint } from '../../src/chain/types.ts'
+import { asTxid, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
+import { openStoreReadonly } from '../../src/store/open.ts'
+import { readRegistrations } from '../../src/store/registrations.ts'
+import { WATCHER_LIMITS } from '../../src/watch/watcher.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
@@ -13,6 +16,19 @@ const TEST_FLAGS = ['--no-tor', '--allow-test-addresses']
 
 function register(tracker: Tracker, outpoints: readonly Outpoint[], ttlBlocks: number) {
   return tracker.ask({ type: 'Register', outpoints: [...outpoints], ttlBlocks }, 'Registered')
+}
+
+/** What the database has, whoever is told. */
+function registeredAt(tracker: Tracker): Set<string> {
+  using db = openStoreReadonly(tracker.dataDir)
+  return new Set(readRegistrations(db).map(formatOutpoint))
+}
+
+function madeUp(count: number): Outpoint[] {
+  return Array.from({ length: count }, (_, i) => ({
+    txid: asTxid(createHash('sha256').update(`output ${i}`).digest('hex')),
+    vout: i % 3,
+  }))
 }
 
 /** Refused, in whatever words. */
@@ -72,8 +88,8 @@ test('killed between mempool and block: the spend is known before anything is an
     blockHash,
   })
   assert.deepEqual(brief(await ask(c!)), { state: 'mempool', txid: rival.txid, conflicts: [evictedWhileDown.txid] })
-  const last = await ask(d!)
-  assert.deepEqual([last.state, last.registered], ['unspent', true])
+  assert.equal((await ask(d!)).state, 'unspent')
+  assert.equal(registeredAt(tracker).size, 4)
 })
 
 test('an outpoint registered late is looked up backwards as far as the index reaches; deeper, unspent is told from gone', async () => {
@@ -121,12 +137,11 @@ test('a registration ends after its height, is prolonged by another, never short
   await node.mine(1)
   await tracker.caughtUp(node)
   await waitUntil('one registration is left', () => tracker.status()?.registrations === 1)
-  assert.equal((await present(tracker, long!)).registered, true)
+  assert.deepEqual(registeredAt(tracker), new Set([formatOutpoint(long!)]))
   // Nobody has asked for it for some blocks, and the index no longer reaches its block: gone, but never "unspent".
   await node.mine(4)
   await tracker.caughtUp(node)
-  const last = await present(tracker, short!)
-  assert.deepEqual([last.state, last.registered], ['unknown', false])
+  assert.equal((await present(tracker, short!)).state, 'unknown')
 })
 
 test('10,000 registrations survive a restart, and every one of them is still watched', async () => {
@@ -134,10 +149,7 @@ test('10,000 registrations survive a restart, and every one of them is still wat
   await using tracker = await Tracker.start(node)
   const coins = await makeCoins(node, 6)
   await tracker.caughtUp(node)
-  const strangers = Array.from({ length: 10_000 - coins.length }, (_, i) => ({
-    txid: asTxid(createHash('sha256').update(`output ${i}`).digest('hex')),
-    vout: i % 3,
-  }))
+  const strangers = madeUp(10_000 - coins.length)
   const all: Outpoint[] = [
     ...strangers.slice(0, 5_000),
     ...coins.map(({ txid, vout }) => ({ txid, vout })),
@@ -159,7 +171,8 @@ test('10,000 registrations survive a restart, and every one of them is still wat
   )
   assert.deepEqual(
     told.spends.map(({ state, txid, registered }) => [state, txid, registered]),
-    [...spent.map(({ txid }) => ['confirmed', txid, true]), ...pending.map(({ txid }) => ['mempool', txid, true])],
+    [...spent.map(({ txid }) => ['confirmed', txid, false]), ...pending.map(({ txid }) => ['mempool', txid, false])],
+    'who registered them was another connection',
   )
   await waitUntil('all are counted', () => tracker.status()?.registrations === 10_000)
   const status = await runVerb(['status', '--network', 'regtest', '--datadir', tracker.dataDir])
@@ -168,16 +181,7 @@ test('10,000 registrations survive a restart, and every one of them is still wat
 
 test('limits: too many in one request, on one connection, altogether; what is refused changes nothing', async () => {
   await using node = await Regtest.start()
-  const limits = [
-    '--outpoints-per-request',
-    '4',
-    '--subscriptions-per-connection',
-    '5',
-    '--subscriptions-max',
-    '7',
-    '--watches-max',
-    '3',
-  ]
+  const limits = [...['--outpoints-per-request', '4', '--subscriptions-per-connection', '5'], ...['--watches-max', '3']]
   await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, ...limits] })
   const coins = await makeCoins(node, 8)
   await tracker.caughtUp(node)
@@ -193,12 +197,16 @@ test('limits: too many in one request, on one connection, altogether; what is re
     new RegExp(`"limit".*room for 3 registered outpoints.*ends after block ${end}`),
   )
   await ask('Register', coins.slice(0, 3)) // again: they have their places
-  assert.equal((await present(tracker, coins[3]!)).registered, false)
-  assert.match(
-    await refusal(tracker.ask({ type: 'Watch', outpoint: coins[4]! }, 'WatchResponse')),
-    /"limit".*room for 3/,
-    'v1 Watch registers too',
+  const spent = await spend(node, [coins[7]!])
+  const answered = await waitUntil('v1 Watch answers all the same', async () => {
+    const { transactions } = await tracker.ask({ type: 'Watch', outpoint: coins[7]! }, 'WatchResponse')
+    return transactions.length > 0 && transactions
+  })
+  assert.deepEqual(
+    answered.map(({ txid }) => txid),
+    [spent.txid],
   )
+  assert.deepEqual(registeredAt(tracker), new Set(coins.slice(0, 3).map(formatOutpoint)))
 
   await using greedy = await Tracker.start(node, { args: [...TEST_FLAGS, '--registrations-per-connection', '3'] })
   await greedy.caughtUp(node)
@@ -207,6 +215,8 @@ test('limits: too many in one request, on one connection, altogether; what is re
   await hoarder.ask(hoard(coins.slice(0, 3)), 'Registered')
   await hoarder.ask(hoard(coins.slice(0, 2)), 'Registered')
   assert.match((await hoarder.ask(hoard(coins.slice(3, 4)), 'Error')).message, /may register 3 outpoints: open another/)
+  await hoarder.ask({ type: 'Watch', outpoint: coins[3]! }, 'WatchResponse')
+  assert.equal(registeredAt(greedy).size, 3)
   await register(greedy, coins.slice(3, 4), 5)
 
   using one = await Wallet.open(tracker)
@@ -214,11 +224,63 @@ test('limits: too many in one request, on one connection, altogether; what is re
   const refused = await one.ask({ type: 'Subscribe', outpoints: coins.slice(4, 6) }, 'Error')
   assert.match(refused.message, /5 subscriptions/)
   await one.subscribe([coins[0]!, coins[4]!]) // one of them is not new
-  using two = await Wallet.open(tracker)
-  assert.match((await two.ask({ type: 'Subscribe', outpoints: coins.slice(0, 3) }, 'Error')).message, /serves 7/)
-  await two.subscribe(coins.slice(0, 2))
   await one.ask({ type: 'Unsubscribe', outpoints: coins.slice(0, 4) }, 'Spends')
-  await two.subscribe(coins.slice(2, 4))
+  await one.subscribe(coins.slice(2, 6))
+})
+
+test('when all subscriptions are taken, whoever has few can subscribe all the same', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, '--subscriptions-max', '150'] })
+  await tracker.caughtUp(node)
+  const always = WATCHER_LIMITS.subscriptionsAlways
+  using greedy = await Wallet.open(tracker)
+  await greedy.subscribe(madeUp(150))
+  const refused = await greedy.ask({ type: 'Subscribe', outpoints: madeUp(151) }, 'Error')
+  assert.match(refused.message, /serves 150 subscriptions already, and a connection may have 100 now/)
+  using honest = await Wallet.open(tracker)
+  await honest.ask({ type: 'Subscribe', outpoints: madeUp(always + 1) }, 'Error')
+  await honest.subscribe(madeUp(always))
+  await waitUntil('all are counted', () => tracker.status()?.subscriptions === 150 + always)
+  await greedy.ask({ type: 'Unsubscribe', outpoints: madeUp(150) }, 'Spends')
+  await honest.subscribe(madeUp(always + 1))
+})
+
+test('that an outpoint is registered is told to the connection that has registered it, and to nobody else', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node, { http: true })
+  const [a, b, other] = await makeCoins(node, 3)
+  await tracker.caughtUp(node)
+  using owner = await Wallet.open(tracker)
+  using stranger = await Wallet.open(tracker)
+  await owner.ask({ type: 'Register', outpoints: [a!], ttlBlocks: 100 }, 'Registered')
+  await owner.ask({ type: 'Watch', outpoint: b! }, 'WatchResponse')
+  const all = [a!, b!, other!]
+  const told = async (wallet: Wallet, type: 'WatchMany' | 'Subscribe') => {
+    const { spends } = await wallet.ask({ type, outpoints: all }, 'Spends')
+    return spends.map(({ registered }) => registered)
+  }
+  for (const type of ['WatchMany', 'Subscribe'] as const) {
+    assert.deepEqual(await told(owner, type), [true, true, false])
+    assert.deepEqual(await told(stranger, type), [false, false, false])
+  }
+  const { txid } = await spend(node, [a!, other!])
+  for (const [wallet, registered] of [[owner, true] as const, [stranger, false] as const]) {
+    await waitUntil('both are told', () => [a!, other!].every((outpoint) => wallet.last(outpoint)!.txid === txid))
+    assert.equal(wallet.last(a!)!.registered, registered)
+    assert.equal(wallet.last(other!)!.registered, false)
+  }
+  // Who registers what another has registered is told so from then on.
+  await stranger.ask({ type: 'Register', outpoints: [b!], ttlBlocks: 100 }, 'Registered')
+  assert.deepEqual(await told(stranger, 'WatchMany'), [false, true, false])
+  const operators = await Promise.all(
+    all.map(async (outpoint) => {
+      const response = await fetch(
+        `http://127.0.0.1:${tracker.httpPort}/api/v1/spends/${outpoint.txid}/${outpoint.vout}`,
+      )
+      return ((await response.json()) as { spend: { registered: boolean } }).spend.registered
+    }),
+  )
+  assert.deepEqual(operators, [true, true, false])
 })
 
 test('registered again for less: it says until when it is watched, and that is what is kept', async () => {
@@ -232,8 +294,6 @@ test('registered again for less: it says until when it is watched, and that is w
   assert.equal((await register(tracker, [a!, b!], 50)).untilHeight, height + 50)
   await node.mine(52)
   await tracker.caughtUp(node)
-  assert.deepEqual(await Promise.all([a!, b!].map(async (outpoint) => (await present(tracker, outpoint)).registered)), [
-    true,
-    false,
-  ])
+  await waitUntil('the shorter one has ended', () => registeredAt(tracker).size === 1)
+  assert.deepEqual(registeredAt(tracker), new Set([formatOutpoint(a!)]))
 })

@@ -16,7 +16,7 @@ import { Liveness } from '../../../src/peers/liveness.ts'
 import { REACH_RULES } from '../../../src/peers/reach.ts'
 import { insertBond, insertPendingBond } from '../../../src/store/bonds.ts'
 import { openStore } from '../../../src/store/open.ts'
-import { deleteSpends, evictSpender, upsertMempoolSpend } from '../../../src/store/spends.ts'
+import { deleteSpends, evictSpender, upsertMempoolSpends } from '../../../src/store/spends.ts'
 import { insertBlock, readTip } from '../../../src/store/tip.ts'
 import { hashOf, tipAt, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
@@ -81,7 +81,11 @@ function setUp(t: TestContext) {
     announce: (n: number) => insertPendingBond(db, announced(n, 20_000)),
     confirm: (n: number, lockHeight: number) => insertBond(db, announced(n, lockHeight), 1_000),
     spend: (n: number) =>
-      upsertMempoolSpend(db, spent(n), { txid: spenderTxid(n), vin: 0, rawTx: Buffer.of(1) }, 1_000),
+      upsertMempoolSpends(
+        db,
+        { txid: spenderTxid(n), rawTx: Buffer.of(1), spends: [{ outpoint: spent(n), vin: 0 }] },
+        1_000,
+      ),
     evict: (n: number) => evictSpender(db, spenderTxid(n)),
     forget: (n: number) => deleteSpends(db, spent(n), 'all'),
   }

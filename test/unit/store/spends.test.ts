@@ -6,17 +6,22 @@ import {
   evictSpender,
   forgetRescannedAt,
   readRecentSpends,
+  readSpenderTx,
   readSpends,
   unconfirmSpendersAt,
-  upsertConfirmedSpend,
-  upsertMempoolSpend,
+  upsertConfirmedSpends,
+  upsertMempoolSpends,
 } from '../../../src/store/spends.ts'
 import { deleteBlock, insertBlock } from '../../../src/store/tip.ts'
 import { hashOf, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const OUTPOINT = { txid: txidOf(1), vout: 0 }
-const by = (number: number) => ({ txid: txidOf(number), vin: 0, rawTx: Buffer.of(number) })
+const by = (number: number) => ({
+  txid: txidOf(number),
+  rawTx: Buffer.of(number),
+  spends: [{ outpoint: OUTPOINT, vin: 0 }],
+})
 const block = (height: number, hash = hashOf(height)) => ({ height, hash, prevHash: hashOf(height - 1), timeS: 0 })
 
 /** A spend confirmed at 100, which a rescan has taken back. */
@@ -24,7 +29,7 @@ function rescanned() {
   const dir = tempDir()
   const { db } = openStore(dir.path, 'regtest')
   insertBlock(db, block(100))
-  upsertConfirmedSpend(db, OUTPOINT, by(2), 100, 7)
+  upsertConfirmedSpends(db, by(2), 100, 7)
   unconfirmSpendersAt(db, 100, hashOf(100))
   deleteBlock(db, 100)
   return {
@@ -41,9 +46,9 @@ test('a rescan leaves a spend confirmed where it was, with its transaction, and 
   using store = rescanned()
   const [spend] = readSpends(store.db, OUTPOINT)
   assert.deepEqual(spend!.state, { kind: 'confirmed', height: 100, blockHash: hashOf(100) })
-  assert.deepEqual([spend!.rawTx, spend!.firstSeenS], [Buffer.of(2), 7])
+  assert.deepEqual([readSpenderTx(store.db, spend!.txid), spend!.bytes, spend!.firstSeenS], [Buffer.of(2), 1, 7])
   assert.deepEqual(readRecentSpends(store.db, 0, 10), [])
-  upsertMempoolSpend(store.db, OUTPOINT, by(3), 8)
+  upsertMempoolSpends(store.db, by(3), 8)
   assert.deepEqual(store.states(), [
     [2, 'confirmed'],
     [3, 'mempool'],
@@ -54,7 +59,7 @@ test('a block of that height says whether it is still so', () => {
   using same = rescanned()
   insertBlock(same.db, block(100))
   forgetRescannedAt(same.db, 100)
-  upsertConfirmedSpend(same.db, OUTPOINT, by(2), 100, 9)
+  upsertConfirmedSpends(same.db, by(2), 100, 9)
   assert.deepEqual(same.states(), [[2, 'confirmed']])
   assert.equal(readSpends(same.db, OUTPOINT)[0]!.firstSeenS, 7, 'first seen when it was')
   using other = rescanned()
@@ -67,12 +72,12 @@ test('a block of that height says whether it is still so', () => {
 
 test('a reorg still evicts, and a transaction that is in the mempool is in no block', () => {
   using store = rescanned()
-  upsertMempoolSpend(store.db, OUTPOINT, by(2), 8)
+  upsertMempoolSpends(store.db, by(2), 8)
   assert.deepEqual(store.states(), [[2, 'mempool']])
   evictSpender(store.db, txidOf(2))
   assert.deepEqual(store.states(), [[2, 'evicted']])
   insertBlock(store.db, block(101))
-  upsertConfirmedSpend(store.db, OUTPOINT, by(2), 101, 9)
+  upsertConfirmedSpends(store.db, by(2), 101, 9)
   unconfirmSpendersAt(store.db, 101)
   assert.deepEqual(store.states(), [[2, 'evicted']])
 })

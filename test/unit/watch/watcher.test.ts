@@ -25,7 +25,9 @@ import { PeerFault, TransientError } from '../../../src/errors.ts'
 import { Indexer } from '../../../src/indexer.ts'
 import { openStore } from '../../../src/store/open.ts'
 import { SpendRecorder } from '../../../src/watch/recorder.ts'
-import { Subscription, WATCHER_LIMITS, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
+import { Subscription } from '../../../src/watch/subscription.ts'
+import { type WatchAnswer, Watcher, type WatchLimits } from '../../../src/watch/watcher.ts'
+import { type Lane, WORK_LIMITS, Work } from '../../../src/wire/work.ts'
 import { systemClock } from '../../../src/world.ts'
 
 const hash = (height: number, branch = 0) =>
@@ -46,14 +48,23 @@ interface Setup extends Disposable {
   indexer: Indexer
   recorder: SpendRecorder
   watcher: Watcher
+  work: Work
+  /** Of one client. */
+  lane: Lane
   /** What the node says: by outpoint of `outpoint(n)`; absent when it isn't there. */
   found: Map<Txid, Found>
+  /** What a stranger is told. */
+  ask(outpoints: readonly Outpoint[], lane?: Lane): Promise<WatchAnswer>
+  /** The node has had this transaction in its mempool since before anybody asked. */
+  spentInMempool(outpoint: Outpoint, by: Spender): void
   /** Blocks by hash: who spends what. */
   blocks: Map<BlockHash, Spender[]>
   heights: Map<BlockHash, number>
   /** Called for every look, before it answers. */
   onLook: () => Promise<void> | void
   looks: number
+  /** Outpoints that it was asked about, block reads and raw transactions. */
+  asked: { outpoints: number; blocks: number; transactions: number }
   connect(height: number, spenders?: Spender[], options?: { branch?: number; withTxids?: boolean }): Promise<void>
   settle(): Promise<void>
   mempool(added: Spender[], removed?: Txid[]): Promise<void>
@@ -85,17 +96,20 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
   const api = {
     async look(outpoints: readonly Outpoint[]) {
       setup.looks++
+      setup.asked.outpoints += outpoints.length
       const found = outpoints.map(({ txid }) => setup.found.get(txid) ?? { kind: 'absent' as const })
       const at = best
       await setup.onLook()
       return { at, found }
     },
     async spendersInBlock(id: BlockHash, outpoints: readonly Outpoint[]) {
+      setup.asked.blocks++
       return outpoints.map((wanted) =>
         setup.blocks.get(id)?.find(({ rawTx }) => inputsOf(rawTx).some((spent) => isSame(spent, wanted))),
       )
     },
     async mempoolTransaction(txid: Txid) {
+      setup.asked.transactions++
       return raws.get(txid)
     },
     async blockHeight(id: BlockHash) {
@@ -103,6 +117,8 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     },
   } as unknown as NodeApi
   const log = pino({ level: 'silent' })
+  const work = new Work({ unitsPerS: 1e9, unitsBurst: 1e9 }, systemClock)
+  const forever = new AbortController().signal
   const watcher = new Watcher({
     clock: systemClock,
     random: Math.random,
@@ -111,6 +127,7 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     indexer,
     recorder,
     api,
+    lane: work.lane(forever),
     limits: {
       outpointsMax: 5_000,
       subscriptionsPerConnection: 5_000,
@@ -125,11 +142,19 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
     indexer,
     recorder,
     watcher,
+    work,
+    lane: work.lane(forever),
+    ask: (outpoints, lane = setup.lane) => watcher.watchMany(outpoints, lane, new Subscription(() => {})),
+    spentInMempool(spent, by) {
+      setup.found.set(spent.txid, { kind: 'mempool', by: by.txid })
+      raws.set(by.txid, by.rawTx)
+    },
     found: new Map(),
     blocks: new Map(),
     heights: new Map(),
     onLook: () => {},
     looks: 0,
+    asked: { outpoints: 0, blocks: 0, transactions: 0 },
     async connect(height, spenders = [], { branch = 0, withTxids = true } = {}) {
       const id = hash(height, branch)
       setup.blocks.set(id, spenders)
@@ -164,6 +189,9 @@ function setUp(limits: Partial<WatchLimits> = {}): Setup {
   return setup
 }
 
+const batch = (from: number, count: number) => Array.from({ length: count }, (_, i) => outpoint(from + i))
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
 /** A subscriber that takes what it is told at once. */
 function listener(setup: Setup): { subscription: Subscription; told: string[] } {
   const told: string[] = []
@@ -188,7 +216,7 @@ test('a spend that arrives while bitcoind is being asked is not overlooked', asy
     setup.onLook = () => {}
     await setup.mempool([spender]) // told before the answer "unspent", which is older, arrives
   }
-  const { spends } = await setup.watcher.watchMany([spent])
+  const { spends } = await setup.ask([spent])
   assert.deepEqual([spends[0]!.state, spends[0]!.txid], ['mempool', spender.txid])
 })
 
@@ -203,7 +231,7 @@ test('an answer of bitcoind at a block that we are still connecting waits for th
     // bitcoind spoke at block 10; block 11, which spends the output, comes before its answer does.
     await setup.connect(11, [spender])
   }
-  const { spends, height } = await setup.watcher.watchMany([spent])
+  const { spends, height } = await setup.ask([spent])
   assert.deepEqual([spends[0]!.state, spends[0]!.txid, spends[0]!.height, height], ['confirmed', spender.txid, 11, 11])
 })
 
@@ -213,37 +241,42 @@ test('what bitcoind is asked about once is not asked again until something happe
   await setup.settle()
   const [a, b] = [outpoint(1), outpoint(2)]
   setup.found.set(a.txid, { kind: 'unspent' })
-  await setup.watcher.watchMany([a, b, a])
-  await setup.watcher.watchMany([b, a])
+  await setup.ask([a, b, a])
+  await setup.ask([b, a])
   assert.equal(setup.looks, 1)
   await setup.connect(11)
-  await setup.watcher.watchMany([a])
+  await setup.ask([a])
   assert.equal(setup.looks, 1, 'tracked since, it is still known')
   const stopping = new AbortController()
   const running = setup.watcher.run(stopping.signal).catch(() => {})
   await setup.connect(12)
   await setup.connect(13)
   await setup.connect(14)
-  while (setup.watcher.entries > 0) await new Promise((resolve) => setImmediate(resolve))
+  while (setup.watcher.entries > 0) await turn()
   stopping.abort(new Error('stop'))
-  await setup.watcher.watchMany([a])
+  await setup.ask([a])
   assert.equal(setup.looks, 2)
   await running
 })
 
-test('strangers wait in a short queue, and beyond it are told to come again', async () => {
+test('who has to wait has made nothing, and is told to come again after a while', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   using setup = setUp()
   await setup.connect(10)
   await setup.settle()
   const held = Promise.withResolvers<void>()
   setup.onLook = () => held.promise
-  const batch = (from: number, count: number) => Array.from({ length: count }, (_, i) => outpoint(from + i))
-  const busy = [setup.watcher.watchMany(batch(0, 1)), setup.watcher.watchMany(batch(100, 1))]
-  const waiting = setup.watcher.watchMany(batch(1_000, WATCHER_LIMITS.turns.queued))
-  await assert.rejects(setup.watcher.watchMany(batch(9_000, 1)), fault('busy', /wait to be looked up already/))
+  const busy = [0, 1].map((n) => setup.ask(batch(1_000 * n, 1)))
+  const waiting = setup.ask(batch(9_000, 1_000))
+  const refused = assert.rejects(waiting, fault('busy', /asked by many just now/))
+  while (setup.work.waiting.questions === 0) await turn()
+  assert.equal(setup.watcher.entries, 2, 'those that are being asked about')
+  t.mock.timers.tick(WORK_LIMITS.waitMsMax)
+  await refused
+  assert.equal(setup.watcher.entries, 2)
   held.resolve()
-  await Promise.all([...busy, waiting])
-  await setup.watcher.watchMany(batch(9_000, 1))
+  await Promise.all(busy)
+  assert.equal((await setup.ask(batch(9_000, 1_000))).spends.length, 1_000)
 })
 
 test('while bitcoind can not be asked: busy, and nothing is registered', async () => {
@@ -254,12 +287,12 @@ test('while bitcoind can not be asked: busy, and nothing is registered', async (
     throw new TransientError('gone')
   }
   await assert.rejects(
-    setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})),
+    setup.watcher.register([outpoint(1)], 100, setup.lane, new Subscription(() => {})),
     fault('busy', /bitcoind can not be asked/),
   )
   assert.equal(setup.recorder.isRegistered(outpoint(1)), false)
   setup.onLook = () => {}
-  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100, new Subscription(() => {})), {
+  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100, setup.lane, new Subscription(() => {})), {
     count: 1,
     untilHeight: 110,
   })
@@ -277,7 +310,7 @@ test('a node with an index of spends tells what lies below our own: in a scanned
   setup.blocks.set(hash(1_001, 5), [spendStale])
   setup.found.set(near.txid, { kind: 'confirmed', in: hash(1_000) })
   setup.found.set(deep.txid, { kind: 'confirmed', in: hash(7) })
-  const { spends } = await setup.watcher.watchMany([deep, near])
+  const { spends } = await setup.ask([deep, near])
   assert.deepEqual(
     spends.map(({ state, txid, height, blockHash }) => [state, txid, height, blockHash]),
     [
@@ -287,7 +320,7 @@ test('a node with an index of spends tells what lies below our own: in a scanned
   )
   // A block that is not of our chain is not believed, however often it is named.
   setup.found.set(stale.txid, { kind: 'confirmed', in: hash(1_001, 5) })
-  await assert.rejects(setup.watcher.watchMany([stale]), fault('busy', /move too fast/))
+  await assert.rejects(setup.ask([stale]), fault('busy', /move too fast/))
 })
 
 test('one reply carries so many bytes of transactions and no more', async () => {
@@ -296,10 +329,10 @@ test('one reply carries so many bytes of transactions and no more', async () => 
   await setup.settle()
   const spent = [1, 2, 3].map(outpoint)
   for (const [i, one] of spent.entries()) {
-    setup.found.set(one.txid, { kind: 'mempool', by: spenderOf(one, i, 3_500_000) })
+    setup.spentInMempool(one, spenderOf(one, i, 2_000_000))
   }
-  assert.equal((await setup.watcher.watchMany(spent.slice(0, 2))).spends[1]!.state, 'mempool')
-  await assert.rejects(setup.watcher.watchMany(spent), fault('limit', /ask about fewer at once/))
+  assert.equal((await setup.ask(spent.slice(0, 2))).spends[1]!.state, 'mempool')
+  await assert.rejects(setup.ask(spent), fault('limit', /ask about fewer at once/))
 })
 
 test('after a reorg nobody is told anything until the mempool is known again; then only what has changed', async () => {
@@ -312,7 +345,7 @@ test('after a reorg nobody is told anything until the mempool is known again; th
   const { subscription, told } = listener(setup)
   const stopping = new AbortController()
   const running = setup.watcher.run(stopping.signal).catch(() => {})
-  await setup.watcher.subscribe([a, b], subscription)
+  await setup.watcher.subscribe([a, b], setup.lane, subscription)
   await setup.connect(11, [spender])
   assert.deepEqual(told, ['0001:1 confirmed'])
   setup.indexer.disconnect()
@@ -320,9 +353,9 @@ test('after a reorg nobody is told anything until the mempool is known again; th
   assert.deepEqual(told, ['0001:1 confirmed'], 'nothing yet')
   await setup.mempool([spender])
   assert.deepEqual(told, ['0001:1 confirmed', '0001:1 mempool'])
-  while (setup.looks < 2) await new Promise((resolve) => setImmediate(resolve)) // b is asked about anew
   await setup.connect(12, [spender])
   assert.deepEqual(told.slice(2), ['0001:1 confirmed'], 'the other has not changed')
+  assert.equal(setup.looks, 1, 'no transaction of those blocks makes or spends it')
   setup.watcher.unsubscribe(subscription)
   assert.equal(setup.watcher.subscriptions, 0)
   stopping.abort(new Error('stop'))
@@ -339,10 +372,10 @@ test('what was told last belongs to the subscription: who came later and was tol
   const stopping = new AbortController()
   const running = setup.watcher.run(stopping.signal).catch(() => {})
   const isTold = async (told: string[], count: number) => {
-    while (told.length < count) await new Promise((resolve) => setImmediate(resolve))
+    while (told.length < count) await turn()
   }
-  await setup.watcher.subscribe([funded], early.subscription)
-  await setup.watcher.subscribe([funded], asking.subscription)
+  await setup.watcher.subscribe([funded], setup.lane, early.subscription)
+  await setup.watcher.subscribe([funded], setup.lane, asking.subscription)
 
   // It is funded; before the loop has an answer for those who are subscribed, somebody else gets one.
   const slow = Promise.withResolvers<void>()
@@ -350,9 +383,9 @@ test('what was told last belongs to the subscription: who came later and was tol
   setup.onLook = () => (looks++ === 0 ? slow.promise : undefined)
   setup.found.set(funded.txid, { kind: 'unspent', fundedBy: funded.txid })
   await setup.mempool([funding])
-  while (looks === 0) await new Promise((resolve) => setImmediate(resolve))
-  assert.equal((await setup.watcher.subscribe([funded], late.subscription)).spends[0]!.state, 'unspent')
-  assert.equal((await setup.watcher.watchMany([funded], asking.subscription)).spends[0]!.state, 'unspent')
+  while (looks === 0) await turn()
+  assert.equal((await setup.watcher.subscribe([funded], setup.lane, late.subscription)).spends[0]!.state, 'unspent')
+  assert.equal((await setup.watcher.watchMany([funded], setup.lane, asking.subscription)).spends[0]!.state, 'unspent')
 
   setup.found.delete(funded.txid)
   await setup.mempool([], [funding.txid])
@@ -373,16 +406,16 @@ test('a spender that leaves and comes back while others are fetched is not calle
   const [spent, other] = [outpoint(1), outpoint(2)]
   const [spender, second] = [spenderOf(spent, 1), spenderOf(other, 2)]
   const { subscription, told } = listener(setup)
-  await setup.watcher.subscribe([spent, other], subscription)
+  await setup.watcher.subscribe([spent, other], setup.lane, subscription)
   await setup.mempool([spender])
   const { mempoolTransaction } = setup.api
   setup.api.mempoolTransaction = async (txid) => {
     // bitcoind has it again, and says so to somebody who asks, before the round that tells of its leaving is through.
-    setup.recorder.recordMempool(spent, spender)
+    setup.recorder.recordMempool(spender.txid, spender.rawTx, [spent])
     return mempoolTransaction(txid)
   }
   await setup.mempool([second], [spender.txid])
-  const { spends } = await setup.watcher.watchMany([spent, other])
+  const { spends } = await setup.ask([spent, other])
   assert.deepEqual(
     spends.map(({ state }) => state),
     ['mempool', 'mempool'],
@@ -395,10 +428,10 @@ test('a block that was fetched before anybody asked makes everything be asked an
   await setup.connect(10)
   await setup.settle()
   const funded = outpoint(1)
-  assert.equal((await setup.watcher.watchMany([funded])).spends[0]!.state, 'unknown')
+  assert.equal((await setup.ask([funded])).spends[0]!.state, 'unknown')
   setup.found.set(funded.txid, { kind: 'unspent' })
   await setup.connect(11, [], { withTxids: false })
-  assert.equal((await setup.watcher.watchMany([funded])).spends[0]!.state, 'unspent')
+  assert.equal((await setup.ask([funded])).spends[0]!.state, 'unspent')
 })
 
 test('a registration says until when all that was asked for is watched, which may be longer than asked', async () => {
@@ -407,12 +440,12 @@ test('a registration says until when all that was asked for is watched, which ma
   await setup.settle()
   const [a, b] = [outpoint(1), outpoint(2)]
   const { subscription } = listener(setup)
-  await setup.watcher.register([a, b], 1_000, subscription)
-  await setup.watcher.register([b], 3_000, subscription)
-  assert.equal((await setup.watcher.register([b], 100, subscription)).untilHeight, 3_010)
-  assert.equal((await setup.watcher.register([a, b], 100, subscription)).untilHeight, 1_010)
-  assert.equal((await setup.watcher.register([a, b, outpoint(3)], 100, subscription)).untilHeight, 110)
-  assert.equal((await setup.watcher.register([], 100, subscription)).untilHeight, 110)
+  await setup.watcher.register([a, b], 1_000, setup.lane, subscription)
+  await setup.watcher.register([b], 3_000, setup.lane, subscription)
+  assert.equal((await setup.watcher.register([b], 100, setup.lane, subscription)).untilHeight, 3_010)
+  assert.equal((await setup.watcher.register([a, b], 100, setup.lane, subscription)).untilHeight, 1_010)
+  assert.equal((await setup.watcher.register([a, b, outpoint(3)], 100, setup.lane, subscription)).untilHeight, 110)
+  assert.equal((await setup.watcher.register([], 100, setup.lane, subscription)).untilHeight, 110)
 })
 
 test('what a subscriber has seen is remembered for two blocks after its subscription has ended', async () => {
@@ -424,17 +457,17 @@ test('what a subscriber has seen is remembered for two blocks after its subscrip
   const stopping = new AbortController()
   const running = setup.watcher.run(stopping.signal).catch(() => {})
   const { subscription } = listener(setup)
-  await setup.watcher.subscribe([spent], subscription)
+  await setup.watcher.subscribe([spent], setup.lane, subscription)
   for (let height = 11; height < 20; height++) await setup.connect(height)
   await setup.mempool([spender])
   await setup.mempool([], [spender.txid])
   setup.watcher.unsubscribe(subscription)
   await setup.connect(20)
-  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve)) // time for a sweep
-  assert.equal((await setup.watcher.watchMany([spent])).spends[0]!.state, 'evicted', 'one block later')
+  for (let i = 0; i < 50; i++) await turn() // time for a sweep
+  assert.equal((await setup.ask([spent])).spends[0]!.state, 'evicted', 'one block later')
   for (const height of [21, 22, 23]) await setup.connect(height)
-  while (setup.watcher.entries > 0) await new Promise((resolve) => setImmediate(resolve))
-  assert.equal((await setup.watcher.watchMany([spent])).spends[0]!.state, 'unknown')
+  while (setup.watcher.entries > 0) await turn()
+  assert.equal((await setup.ask([spent])).spends[0]!.state, 'unknown')
   stopping.abort(new Error('stop'))
   await running
 })
