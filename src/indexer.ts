@@ -24,13 +24,17 @@ import {
   readBondOutpointsAt,
 } from './store/bonds.ts'
 import { claimSignet, type Db } from './store/open.ts'
+import type { SpendingTx } from './store/spends.ts'
 import { deleteSpentKeysAt, hasSpentKeysAt, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
 import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import type { SpendRecorder } from './watch/recorder.ts'
+import { breathe } from './world.ts'
 
 const LIMITS = {
   /** Blocks whose txids are kept in memory, 32 bytes each: what a deeper reorg has changed is asked of bitcoind. */
   txidsKept: 12,
+  /** Spends of one batch of the mempool that are written in one go, and those of one transaction: some 10 µs each. */
+  spendsAtOnce: 300,
 }
 
 export interface IndexerOptions {
@@ -196,7 +200,9 @@ export class Indexer implements ChainIndex, MempoolIndex {
       return output ? [[txid, output] as const] : []
     })
     const withdrawn = changes.removed.filter((txid) => this.#pending.has(txid))
-    if (spenders.length > 0 || announced.length > 0 || leaving.size > 0 || withdrawn.length > 0) {
+    // Whoever is replaced leaves last, in one transaction with the rest: nobody is told of a gap.
+    const rest = await this.#addMany(spenders)
+    if (rest.length > 0 || announced.length > 0 || leaving.size > 0 || withdrawn.length > 0) {
       const touched = this.#db.transaction(() => {
         for (const txid of withdrawn) {
           this.#pending.delete(txid)
@@ -206,7 +212,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
           this.#pending.set(txid, output)
           insertPendingBond(this.#db, output)
         }
-        return this.#recorder.moveMempool(leaving, spenders)
+        return [...this.#recorder.addToMempool(rest), ...this.#recorder.removeFromMempool(leaving)]
       })
       if (touched.length > 0) this.#listener?.onSpends(touched)
     }
@@ -215,6 +221,25 @@ export class Indexer implements ChainIndex, MempoolIndex {
       this.#isSettled = true
       this.#listener?.onSettled()
     }
+  }
+
+  /** Transactions that spend thousands of outpoints somebody asks about are noted in pieces. Returns the last of them. */
+  async #addMany(spenders: readonly SpendingTx[]): Promise<SpendingTx[]> {
+    let some: SpendingTx[] = []
+    let spends = 0
+    for (const tx of spenders) {
+      if (some.length > 0 && spends + tx.spends.length > LIMITS.spendsAtOnce) {
+        const full = some
+        const touched = this.#db.transaction(() => this.#recorder.addToMempool(full))
+        this.#listener?.onSpends(touched)
+        await breathe()
+        some = []
+        spends = 0
+      }
+      some.push(tx)
+      spends += tx.spends.length
+    }
+    return some
   }
 
   mempoolLost(): void {

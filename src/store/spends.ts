@@ -4,10 +4,11 @@
  * lowered by anything but a reorg. Who may forget what is the indexer's to say.
  */
 
-import type { InferResult } from 'kysely'
+import type { ExpressionBuilder, InferResult, OnConflictDatabase, OnConflictTables } from 'kysely'
 import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
 import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
+import type { Schema } from './schema.ts'
 
 export type SpendState =
   | { kind: 'confirmed'; height: Height; blockHash: BlockHash }
@@ -36,45 +37,53 @@ export interface SpendingTx {
   spends: readonly { outpoint: Outpoint; vin: number }[]
 }
 
-/** Notes a transaction of the block at `height`, which is ours or being connected. */
-export function upsertConfirmedSpends(db: Db, tx: SpendingTx, height: Height, seenS: number): void {
-  db.run(
-    sql
-      .insertInto('spenders')
-      .values({ txid: hashColumn(tx.txid), raw_tx: tx.rawTx, first_seen_s: seenS, height, in_mempool: 0 })
-      // With another witness it is another raw transaction under the same txid: the block's is the one that counts.
-      .onConflict((conflict) => conflict.column('txid').doUpdateSet({ height, in_mempool: 0, raw_tx: tx.rawTx })),
-  )
-  insertSpends(db, tx)
+type Excluded = ExpressionBuilder<OnConflictDatabase<Schema, 'spenders'>, OnConflictTables<'spenders'>>
+// Prepared: a block may have thousands that spend what strangers have asked about.
+const NO_TX = { txid: Buffer.alloc(32), raw_tx: Buffer.alloc(0), first_seen_s: 0, height: 0, in_mempool: 0 }
+const NEW_TX = {
+  raw_tx: (eb: Excluded) => eb.ref('excluded.raw_tx'),
+  height: (eb: Excluded) => eb.ref('excluded.height'),
+  in_mempool: (eb: Excluded) => eb.ref('excluded.in_mempool'),
 }
-
-/** Notes a transaction of the mempool. One that is recorded as confirmed stays so. */
-export function upsertMempoolSpends(db: Db, tx: SpendingTx, nowS: number): void {
-  db.run(
-    sql
-      .insertInto('spenders')
-      .values({ txid: hashColumn(tx.txid), raw_tx: tx.rawTx, first_seen_s: nowS, height: null, in_mempool: 1 })
-      .onConflict((conflict) =>
-        conflict.column('txid').doUpdateSet({ in_mempool: 1, raw_tx: tx.rawTx }).where('spenders.height', 'is', null),
-      ),
-  )
-  db.run(sql.deleteFrom('rescanned_spenders').where('txid', '=', hashColumn(tx.txid))) // it is in no block
-  insertSpends(db, tx)
-}
-
+const INSERT_CONFIRMED = sql
+  .insertInto('spenders')
+  .values(NO_TX)
+  // With another witness it is another raw transaction under the same txid: the block's is the one that counts.
+  .onConflict((conflict) => conflict.column('txid').doUpdateSet(NEW_TX))
+  .compile().sql
+const INSERT_UNCONFIRMED = sql
+  .insertInto('spenders')
+  .values(NO_TX)
+  .onConflict((conflict) => conflict.column('txid').doUpdateSet(NEW_TX).where('spenders.height', 'is', null))
+  .compile().sql
+const DELETE_RESCANNED = sql.deleteFrom('rescanned_spenders').where('txid', '=', Buffer.alloc(32)).compile().sql
 const INSERT_SPEND = sql
   .insertInto('spends')
   .values({ txid: Buffer.alloc(32), vout: 0, spender_txid: Buffer.alloc(32), vin: 0 })
   .onConflict((conflict) => conflict.doNothing())
   .compile().sql
 
-/** Prepared: a transaction may spend thousands of outpoints that strangers have asked about. */
+/** Notes a transaction of the block at `height`, which is ours or being connected. */
+export function upsertConfirmedSpends(db: Db, tx: SpendingTx, height: Height, seenS: number): void {
+  db.guard(() => {
+    db.prepare(INSERT_CONFIRMED).run(hashColumn(tx.txid), tx.rawTx, seenS, height, 0)
+    insertSpends(db, tx)
+  })
+}
+
+/** Notes a transaction of the mempool. One that is recorded as confirmed stays so. */
+export function upsertMempoolSpends(db: Db, tx: SpendingTx, nowS: number): void {
+  db.guard(() => {
+    db.prepare(INSERT_UNCONFIRMED).run(hashColumn(tx.txid), tx.rawTx, nowS, null, 1)
+    db.prepare(DELETE_RESCANNED).run(hashColumn(tx.txid)) // it is in no block
+    insertSpends(db, tx)
+  })
+}
+
 function insertSpends(db: Db, { txid, spends }: SpendingTx): void {
   const insert = db.prepare(INSERT_SPEND)
   const spender = hashColumn(txid)
-  db.guard(() => {
-    for (const { outpoint, vin } of spends) insert.run(hashColumn(outpoint.txid), outpoint.vout, spender, vin)
-  })
+  for (const { outpoint, vin } of spends) insert.run(hashColumn(outpoint.txid), outpoint.vout, spender, vin)
 }
 
 /** The raw transaction of a recorded spender. */

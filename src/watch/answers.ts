@@ -64,7 +64,7 @@ export class Answers {
           continue
         }
         const since = this.#book.moves
-        const transactions = withTransactions ? await this.#transactions.gather(entries, lane) : new Map()
+        const transactions = withTransactions ? await this.#transactions.gather(entries, since, lane) : new Map()
         const isReady = (entry: Entry) => {
           const txid = spenderThatCounts(entry)?.txid
           const isTold = !withTransactions || txid === undefined || transactions.has(txid)

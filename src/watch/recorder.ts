@@ -165,7 +165,7 @@ export class SpendRecorder {
     for (const outpoint of readSpentOutpoints(this.#db)) this.#forget(outpoint)
   }
 
-  /** Those of `txids` that spend tracked outpoints, each with what is recorded of it now: for `moveMempool`. */
+  /** Those of `txids` that spend tracked outpoints, each with what is recorded of it now: for `removeFromMempool`. */
   presentAmong(txids: readonly Txid[]): Map<Txid, Spends> {
     return new Map(
       txids.flatMap((txid) => {
@@ -188,11 +188,16 @@ export class SpendRecorder {
     return found
   }
 
+  /** Inside a transaction: these have come. Returns the outpoints whose recorded spends changed. */
+  addToMempool(added: readonly SpendingTx[]): Outpoint[] {
+    return added.flatMap((tx) => this.#addPresent(tx).map(({ outpoint }) => outpoint))
+  }
+
   /**
-   * Inside a transaction: who has left (as `presentAmong` had it when the leaving was told) and who has come. One that a
-   * look has seen again in between stays. Returns the outpoints whose recorded spends changed.
+   * Inside a transaction: these have left, as `presentAmong` had it when that was told. One that a look has seen again in
+   * between stays. Returns the outpoints whose recorded spends changed.
    */
-  moveMempool(leaving: ReadonlyMap<Txid, Spends>, added: readonly SpendingTx[]): Outpoint[] {
+  removeFromMempool(leaving: ReadonlyMap<Txid, Spends>): Outpoint[] {
     const touched: Outpoint[] = []
     for (const [txid, spends] of leaving) {
       if (this.#present.get(txid) !== spends) continue
@@ -203,7 +208,6 @@ export class SpendRecorder {
         touched.push(outpoint)
       }
     }
-    for (const tx of added) for (const { outpoint } of this.#addPresent(tx)) touched.push(outpoint)
     return touched
   }
 
@@ -212,7 +216,7 @@ export class SpendRecorder {
     const all = new Map((this.#present.get(tx.txid) ?? NOTHING).map((spend) => [spend.vin, spend]))
     for (const spend of tx.spends) all.set(spend.vin, spend)
     const spends = [...all.values()]
-    this.#present.set(tx.txid, spends) // a new list, see moveMempool
+    this.#present.set(tx.txid, spends) // a new list, see removeFromMempool
     const tracked = spends.filter(({ outpoint }) => this.#tracked.has(outpoint))
     if (tracked.length > 0) upsertMempoolSpends(this.#db, { ...tx, spends: tracked }, this.#nowS())
     return spends

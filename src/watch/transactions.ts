@@ -22,6 +22,8 @@ export class Transactions {
   readonly #db: Db
   readonly #deep = new Map<Txid, Buffer>()
   #deepBytes = 0
+  /** Read last: thousands may have to be told of one transaction. */
+  #last: { txid: Txid; rawTx: Buffer; asOf: number } | undefined
 
   constructor(db: Db) {
     this.#db = db
@@ -43,13 +45,16 @@ export class Transactions {
     return this.#deep.has(txid)
   }
 
-  /** Undefined when it has been forgotten meanwhile. */
-  read(txid: Txid): Buffer | undefined {
-    return this.#deep.get(txid) ?? readSpenderTx(this.#db, txid)
+  /** Undefined when it has been forgotten meanwhile. `asOf`: the book's moves. */
+  read(txid: Txid, asOf: number): Buffer | undefined {
+    if (this.#last?.txid === txid && this.#last.asOf === asOf) return this.#last.rawTx
+    const rawTx = this.#deep.get(txid) ?? readSpenderTx(this.#db, txid)
+    this.#last = rawTx && { txid, rawTx, asOf }
+    return rawTx
   }
 
   /** What is told of `entries`, which are known, each transaction read once; piece by piece. */
-  async gather(entries: Iterable<Entry>, lane: Lane): Promise<Map<Txid, Buffer>> {
+  async gather(entries: Iterable<Entry>, asOf: number, lane: Lane): Promise<Map<Txid, Buffer>> {
     const bytes = new Map<Txid, number>()
     for (const entry of entries) {
       const first = spenderThatCounts(entry)
@@ -62,7 +67,7 @@ export class Transactions {
         let left = TRANSACTION_LIMITS.pieceBytes
         for (const [txid, size] of wanted.splice(-WORK_LIMITS.pieceOutpoints)) {
           if (left > 0) {
-            const rawTx = this.read(txid)
+            const rawTx = this.read(txid, asOf)
             if (rawTx) gathered.set(txid, rawTx)
             left -= size
           } else wanted.push([txid, size])

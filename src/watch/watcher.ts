@@ -37,7 +37,7 @@ export const WATCHER_LIMITS = {
    */
   subscriptionsAlways: 100,
   /** Entries closed, and registrations ended, in one piece. */
-  sweepBatch: 200,
+  sweepBatch: 100,
   /** Without a block the sweep looks whether it has anything to do this often. */
   sweepMs: 60_000,
 }
@@ -197,7 +197,7 @@ export class Watcher implements IndexListener {
       }
       return this.#lookUps.spendsOf(entries[0]!).flatMap((spend) => {
         // v1 can't tell evicted ones from live ones.
-        const rawTx = spend.state.kind === 'evicted' ? undefined : this.#transactions.read(spend.txid)
+        const rawTx = spend.state.kind === 'evicted' ? undefined : this.#transactions.read(spend.txid, this.#book.moves)
         return rawTx ? [{ ...spend, rawTx }] : []
       })
     })
@@ -321,7 +321,7 @@ export class Watcher implements IndexListener {
     if (!subscription.entries.has(entry)) return undefined
     const isKnown = this.#settling.isSettled && this.#lookUps.isKnown(entry)
     const first = isKnown ? spenderThatCounts(entry) : undefined
-    const rawTx = first && this.#transactions.read(first.txid)
+    const rawTx = first && this.#transactions.read(first.txid, this.#book.moves)
     if (!isKnown || (first && !rawTx)) {
       this.#news.later(entry)
       return undefined
