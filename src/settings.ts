@@ -211,7 +211,7 @@ export const SETTINGS = {
   'subscriptions-max': {
     schema: whole(1, 10_000_000),
     argument: '<n>',
-    about: 'subscriptions of all connections together, about 1 kB of memory each',
+    about: 'subscriptions of all connections together, about 1 kB of memory each; beyond it a connection may have 100',
     default: 200_000,
   },
   'connections-max': {

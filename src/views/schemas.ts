@@ -175,7 +175,7 @@ export const spendSchema = component(
   z.strictObject({
     outpoint,
     state: z.enum(SPEND_STATES).describe('unknown: no spend was recorded; evicted: seen in the mempool once, and gone'),
-    registered: z.boolean().describe('whether somebody has asked to watch it'),
+    registered: z.boolean().describe('whether anybody has registered it, told to the operator alone'),
     txid: txid.nullable(),
     vin: count.nullable(),
     tx: z

@@ -93,6 +93,7 @@ export class LookUps {
     for (const { entry, since } of gone) {
       if (!this.#book.isStill(entry, since)) continue
       entry.isComplete = true
+      entry.deep = undefined // if there was one, the node knows it no more
       entry.output = 'absent'
       entry.askedAt = since
     }
