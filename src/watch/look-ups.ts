@@ -18,6 +18,7 @@ import type { Clock } from '../world.ts'
 import type { Book, Entry } from './book.ts'
 import type { SpendRecorder } from './recorder.ts'
 import type { Settling } from './settling.ts'
+import type { Output } from './spend.ts'
 import type { Transactions } from './transactions.ts'
 
 const LIMITS = {
@@ -48,6 +49,14 @@ interface Look {
 interface Gone {
   entry: Entry
   since: number
+}
+
+/** What is spent, or may have been: by whom must be found out yet. */
+interface Rest {
+  since: number
+  gone: Gone[]
+  inMempool: Map<Txid, Entry[]>
+  inBlocks: Map<BlockHash, Entry[]>
 }
 
 export class LookUps {
@@ -83,23 +92,18 @@ export class LookUps {
     const gone: Gone[] = []
     for (let i = 0; i < wanted.length; i += WORK_LIMITS.pieceOutpoints) {
       const some = wanted.slice(i, i + WORK_LIMITS.pieceOutpoints)
-      const look = await this.#ask(lane, () => this.#look(some.map(entryOf)))
-      if (look) gone.push(...(await this.#take(look, lane)))
+      const heard = await this.#ask(lane, () => this.#look(some.map(entryOf)))
+      const rest = heard && (heard.rest ?? (await this.#noteLater(heard.look)))
+      if (!rest) continue
+      gone.push(...rest.gone)
+      for (const [txid, entries] of rest.inMempool) await this.#recordMempool(txid, entries, rest.since, lane)
+      for (const [hash, entries] of rest.inBlocks) await this.#recordDeep(hash, entries, rest.since, lane)
     }
-    await this.#lookBack(
-      gone.filter(({ entry }) => !entry.isComplete),
-      lane,
-    )
-    for (const { entry, since } of gone) {
-      if (!this.#book.isStill(entry, since)) continue
-      entry.isComplete = true
-      entry.deep = undefined // if there was one, the node knows it no more
-      entry.output = 'absent'
-      entry.askedAt = since
-    }
+    await this.#lookBack(gone, lane)
+    for (const { entry, since } of gone) if (this.#book.isStill(entry, since)) this.#noteOutput(entry, 'absent', since)
   }
 
-  /** A question to bitcoind, in its turn. */
+  /** A question to bitcoind, in its turn. What it answers is noted before the next one begins, which may do without. */
   async #ask<T>(lane: Lane, question: () => Promise<T>): Promise<T> {
     try {
       return await lane.ask(question)
@@ -109,7 +113,8 @@ export class LookUps {
     }
   }
 
-  async #look(entries: readonly Entry[]): Promise<Look | undefined> {
+  /** Undefined when all are known by now. Without `rest`: bitcoind spoke at another block than our tip. */
+  async #look(entries: readonly Entry[]): Promise<{ look: Look; rest: Rest | undefined } | undefined> {
     const { api, recorder, indexer } = this.#deps
     const open = [...new Set(entries)].filter((entry) => !this.isKnown(entry))
     if (open.length === 0) return undefined
@@ -117,33 +122,37 @@ export class LookUps {
     const before = indexer.tip()?.hash
     const { at, found } = await api.look(open.map(({ outpoint }) => outpoint))
     recorder.expect(found.flatMap((one) => (one.kind === 'mempool' ? [one.by] : []))) // at once, see there
-    return { entries: open, at, found, since, before }
+    const look = { entries: open, at, found, since, before }
+    return { look, rest: this.#noteAtTip(look) }
   }
 
-  /** Takes what was heard, and returns what isn't there. */
-  async #take({ entries, at, found, since, before }: Look, lane: Lane): Promise<Gone[]> {
+  /** The same when bitcoind spoke at a block that we are still connecting, or have left behind meanwhile. */
+  async #noteLater(look: Look): Promise<Rest | undefined> {
     const tipHash = () => this.#deps.indexer.tip()?.hash
-    // bitcoind spoke at a block that we are still connecting, or at one that we have left behind meanwhile.
-    await this.#deps.settling.until(() => tipHash() === at || tipHash() !== before)
-    if (tipHash() !== at) return []
-    const gone: Gone[] = []
-    const inMempool = new Map<Txid, Entry[]>()
-    const inBlocks = new Map<BlockHash, Entry[]>()
+    await this.#deps.settling.until(() => tipHash() === look.at || tipHash() !== look.before)
+    return this.#noteAtTip(look)
+  }
+
+  /** Notes what was heard, if that is true at our tip; returns what has to be looked at further. */
+  #noteAtTip({ entries, at, found, since }: Look): Rest | undefined {
+    if (this.#deps.indexer.tip()?.hash !== at) return undefined
+    const rest: Rest = { since, gone: [], inMempool: new Map(), inBlocks: new Map() }
     for (const [i, one] of found.entries()) {
       const entry = entries[i]!
       if (!this.#book.isStill(entry, since)) continue
-      if (one.kind === 'absent') gone.push({ entry, since })
-      else if (one.kind === 'mempool') addTo(inMempool, one.by, entry)
-      else if (one.kind === 'confirmed') addTo(inBlocks, one.in, entry)
-      else {
-        entry.isComplete = true
-        entry.output = 'unspent'
-        entry.askedAt = since
-      }
+      if (one.kind === 'mempool') addTo(rest.inMempool, one.by, entry)
+      else if (one.kind === 'confirmed') addTo(rest.inBlocks, one.in, entry)
+      else if (one.kind === 'absent' && !entry.isComplete) rest.gone.push({ entry, since })
+      else this.#noteOutput(entry, one.kind, since)
     }
-    for (const [txid, spent] of inMempool) await this.#recordMempool(txid, spent, since, lane)
-    for (const [hash, spent] of inBlocks) await this.#recordDeep(hash, spent, since, lane)
-    return gone
+    return rest
+  }
+
+  #noteOutput(entry: Entry, output: Output, since: number): void {
+    entry.isComplete = true
+    if (output === 'absent') entry.deep = undefined // if there was one, the node knows it no more
+    entry.output = output
+    entry.askedAt = since
   }
 
   async #recordMempool(txid: Txid, entries: readonly Entry[], since: number, lane: Lane): Promise<void> {
@@ -199,10 +208,11 @@ export class LookUps {
       const bottom = readIndexedFrom(db) ?? Number.POSITIVE_INFINITY
       for (let to = indexer.tip()?.height ?? 0; to >= bottom; to -= LIMITS.indexedBlocks) {
         await lane.piece(() => {
+          if (group.every(({ entry }) => entry.isComplete)) return // somebody else has looked meanwhile
           const heights = { from: Math.max(bottom, to - LIMITS.indexedBlocks + 1), to }
           findCandidates(db, keys, heights, (index, height) => {
             const candidates = byHeight.get(height) ?? new Set()
-            byHeight.set(height, candidates.add(group[index]!.outpoint))
+            byHeight.set(height, candidates.add(group[index]!.entry.outpoint))
           })
         })
       }
@@ -231,13 +241,13 @@ export class LookUps {
   }
 
   /** By the part of the index in which their keys are. */
-  async #byBucket(gone: readonly Gone[], lane: Lane): Promise<{ outpoint: Outpoint; key: OutpointKey }[][]> {
-    const groups = new Map<number, { outpoint: Outpoint; key: OutpointKey }[]>()
+  async #byBucket(gone: readonly Gone[], lane: Lane): Promise<{ entry: Entry; key: OutpointKey }[][]> {
+    const groups = new Map<number, { entry: Entry; key: OutpointKey }[]>()
     for (let i = 0; i < gone.length; i += WORK_LIMITS.pieceOutpoints) {
       await lane.piece(() => {
         for (const { entry } of gone.slice(i, i + WORK_LIMITS.pieceOutpoints)) {
           const key = this.#deps.recorder.keys.of(entry.outpoint)
-          addTo(groups, bucketOf(key.hi), { outpoint: entry.outpoint, key })
+          addTo(groups, bucketOf(key.hi), { entry, key })
         }
       })
     }

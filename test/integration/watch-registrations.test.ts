@@ -265,7 +265,7 @@ test('that an outpoint is registered is told to the connection that has register
   }
   const { txid } = await spend(node, [a!, other!])
   for (const [wallet, registered] of [[owner, true] as const, [stranger, false] as const]) {
-    await waitUntil('both are told', () => [a!, other!].every((outpoint) => wallet.last(outpoint)!.txid === txid))
+    await waitUntil('both are told', () => [a!, other!].every((outpoint) => wallet.last(outpoint)?.txid === txid))
     assert.equal(wallet.last(a!)!.registered, registered)
     assert.equal(wallet.last(other!)!.registered, false)
   }

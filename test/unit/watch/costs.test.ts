@@ -144,6 +144,23 @@ test('one outpoint that two hundred wait for is asked about once', async () => {
   await setup.mempool([{ ...spenderOf(outpoint(1), 1), txid: outpoint(77).txid }])
   while (all.some(({ told }) => told.length === 0)) await turn()
   assert.equal(setup.looks, 2)
+  await setup.mempool([spenderOf(outpoint(77), 2)])
+  while (all.some(({ told }) => told.length === 1)) await turn()
+  assert.deepEqual([setup.looks, setup.statements(RAW_READ)], [2, 1], 'and its spender is read once')
+})
+
+test('twenty who ask the same at once: whoever has waited finds that it is known', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  setup.found.set(outpoint(77).txid, { kind: 'unspent' })
+  const held = Promise.withResolvers<void>()
+  setup.onLook = () => held.promise
+  const asking = Array.from({ length: 20 }, () => setup.ask([outpoint(77)]))
+  while (setup.work.waiting.questions < 20 - WORK_LIMITS.questionsAtOnce) await turn()
+  held.resolve()
+  await Promise.all(asking)
+  assert.equal(setup.looks, WORK_LIMITS.questionsAtOnce)
 })
 
 test('what nobody asks about any more is bounded, whoever has asked', async () => {
