@@ -43,14 +43,20 @@ export class Hints {
     return this.#waiting.length
   }
 
-  /** `from`: the client it came from. False where that host waits already, or another hint of that client. */
-  add(target: HostPort, from: object): boolean {
-    const account = this.#accountOf(from)
-    for (const before of [account.waiting, this.#byHost.get(dialledHost(target))]) {
+  /** False where that host waits already, or another hint of that client. */
+  mayAdd(target: HostPort, from: object): boolean {
+    for (const before of [this.#accountOf(from).waiting, this.#byHost.get(dialledHost(target))]) {
       if (!before) continue
       if (!this.#isStale(before)) return false
       this.#remove(before)
     }
+    return true
+  }
+
+  /** `from`: the client it came from. False, and nothing was added, where it may not be. */
+  add(target: HostPort, from: object): boolean {
+    if (!this.mayAdd(target, from)) return false
+    const account = this.#accountOf(from)
     if (this.#waiting.length >= HINT_LIMITS.waitingMax) this.#remove(this.#draw(this.#waiting))
     const hint = { target, account, atMs: this.#clock.monotonicMs() }
     account.waiting = hint

@@ -114,11 +114,13 @@ export class Trackers {
   }
 
   #take(target: HostPort, from: object): HintOutcome {
-    const { allowTestAddresses } = this.#options
-    const mayBeOne = isOnionHost(target.host) || (allowTestAddresses && target.host === '127.0.0.1')
-    if (!mayBeOne) return 'refused'
     if (this.#isKnown(target)) return 'known'
-    return !this.#deps.dials.isResting(target) && this.#hints.add(target, from) ? 'taken' : 'refused'
+    if (this.#deps.dials.isResting(target) || !this.#hints.mayAdd(target, from)) return 'refused'
+    const { allowTestAddresses, socks } = this.#options
+    const isTest = allowTestAddresses && target.host === '127.0.0.1'
+    // Whether it is an onion name takes longest to say: it is asked for the few that get this far.
+    const mayBeDialled = isTest || (socks !== undefined && isOnionHost(target.host))
+    return mayBeDialled && this.#hints.add(target, from) ? 'taken' : 'refused'
   }
 
   /** Ourselves, and every host that has a tracker we know: one is enough. */
