@@ -18,6 +18,7 @@ import { insertBond, insertPendingBond } from '../../../src/store/bonds.ts'
 import { openStore } from '../../../src/store/open.ts'
 import { deleteSpends, evictSpender, upsertMempoolSpends } from '../../../src/store/spends.ts'
 import { insertBlock, readTip } from '../../../src/store/tip.ts'
+import type { TrackerRecord } from '../../../src/store/trackers.ts'
 import { hashOf, tipAt, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
@@ -44,8 +45,9 @@ function setUp(t: TestContext) {
   const liveness = new Liveness(db, market, REACH_RULES, clock)
   let nowMs = 0
   let notSynced: string | undefined
+  const trackers = { known: [] as TrackerRecord[], list: () => trackers.known, revision: 0 }
   const core = {
-    ...{ db, cells, clock, chain, market, liveness, config: {}, trackers: { list: () => [], revision: 0 } },
+    ...{ db, cells, clock, chain, market, liveness, config: {}, trackers },
     notSynced: () => notSynced,
   }
   const faults: unknown[] = []
@@ -77,6 +79,12 @@ function setUp(t: TestContext) {
     },
     lose(detail: string | undefined) {
       notSynced = detail
+    },
+    /** What trackers of these sources say, all of the same. */
+    compare(agrees: boolean, ...sources: TrackerRecord['source'][]) {
+      const compared = { agrees, height: 1_000, onlyOurs: [], onlyTheirs: [] }
+      trackers.known = sources.map((source) => ({ address: `${source}:1`, source, addedS: 1, failures: 0, compared }))
+      trackers.revision++
     },
     announce: (n: number) => insertPendingBond(db, announced(n, 20_000)),
     confirm: (n: number, lockHeight: number) => insertBond(db, announced(n, lockHeight), 1_000),
@@ -211,4 +219,15 @@ test('who listens before the first list is told to read it; what happened before
   lose(undefined)
   look()
   assert.deepEqual(fourth.told(), ['reset null'])
+})
+
+test('what learnt trackers say of us is no news; what configured ones say is', (t) => {
+  const { feed, look, compare } = setUp(t)
+  const { hooks } = listenTo(feed)
+  look(() => compare(false, 'learnt'))
+  assert.deepEqual(hooks(), [])
+  look(() => compare(false, 'learnt', 'configured'))
+  assert.match(hooks().join(), /^tracker_disagrees \{"address":"configured:1"[^}]*\}$/)
+  look(() => compare(true, 'learnt', 'configured'))
+  assert.match(hooks().join(), /^tracker_agrees \{"address":"configured:1"[^}]*\}$/)
 })
