@@ -4,7 +4,7 @@
  */
 import type { Height, Outpoint, Txid } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
-import { type Lane, WORK_LIMITS } from '../wire/work.ts'
+import { type Lane, PRICES, WORK_LIMITS } from '../wire/work.ts'
 import type { Book, Entry } from './book.ts'
 import type { LookUps } from './look-ups.ts'
 import type { Settling } from './settling.ts'
@@ -51,16 +51,20 @@ export class Answers {
     const entries: Entry[] = new Array(outpoints.length)
     try {
       const missing = await this.#holdPresent(outpoints, entries, height(), lane, withTransactions)
-      const entryOf = (i: number) => {
-        entries[i] ??= this.#book.hold(outpoints[i]!, height())
-        return entries[i]
+      const charged = (entry: Entry) => {
+        lane.charge(PRICES.question)
+        return entry
       }
-      await this.#lookUps.find(missing, entryOf, lane)
+      const made = (i: number) => {
+        entries[i] ??= this.#book.hold(outpoints[i]!, height())
+        return charged(entries[i])
+      }
+      await this.#lookUps.find(missing, made, lane)
       for (let tries = 0; tries < LIMITS.tries; tries++) {
         await this.#settling.settled()
         const unknown = await this.#unknownAmong(entries, lane, withTransactions)
         if (unknown.length > 0) {
-          await this.#lookUps.find(unknown, (entry) => entry, lane)
+          await this.#lookUps.find(unknown, charged, lane)
           continue
         }
         const since = this.#book.moves
@@ -70,10 +74,10 @@ export class Answers {
           const isTold = !withTransactions || txid === undefined || transactions.has(txid)
           return entry.spends !== undefined && entry.movedAt <= since && isTold && this.#lookUps.isKnown(entry)
         }
-        const made = await lane.piece(() =>
+        const told = await lane.piece(() =>
           this.#settling.isSettled && entries.every(isReady) ? { answer: build({ entries, transactions }) } : undefined,
         )
-        if (made) return made.answer
+        if (told) return told.answer
       }
       throw new PeerFault('busy', 'chain and mempool move too fast just now: try again in a second')
     } finally {
