@@ -16,7 +16,10 @@ import { type BlockHash, canExist, type Outpoint, type Txid } from './types.ts'
 import type { MempoolEvent } from './zmq.ts'
 
 const LIMITS = {
-  /** Transactions a batch: 100 × 0.5 kB as a rule, 100 × 0.8 MB of hex at the very worst. */
+  /**
+   * Transactions a batch: 100 × 0.5 kB as a rule, 100 × 0.8 MB of hex where bitcoind keeps its standards. Where it takes
+   * transactions of up to 4 MB the reply may be too long: after a failure a tenth, then twice as many each time.
+   */
   batch: 100,
   /** Transactions handed over at once, so that the main thread is never busy with them for long. */
   chunk: 1_000,
@@ -92,6 +95,7 @@ export class Mempool {
   /** Too large when it was listed last: not listed again before this. */
   #restUntilMs = 0
   #restWhy = ''
+  #batchMax = LIMITS.batch
 
   /** `max`: transactions followed. */
   constructor(rpc: BitcoindRpc, keys: OutpointKeys, clock: Clock = systemClock, max = LIMITS.known) {
@@ -231,9 +235,17 @@ export class Mempool {
     while (this.#fresh.size > 0 && added.length < LIMITS.chunk) {
       const batch: Txid[] = []
       for (const txid of this.#fresh) {
-        if (batch.push(txid) >= LIMITS.batch) break
+        if (batch.push(txid) >= this.#batchMax) break
       }
-      const raws = await this.#transactions(batch)
+      let raws: (Buffer | undefined)[]
+      try {
+        raws = await this.#transactions(batch)
+      } catch (error) {
+        this.#batchMax = Math.ceil(this.#batchMax / 10)
+        if (added.length > 0) return added // known from here on: who is not told of them now never is
+        throw error
+      }
+      this.#batchMax = Math.min(LIMITS.batch, 2 * this.#batchMax)
       for (const [i, txid] of batch.entries()) {
         const raw = raws[i]
         if (!this.#fresh.delete(txid)) continue // it left meanwhile

@@ -9,6 +9,7 @@ import { Mempool } from '../../../src/chain/mempool.ts'
 import { OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
 import type { BitcoindRpc } from '../../../src/chain/rpc.ts'
 import { asBlockHash, asTxid, formatOutpoint, type Outpoint, type Txid } from '../../../src/chain/types.ts'
+import { TransientError } from '../../../src/errors.ts'
 
 const TIP = asBlockHash('aa'.repeat(32))
 
@@ -29,7 +30,7 @@ function transaction(): Tx {
 }
 
 /** A node of which the test says what is in its mempool; `before[call]` is awaited before that call answers. */
-function setUp({ max }: { max?: number } = {}) {
+function setUp({ max, batchMax = 100 }: { max?: number; batchMax?: number } = {}) {
   let nowMs = 1_000_000
   const pool = new Map<Txid, Tx>()
   const before: { [C in 'bestBlockHash' | 'outputs' | 'spenders' | 'rawTransactions']?: (() => unknown) | undefined } =
@@ -43,11 +44,13 @@ function setUp({ max }: { max?: number } = {}) {
   const rpc = {
     bestBlockHash: () => answer('bestBlockHash', TIP),
     mempoolTxids: async () => ({ txids: [...pool.keys()], sequence: 0 }),
-    rawTransactions: (txids: Txid[]) =>
-      answer(
+    rawTransactions: async (txids: Txid[]) => {
+      if (txids.length > batchMax) throw new TransientError('its answer is too long')
+      return answer(
         'rawTransactions',
         txids.map((txid) => (pool.has(txid) ? { value: pool.get(txid)!.raw } : { code: -5 })),
-      ),
+      )
+    },
     outputs: (outpoints: Outpoint[]) => {
       asked.push(...outpoints)
       const spent = new Set([...pool.values()].map((tx) => formatOutpoint(tx.spent)))
@@ -212,4 +215,22 @@ test('what the publisher tells makes nothing grow beyond the limit', async () =>
     node.say('added', tx)
   }
   await assert.rejects(node.round(), { message: /mempool has 5 transactions/ })
+})
+
+test('a batch whose reply is too long is asked for in smaller ones until all is told', async () => {
+  const node = setUp({ batchMax: 30 })
+  const all = Array.from({ length: 250 }, transaction)
+  for (const tx of all) node.enter(tx)
+  const told = new Set<Txid>()
+  let refusals = 0
+  for (let round = 0; told.size < all.length; round++) {
+    assert.ok(round < 50, `${told.size} told`)
+    try {
+      for (const { txid } of (await node.changes()).added) told.add(txid)
+    } catch (error) {
+      assert.ok(error instanceof TransientError)
+      refusals++
+    }
+  }
+  assert.ok(refusals > 0)
 })
