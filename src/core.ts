@@ -24,6 +24,7 @@ import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
+import { Registrations } from './watch/registrations.ts'
 import { Watcher } from './watch/watcher.ts'
 import type { ClientFacts } from './wire/connection.ts'
 import type { SlotGroup } from './wire/slots.ts'
@@ -38,6 +39,7 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly watcher: Watcher
   /** What strangers cost, whatever door they come by. */
   readonly work: Work
+  readonly registered: Registrations
   readonly trackers: Trackers
   /** What may be dialled because strangers ask for it. */
   readonly dials: DialBudget
@@ -116,8 +118,18 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   following.tip = indexer.tip()
   following.scannedFrom = indexer.scannedFrom()
   const watchLog = log.child({ room: 'watch' })
-  const lane = work.lane(signal)
-  const watcher = new Watcher({ ...world, log: watchLog, db, indexer, recorder, api, limits: config.watch, lane })
+  const watching = {
+    ...world,
+    log: watchLog,
+    db,
+    indexer,
+    recorder,
+    api,
+    limits: config.watch,
+    lane: work.lane(signal),
+  }
+  const watcher = new Watcher(watching)
+  const registered = new Registrations({ ...watching, watcher })
 
   const { probes, network, allowTestAddresses } = config
   const peersLog = log.child({ room: 'peers' })
@@ -171,6 +183,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     recorder,
     watcher,
     work,
+    registered,
     market,
     liveness,
     probeRules: rules,
@@ -200,7 +213,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     ownAddress: () => formatHostPort(core.self()),
     connections: () => core.wire?.connections() ?? 0,
     subscriptions: () => watcher.subscriptions,
-    registrations: () => recorder.registrations,
+    registrations: () => registered.count,
     async [Symbol.asyncDispose]() {
       changes[Symbol.dispose]()
       await held[Symbol.asyncDispose]()

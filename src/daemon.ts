@@ -9,6 +9,7 @@ import { runAll } from './concurrency.ts'
 import { type Config, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
 import { UnreachableError } from './errors.ts'
+import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
 import { runNotify, type Supervisor } from './notify.ts'
@@ -94,6 +95,8 @@ export async function runDaemon(
     sync: (s) => runSync(chain, s),
     mempool: (s) => runMempool(chain, s),
     watch: (s) => core.watcher.run(s),
+    registrations: (s) => core.registered.run(s),
+    forgetting: (s) => runForgetting(core, s),
     status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
     trackers: (s) => core.trackers.run(s),

@@ -15,6 +15,7 @@ import type { ChainIndex } from './chain/sync.ts'
 import type { BlockHash, BlockRef, Height, Network, Outpoint, Txid } from './chain/types.ts'
 import {
   clearPendingBonds,
+  deleteBond,
   deleteBondsAt,
   deletePendingBond,
   insertBond,
@@ -35,6 +36,8 @@ const LIMITS = {
   txidsKept: 12,
   /** Spends of one batch of the mempool that are written in one go, and those of one transaction: some 10 µs each. */
   spendsAtOnce: 300,
+  /** Announcements in the mempool that are kept; what comes beyond them is told of once it is in a block. */
+  pending: 5_000,
 }
 
 export interface IndexerOptions {
@@ -65,14 +68,15 @@ export class Indexer implements ChainIndex, MempoolIndex {
   readonly #db: Db
   readonly #recorder: SpendRecorder
   readonly #options: IndexerOptions
-  /** Announcements in the mempool; few. Written again after a block is taken back. */
+  /** Announcements in the mempool. Written again after a block is taken back. */
   readonly #pending = new Map<Txid, AnnouncedOutput>()
   /** Of the last blocks, the txids where they were fetched, 32 bytes each in internal order. */
   readonly #txids = new Map<BlockHash, Uint8Array>()
-  #listener: IndexListener | undefined
+  readonly #listeners: IndexListener[] = []
   #tip: Tip | undefined
   #scannedFrom: Height | undefined
   #revision = 0
+  #pendingRevision = 0
   #isSettled = false
 
   constructor(db: Db, recorder: SpendRecorder, options: IndexerOptions) {
@@ -89,7 +93,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
   }
 
   listen(listener: IndexListener): void {
-    this.#listener = listener
+    this.#listeners.push(listener)
   }
 
   tip(): Tip | undefined {
@@ -109,7 +113,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
   }
 
   get wantsTxids(): boolean {
-    return this.#listener?.wantsTransactions ?? false
+    return this.#listeners.some((listener) => listener.wantsTransactions)
   }
 
   /** Whether all of the mempool is known at our tip; false from a reorg, a loss or the start until it has been read. */
@@ -120,6 +124,11 @@ export class Indexer implements ChainIndex, MempoolIndex {
   /** Changes whenever rows that the list of makers is made of may have changed. */
   get revision(): number {
     return this.#revision
+  }
+
+  /** Changes whenever an announcement has entered or left the mempool. */
+  get pendingRevision(): number {
+    return this.#pendingRevision
   }
 
   met(node: NodeInfo): void {
@@ -143,9 +152,9 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#scannedFrom ??= height
     this.#revision++
     if (block.txids) this.#keepTxids(block.hash, block.txids)
-    this.#listener?.onSpends(spends.keys())
+    for (const listener of this.#listeners) listener.onSpends(spends.keys())
     this.#onTransactionsOf(block.hash)
-    this.#listener?.onBlock(height)
+    for (const listener of this.#listeners) listener.onBlock(height)
   }
 
   /** Takes the tip back: by a reorg, or by a `rescan`, to read it again. */
@@ -168,9 +177,12 @@ export class Indexer implements ChainIndex, MempoolIndex {
     this.#tip = readTip(this.#db)
     this.#scannedFrom = readScannedFrom(this.#db)
     this.#revision++
+    this.#pendingRevision++
     this.#isSettled = false
-    this.#listener?.onReorg()
-    this.#listener?.onSpends(unconfirmed)
+    for (const listener of this.#listeners) {
+      listener.onReorg()
+      listener.onSpends(unconfirmed)
+    }
     if (!isIndexed) this.#txids.delete(tip.hash)
     this.#onTransactionsOf(tip.hash)
     this.#txids.delete(tip.hash)
@@ -187,8 +199,10 @@ export class Indexer implements ChainIndex, MempoolIndex {
   /** The block came or went. */
   #onTransactionsOf(hash: BlockHash): void {
     const txids = this.#txids.get(hash)
-    if (txids) this.#listener?.onTransactions(txidsOf(txids))
-    else this.#listener?.onUnknownTransactions()
+    for (const listener of this.#listeners) {
+      if (txids) listener.onTransactions(txidsOf(txids))
+      else listener.onUnknownTransactions()
+    }
   }
 
   async applyMempool(changes: MempoolChanges, api: NodeApi): Promise<void> {
@@ -209,18 +223,34 @@ export class Indexer implements ChainIndex, MempoolIndex {
           deletePendingBond(this.#db, txid)
         }
         for (const [txid, output] of announced) {
+          if (this.#pending.size >= LIMITS.pending) break
           this.#pending.set(txid, output)
           insertPendingBond(this.#db, output)
         }
         return [...this.#recorder.addToMempool(rest), ...this.#recorder.removeFromMempool(leaving)]
       })
-      if (touched.length > 0) this.#listener?.onSpends(touched)
+      if (announced.length > 0 || withdrawn.length > 0) this.#pendingRevision++
+      if (touched.length > 0) for (const listener of this.#listeners) listener.onSpends(touched)
     }
-    if (this.wantsTxids) this.#listener?.onTransactions([...changes.removed, ...changes.added.map(({ txid }) => txid)])
+    if (this.wantsTxids) {
+      const txids = [...changes.removed, ...changes.added.map(({ txid }) => txid)]
+      for (const listener of this.#listeners) listener.onTransactions(txids)
+    }
     if (!this.#isSettled && changes.settledAt !== undefined && changes.settledAt === this.#tip?.hash) {
       this.#isSettled = true
-      this.#listener?.onSettled()
+      for (const listener of this.#listeners) listener.onSettled()
     }
+  }
+
+  /** Forgets bonds of the past, with what is recorded of their spends: beyond what is kept of them (MARKET_LIMITS). */
+  forgetBonds(outpoints: readonly Outpoint[]): void {
+    this.#db.transaction(() => {
+      for (const outpoint of outpoints) {
+        deleteBond(this.#db, outpoint)
+        this.#recorder.untrack(outpoint, 'bond')
+      }
+    })
+    this.#revision++
   }
 
   /** Transactions that spend thousands of outpoints somebody asks about are noted in pieces. Returns the last of them. */
@@ -231,7 +261,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
       if (some.length > 0 && spends + tx.spends.length > LIMITS.spendsAtOnce) {
         const full = some
         const touched = this.#db.transaction(() => this.#recorder.addToMempool(full))
-        this.#listener?.onSpends(touched)
+        for (const listener of this.#listeners) listener.onSpends(touched)
         await breathe()
         some = []
         spends = 0

@@ -91,6 +91,14 @@ export class Meters {
     this.#gauge('subscriptions', 'Outpoints subscribed to by takers', core.subscriptions)
     this.#gauge('registrations', 'Outpoints registered by takers', core.registrations)
     this.#gauge(
+      'registration_effort_bits',
+      'Bits of effort that the next registration asks for, for two weeks; 0 while it is free',
+      () => core.registered.effortBits,
+    )
+    this.#counter('registrations_refused_total', 'Registrations refused, by reason', ['reason'], (counter) => {
+      for (const [reason, times] of Object.entries(core.registered.refused)) counter.inc({ reason }, times)
+    })
+    this.#gauge(
       'webhook_queue',
       'Webhook events that wait to be delivered; no value without a webhook',
       () => core.webhook?.waiting,

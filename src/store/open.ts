@@ -6,8 +6,9 @@
  * in about a millisecond, lists are read once per tip.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { closeSync, existsSync, fdatasync as fdatasyncWithCallback, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import {
   type Compilable,
@@ -24,6 +25,8 @@ import { SALVAGE_ADVICE } from './columns.ts'
 import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
 import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
+
+const fdatasync = promisify(fdatasyncWithCallback)
 
 export const STORE_LIMITS = {
   /** A reader of another process (status, backup) may hold the file this long before we give up. */
@@ -56,6 +59,8 @@ export class Db implements Disposable {
   readonly #file: FileInPlace
   /** The WAL and its shared memory: there, and the same, for as long as a writer has the database open. */
   readonly #companions: readonly FileInPlace[]
+  /** A descriptor of the WAL, which is one file for as long as the database is open. */
+  #wal: number | undefined
 
   constructor(sqlite: Database.Database) {
     this.#sqlite = sqlite
@@ -110,20 +115,21 @@ export class Db implements Disposable {
   }
 
   /**
-   * As `transaction`, and on the disk when it returns, in the file that the data directory names: neither a power cut nor
-   * a file deleted under us takes anything of it back. Some milliseconds.
+   * Resolves once all that was committed before is on the disk, in the file that the data directory names: neither a power
+   * cut nor a file deleted under us takes anything of it back. The wait is libuv's, not this thread's. A commit is in the
+   * WAL, which is synced here, or was moved into the database by a checkpoint, which syncs both before the WAL is used
+   * anew. SQLite holds its locks on the other two files: none is lost with this descriptor. Throws StoreError.
    */
-  durably<T>(change: () => T): T {
-    return this.guard(() => {
-      this.#sqlite.pragma('synchronous = FULL')
-      try {
-        const result = this.#sqlite.transaction(change).immediate()
-        this.assertInPlace()
-        return result
-      } finally {
-        this.#sqlite.pragma('synchronous = NORMAL')
-      }
-    })
+  async synced(): Promise<void> {
+    this.#wal ??= openSync(`${this.path}-wal`, 'r')
+    try {
+      await fdatasync(this.#wal)
+    } catch (error) {
+      throw new StoreError(`the database ${this.path} can't be written to its disk: ${describeError(error)}`, {
+        cause: error,
+      })
+    }
+    this.assertInPlace()
   }
 
   /** Throws StoreError when the files that are open are no longer those that the data directory names. */
@@ -151,6 +157,8 @@ export class Db implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#companions.length > 0 && this.#file.displaced()) this.#emptyWal()
+    if (this.#wal !== undefined) closeSync(this.#wal)
+    this.#wal = undefined
     this.#sqlite.close()
   }
 

@@ -1,49 +1,155 @@
 /** Registered outpoints (table `watches`): each is watched until a height, whatever happens to us meanwhile. */
-import type { Height, Outpoint } from '../chain/types.ts'
+import type { Height, Outpoint, Txid } from '../chain/types.ts'
 import { columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
+/** Until when an outpoint is watched. */
+export interface Registration {
+  outpoint: Outpoint
+  /** What was asked for, the most of all that was. */
+  untilHeight: Height
+  /** As long as no transaction has made it: until when it is kept without one. */
+  unfundedUntil?: Height
+}
 const DELETE = sql.deleteFrom('watches').where('txid', '=', Buffer.alloc(32)).where('vout', '=', 0).compile().sql
 
 export function countRegistrations(db: Db): number {
   return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
 }
 
-/** When the next one ends: the lowest height until which one was asked for. */
+/** When the next place is free: the lowest height at which a registration ends. */
 export function firstRegistrationEnd(db: Db): Height | undefined {
-  const first = sql.selectFrom('watches').select('until_height').orderBy('until_height', 'asc').limit(1)
-  return db.first(first)?.until_height
+  const ends = [
+    db.first(sql.selectFrom('watches').select('until_height as end').orderBy('until_height').limit(1)),
+    db.first(unfunded().select('unfunded_until as end').orderBy('unfunded_until').limit(1)),
+  ].flatMap((row) => (row?.end == null ? [] : [row.end]))
+  return ends.length > 0 ? Math.min(...ends) : undefined
 }
 
-/** Adds one or prolongs it; never shortens one. Returns until when it is watched. */
-export function upsertRegistration(db: Db, outpoint: Outpoint, untilHeight: Height): Height {
-  const row = db.first(
-    sql
-      .insertInto('watches')
-      .values({ txid: hashColumn(outpoint.txid), vout: outpoint.vout, until_height: untilHeight })
-      .onConflict((conflict) =>
-        conflict
-          .columns(['txid', 'vout'])
-          .doUpdateSet({ until_height: (eb) => eb.fn('max', ['watches.until_height', eb.val(untilHeight)]) }),
-      )
-      .returning('until_height'),
+const UPSERT = sql
+  .insertInto('watches')
+  .values({ txid: Buffer.alloc(32), vout: 0, until_height: 0, unfunded_until: 0 })
+  .onConflict((conflict) =>
+    conflict.columns(['txid', 'vout']).doUpdateSet({
+      until_height: (eb) => eb.fn('max', ['watches.until_height', 'excluded.until_height']),
+      // max() of SQLite's with a null is null: what was funded once stays so.
+      unfunded_until: (eb) => eb.fn('max', ['watches.unfunded_until', 'excluded.unfunded_until']),
+    }),
   )
-  return row!.until_height
+  .compile().sql
+
+/** Adds one or prolongs it; never shortens one. */
+export function upsertRegistration(db: Db, { outpoint, untilHeight, unfundedUntil }: Registration): void {
+  const statement = db.prepare(UPSERT)
+  db.guard(() => statement.run(hashColumn(outpoint.txid), outpoint.vout, untilHeight, unfundedUntil ?? null))
 }
 
-/** Ends up to `count` of those that were asked for until below `tipHeight`. Returns them. */
-export function expireRegistrations(db: Db, tipHeight: Height, count: number): Outpoint[] {
-  const due = sql.selectFrom('watches').select(['txid', 'vout', 'until_height']).where('until_height', '<', tipHeight)
-  const ended = db.all(due.orderBy('until_height').limit(count))
-  const remove = db.prepare(DELETE)
-  db.guard(() => {
-    for (const { txid, vout } of ended) remove.run(txid, vout)
-  })
-  return ended.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
+const OF_OUTPOINT = sql
+  .selectFrom('watches')
+  .select(['until_height', 'unfunded_until'])
+  .where('txid', '=', Buffer.alloc(32))
+  .where('vout', '=', 0)
+  .compile().sql
+
+export function readRegistration(db: Db, outpoint: Outpoint): Registration | undefined {
+  const row = db.guard(() => db.prepare(OF_OUTPOINT).get(hashColumn(outpoint.txid), outpoint.vout)) as
+    | { until_height: number; unfunded_until: number | null }
+    | undefined
+  return row && registrationOf({ ...row, txid: hashColumn(outpoint.txid), vout: outpoint.vout })
+}
+
+/** At most `limit` of those that were asked for until below `tipHeight`. */
+export function readEndedRegistrations(db: Db, tipHeight: Height, limit: number): Outpoint[] {
+  const ended = sql.selectFrom('watches').select(['txid', 'vout']).where('until_height', '<', tipHeight)
+  return db.all(ended.orderBy('until_height').limit(limit)).map(outpointOf)
+}
+
+export function deleteRegistration(db: Db, { txid, vout }: Outpoint): boolean {
+  return db.guard(() => db.prepare(DELETE).run(hashColumn(txid), vout)).changes > 0
+}
+
+/** A transaction has made the outpoint: it is watched until what was asked for. */
+export function markFunded(db: Db, { txid, vout }: Outpoint): void {
+  const one = sql.updateTable('watches').where('txid', '=', hashColumn(txid)).where('vout', '=', vout)
+  db.run(one.set({ unfunded_until: null }))
+}
+
+function unfunded() {
+  return sql.selectFrom('watches').where('unfunded_until', 'is not', null)
+}
+
+/** At most `limit` of those that no transaction has made and that are kept until below `tipHeight`, the longest due first. */
+export function readOverdueRegistrations(db: Db, tipHeight: Height, limit: number): Outpoint[] {
+  const overdue = unfunded().select(['txid', 'vout']).where('unfunded_until', '<', tipHeight)
+  return db.all(overdue.orderBy('unfunded_until').limit(limit)).map(outpointOf)
+}
+
+/** Of the outputs of a transaction, at most `limit` that no transaction has made, above output `after`. */
+export function readUnfundedOf(db: Db, txid: Txid, after: number, limit: number): Outpoint[] {
+  const own = unfunded().select(['txid', 'vout']).where('txid', '=', hashColumn(txid)).where('vout', '>', after)
+  return db.all(own.orderBy('vout').limit(limit)).map(outpointOf)
+}
+
+/** The transactions whose outputs are registered and not made yet. */
+export function readUnfundedTxids(db: Db): Txid[] {
+  return db.all(unfunded().select('txid').distinct()).map(({ txid }) => columnTxid(txid))
+}
+
+/** Those that were asked for until after `height`. */
+export function readRegistrationsAfter(db: Db, height: Height): Outpoint[] {
+  return db.all(sql.selectFrom('watches').select(['txid', 'vout']).where('until_height', '>', height)).map(outpointOf)
 }
 
 export function readRegistrations(db: Db): Outpoint[] {
-  return db
-    .all(sql.selectFrom('watches').select(['txid', 'vout']))
-    .map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
+  return db.all(sql.selectFrom('watches').select(['txid', 'vout'])).map(outpointOf)
+}
+
+/** How many registrations there are and when they end. */
+export interface RegistrationCounts {
+  count: number
+  /** Of them, those that no transaction has made yet. */
+  unfunded: number
+  /** Grouped by `blocks` heights: [from, from + blocks), ascending. */
+  ends: { from: Height; count: number }[]
+}
+
+/** `blocks`: width of a group. An unfunded one ends where it does without a funding. */
+export function readRegistrationEnds(db: Db, blocks: number): RegistrationCounts {
+  const rows = db.all(
+    sql
+      .selectFrom('watches')
+      .select(({ eb, fn, ref }) => {
+        const end = fn<number>('min', [ref('until_height'), fn.coalesce('unfunded_until', 'until_height')])
+        return [
+          eb(eb(end, '/', blocks), '*', blocks).as('from'),
+          fn.countAll<number>().as('count'),
+          fn.count<number>('unfunded_until').as('unfunded'),
+        ]
+      })
+      .groupBy('from')
+      .orderBy('from'),
+  )
+  const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0)
+  return {
+    count: sum(rows.map(({ count }) => count)),
+    unfunded: sum(rows.map(({ unfunded }) => unfunded)),
+    ends: rows.map(({ from, count }) => ({ from: Number(from), count })),
+  }
+}
+
+function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
+  return { txid: columnTxid(row.txid), vout: row.vout }
+}
+
+function registrationOf(row: {
+  txid: Buffer
+  vout: number
+  until_height: number
+  unfunded_until: number | null
+}): Registration {
+  return {
+    outpoint: outpointOf(row),
+    untilHeight: row.until_height,
+    ...(row.unfunded_until !== null && { unfundedUntil: row.unfunded_until }),
+  }
 }

@@ -58,7 +58,7 @@ export interface Schema {
   blocks: { height: number; hash: Buffer; time_s: number }
   bonds: AnnouncementColumns & { conf_height: number; refusal: string | null }
   pending_bonds: AnnouncementColumns
-  watches: { txid: Buffer; vout: number; until_height: number }
+  watches: { txid: Buffer; vout: number; until_height: number; unfunded_until: number | null }
   spenders: { txid: Buffer; raw_tx: Buffer; first_seen_s: number; height: number | null; in_mempool: number }
   rescanned_spenders: { txid: Buffer; height: number; hash: Buffer }
   spends: { txid: Buffer; vout: number; spender_txid: Buffer; vin: number }

@@ -176,6 +176,19 @@ function deleteSpenderIfIdle(db: Db, txid: Buffer): void {
   )
 }
 
+const ANY_SPEND_SQL = sql
+  .selectFrom('spends')
+  .select('vin')
+  .where('txid', '=', Buffer.alloc(32))
+  .where('vout', '=', 0)
+  .compile().sql
+
+/** Whether a spend of `outpoint` is recorded, without reading its transaction. */
+export function hasSpends(db: Db, outpoint: Outpoint): boolean {
+  const { txid, vout } = outpointColumns(outpoint)
+  return db.guard(() => db.prepare(ANY_SPEND_SQL).get(txid, vout)) !== undefined
+}
+
 /** Every outpoint with a recorded spend. */
 export function readSpentOutpoints(db: Db): Outpoint[] {
   return db.all(sql.selectFrom('spends').select(['txid', 'vout']).distinct()).map(outpointOf)

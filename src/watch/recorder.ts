@@ -9,7 +9,7 @@ import { OutpointKeys } from '../chain/outpoint-keys.ts'
 import { TrackedOutpoints, type TrackReason } from '../chain/tracked.ts'
 import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
 import type { Db } from '../store/open.ts'
-import { expireRegistrations, readRegistrations, upsertRegistration } from '../store/registrations.ts'
+import { readRegistrations } from '../store/registrations.ts'
 import {
   deleteSpends,
   evictAllSpenders,
@@ -45,7 +45,7 @@ export class SpendRecorder {
     this.#clock = clock
     this.keys = new OutpointKeys(keySalt)
     this.#tracked = new TrackedOutpoints(this.keys)
-    for (const outpoint of readRegistrations(db)) this.#addRegistered(outpoint)
+    for (const outpoint of readRegistrations(db)) this.track(outpoint, 'registered')
   }
 
   // ---- who cares for what ----
@@ -54,7 +54,8 @@ export class SpendRecorder {
    * Records the spends of `outpoint` from now on. What happened before is for a look back, and for whoever asks the node.
    * Returns whether it was tracked already: then every spend of it is recorded that the index holds.
    */
-  track(outpoint: Outpoint, reason: Exclude<TrackReason, 'registered'>): boolean {
+  track(outpoint: Outpoint, reason: TrackReason): boolean {
+    if (reason === 'registered' && !this.isRegistered(outpoint)) this.#registrations++
     return this.#tracked.add(outpoint, reason)
   }
 
@@ -77,30 +78,6 @@ export class SpendRecorder {
   /** The same object for as long as `outpoint` is registered; undefined while it isn't. */
   registered(outpoint: Outpoint): Outpoint | undefined {
     return this.#tracked.find(outpoint, 'registered')
-  }
-
-  /**
-   * Keeps outpoints watched until `untilHeight`, or for longer where somebody has asked for that before, across restarts
-   * and power cuts. Returns until when all of them are.
-   */
-  register(outpoints: readonly Outpoint[], untilHeight: Height): Height {
-    const ends = this.#db.durably(() =>
-      outpoints.map((outpoint) => upsertRegistration(this.#db, outpoint, untilHeight)),
-    )
-    for (const outpoint of outpoints) this.#addRegistered(outpoint)
-    return outpoints.length === 0 ? untilHeight : Math.min(...ends)
-  }
-
-  /** Ends up to `count` registrations that were asked for until below `tipHeight`; returns whether there may be more. */
-  expire(tipHeight: Height, count: number): boolean {
-    const ended = this.#db.transaction(() => expireRegistrations(this.#db, tipHeight, count))
-    for (const outpoint of ended) this.untrack(outpoint, 'registered')
-    return ended.length === count
-  }
-
-  #addRegistered(outpoint: Outpoint): void {
-    if (!this.isRegistered(outpoint)) this.#registrations++
-    this.#tracked.add(outpoint, 'registered')
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
  * Who spends these outpoints? Answers from what is recorded and, for outputs without a spend, from what bitcoind said of
- * them; subscribes to them, and registers them. Nothing is said before chain and mempool are known together
+ * them; subscribes to them. Nothing is said before chain and mempool are known together
  * (`isSettled`). What an answer needs is found out piece by piece, in the fair order; the answer itself is made at one
  * moment.
  */
@@ -11,7 +11,6 @@ import { Bell, runAll } from '../concurrency.ts'
 import { PeerFault } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
 import type { Db } from '../store/open.ts'
-import { countRegistrations, firstRegistrationEnd } from '../store/registrations.ts'
 import type { RecordedSpend } from '../store/spends.ts'
 import { readIndexedFrom } from '../store/spent-keys.ts'
 import type { Lane } from '../wire/work.ts'
@@ -27,16 +26,12 @@ import type { Subscription } from './subscription.ts'
 import { spenderThatCounts, Transactions } from './transactions.ts'
 
 export const WATCHER_LIMITS = {
-  /** Blocks a v1 `Watch` keeps watching: two weeks. */
-  v1Blocks: 2_016,
-  /** Blocks a registration may be asked for: a year. */
-  registerBlocksMax: 52_560,
   /**
    * Subscriptions that a connection may have though all places are taken: nobody who watches a few swaps is kept out by
    * those who watch thousands. 1,024 connections have 102,400 of them at the most, 100 MB.
    */
   subscriptionsAlways: 100,
-  /** Entries closed, and registrations ended, in one piece. */
+  /** Entries closed in one piece. */
   sweepBatch: 100,
   /** Without a block the sweep looks whether it has anything to do this often. */
   sweepMs: 60_000,
@@ -165,36 +160,9 @@ export class Watcher implements IndexListener {
     }
   }
 
-  /**
-   * Watches `outpoints` for `ttlBlocks` from now on, restarts included. Resolves once the past is known too and the
-   * watch is on the disk: the client may commit its money. `untilHeight`: until when all of them are watched.
-   */
-  register(
-    outpoints: readonly Outpoint[],
-    ttlBlocks: number,
-    lane: Lane,
-    subscription: Subscription,
-  ): Promise<{ count: number; untilHeight: Height }> {
-    if (ttlBlocks < 1 || ttlBlocks > WATCHER_LIMITS.registerBlocksMax) {
-      throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${WATCHER_LIMITS.registerBlocksMax}`)
-    }
-    return this.#answer(outpoints, lane, { withTransactions: false }, (known) => {
-      const entries = [...new Set(known.entries)]
-      return { count: entries.length, untilHeight: this.#register(entries, ttlBlocks, subscription) }
-    })
-  }
-
-  /**
-   * v1 `Watch`: every spend of `outpoint` in chain and mempool, the one that counts first. Registers it for two weeks, if
-   * there is room: the answer doesn't depend on that.
-   */
-  watch(outpoint: Outpoint, lane: Lane, subscription: Subscription): Promise<LiveSpend[]> {
+  /** v1 `Watch`: every spend of `outpoint` in chain and mempool, the one that counts first. */
+  watch(outpoint: Outpoint, lane: Lane): Promise<LiveSpend[]> {
     return this.#answer([outpoint], lane, { withTransactions: false }, ({ entries }) => {
-      try {
-        this.#register(entries, WATCHER_LIMITS.v1Blocks, subscription)
-      } catch (error) {
-        if (!(error instanceof PeerFault)) throw error
-      }
       return this.#lookUps.spendsOf(entries[0]!).flatMap((spend) => {
         // v1 can't tell evicted ones from live ones.
         const rawTx = spend.state.kind === 'evicted' ? undefined : this.#transactions.read(spend.txid, this.#book.moves)
@@ -203,22 +171,28 @@ export class Watcher implements IndexListener {
     })
   }
 
-  #register(entries: readonly Entry[], ttlBlocks: number, subscription: Subscription): Height {
-    const { recorder, db, limits } = this.#deps
-    const outpoints = entries.map(({ outpoint }) => outpoint)
-    const own = outpoints.filter((outpoint) => !subscription.hasRegistered(recorder.registered(outpoint))).length
-    if (subscription.registered.size + own > limits.registrationsPerConnection) {
-      const message = `a connection may register ${limits.registrationsPerConnection} outpoints: open another for more`
-      throw new PeerFault('limit', message)
-    }
-    const fresh = outpoints.filter((outpoint) => !recorder.isRegistered(outpoint)).length
-    if (fresh > 0 && countRegistrations(db) + fresh > limits.watchesMax) {
-      const message = `this tracker has room for ${limits.watchesMax} registered outpoints and they are taken; the next one ends after block ${firstRegistrationEnd(db)}`
-      throw new PeerFault('limit', message)
-    }
-    const untilHeight = recorder.register(outpoints, this.#tip().height + ttlBlocks)
-    for (const outpoint of outpoints) subscription.registered.add(recorder.registered(outpoint)!)
-    return untilHeight
+  /**
+   * Calls `build` once it is known where `outpoints` stand, with whether a transaction has made one. Nothing can happen
+   * between that and what `build` does. Throws PeerFault.
+   */
+  whenKnown<T>(
+    outpoints: readonly Outpoint[],
+    lane: Lane,
+    build: (isMade: (outpoint: Outpoint) => boolean) => T,
+  ): Promise<T> {
+    return this.#answer(outpoints, lane, { withTransactions: false }, () =>
+      build((outpoint) => {
+        const entry = this.#book.get(outpoint)!
+        return this.#book.outputOf(entry) === 'unspent' || this.#lookUps.spendsOf(entry).length > 0
+      }),
+    )
+  }
+
+  /** Throws PeerFault for more than one request may name. */
+  assertFew(outpoints: readonly Outpoint[]): void {
+    const { outpointsMax } = this.#deps.limits
+    if (outpoints.length <= outpointsMax) return
+    throw new PeerFault('limit', `${outpoints.length} outpoints in one request, ${outpointsMax} are allowed`)
   }
 
   /** Where an answer without spends stands. */
@@ -260,10 +234,7 @@ export class Watcher implements IndexListener {
     told: { withTransactions: boolean },
     build: (known: Known) => T,
   ): Promise<T> {
-    const { outpointsMax } = this.#deps.limits
-    if (outpoints.length > outpointsMax) {
-      throw new PeerFault('limit', `${outpoints.length} outpoints in one request, ${outpointsMax} are allowed`)
-    }
+    this.assertFew(outpoints)
     return this.#answers.answer(outpoints, () => this.#tip().height, lane, told, build)
   }
 
@@ -339,16 +310,14 @@ export class Watcher implements IndexListener {
   }
 
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { indexer, recorder, lane } = this.#deps
+    const { indexer, lane } = this.#deps
     const { sweepBatch, sweepMs } = WATCHER_LIMITS
     signal.addEventListener('abort', () => this.#sweepBell.ring(), { once: true })
     for (;;) {
       await this.#sweepBell.wait(sweepMs)
       const height = indexer.tip()?.height ?? 0
-      for (const sweepSome of [() => this.#book.sweep(height, sweepBatch), () => recorder.expire(height, sweepBatch)]) {
-        do signal.throwIfAborted()
-        while (await lane.piece(sweepSome))
-      }
+      do signal.throwIfAborted()
+      while (await lane.piece(() => this.#book.sweep(height, sweepBatch)))
     }
   }
 }

@@ -25,7 +25,7 @@ type Handlers = {
 }
 
 export function newHandle(core: Core): Handle {
-  const { clock, market, watcher, notSynced, config, startedAtMs } = core
+  const { clock, market, watcher, registered, notSynced, config, startedAtMs } = core
   const addresses = new EncodedAddresses(core.liveness)
   const pages = new BondPages(core)
   const proofs = new BondProofs(core)
@@ -78,7 +78,8 @@ export function newHandle(core: Core): Handle {
     Get: () => (notSynced() === undefined ? { send: addresses.of(atTip().list) } : 'close'),
     Watch: async ({ outpoint }, peer) => {
       mustBeSynced()
-      const spends = await watcher.watch(outpoint, peer.lane, subscriptionOf(peer))
+      const spends = await watcher.watch(outpoint, peer.lane)
+      await registered.registerIfFree(outpoint, subscriptionOf(peer), peer.lane)
       const transactions = spends.map(({ txid, rawTx, firstSeenS }) => ({ txid, rawTx, seenAtMs: firstSeenS * 1000 }))
       return { send: encodeReply({ type: 'WatchResponse', transactions }) }
     },
@@ -99,9 +100,9 @@ export function newHandle(core: Core): Handle {
       const uptimeS = Math.max(0, Math.floor((clock.nowMs() - startedAtMs) / 1000))
       return { send: encodeReply({ type: 'Status', ...statusFields(chainStatus(core)), uptimeS }) }
     },
-    Bonds: (request) => {
+    Bonds: async (request, peer) => {
       mustBeSynced()
-      return { send: pages.page(request) }
+      return { send: await pages.page(request, peer.lane) }
     },
     BondProof: async ({ outpoint }, { lane }) => {
       mustBeSynced()
@@ -125,14 +126,10 @@ export function newHandle(core: Core): Handle {
       peer.subscriptions = subscription.entries.size
       return spends({ ...watcher.header(), spends: [] }, peer)
     },
-    Register: async ({ outpoints, ttlBlocks }, peer) => {
+    Register: async (request, peer) => {
       mustBeSynced()
-      return {
-        send: encodeReply({
-          type: 'Registered',
-          ...(await watcher.register(outpoints, ttlBlocks, peer.lane, subscriptionOf(peer))),
-        }),
-      }
+      const granted = await registered.register(request, subscriptionOf(peer), peer.lane)
+      return { send: encodeReply({ type: 'Registered', ...granted }) }
     },
   }
   return (request, peer) =>

@@ -73,8 +73,8 @@ const REQUESTS = {
   WatchMany: struct({ outpoints: list(outpoint) }),
   Subscribe: struct({ outpoints: list(outpoint) }),
   Unsubscribe: struct({ outpoints: list(outpoint) }),
-  /** `ttlBlocks`: how long from our tip on. */
-  Register: struct({ outpoints: list(outpoint), ttlBlocks: named('ttl_blocks', u32) }),
+  /** `ttlBlocks`: how long from our tip on. `effort`: see watch/effort.ts. */
+  Register: struct({ outpoints: list(outpoint), ttlBlocks: named('ttl_blocks', u32), effort: optional(bytes(8)) }),
   Why: struct({ address: text }),
   Trackers: unit,
 }
@@ -139,6 +139,13 @@ const bondFields = {
   uptimePpm: named('uptime_ppm', optional(u32)),
 }
 export type BondFields = StructOf<typeof bondFields>
+const bond = encodedOnce(struct(bondFields))
+
+/** Encodes a row before the page that it is to stand in, which then costs a copy. */
+export function encodeAhead(row: BondFields): BondFields {
+  bond.write(row)
+  return row
+}
 
 /** Heights of the window that were never read: bonds confirmed there are missing. Absent when there are none. */
 const unseen = struct({ from: u32, to: u32 })
@@ -178,7 +185,7 @@ const REPLIES = {
     digest,
     /** How many bonds there are on all pages. */
     total: u32,
-    bonds: list(encodedOnce(struct(bondFields))),
+    bonds: list(bond),
     /** What `after` is to be for the next page; absent on the last one. */
     next: optional(outpoint),
     unseen: optional(unseen),
@@ -200,7 +207,14 @@ const REPLIES = {
   }),
   /** Unasked, between replies: the state of a subscribed outpoint has changed to this. */
   Spend: struct(spendFields),
-  Registered: struct({ count: u32, untilHeight: named('until_height', u32) }),
+  Registered: struct({
+    count: u32,
+    /** The lowest of those asked. */
+    untilHeight: named('until_height', u32),
+    /** How many no transaction has made yet, and until when these are kept unless one does; absent when there are none. */
+    unfunded: optional(u32),
+    unfundedUntil: named('unfunded_until', optional(u32)),
+  }),
   Posted: struct({ outpoint, address: text }),
   Why: struct({
     address: text,

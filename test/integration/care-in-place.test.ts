@@ -145,16 +145,13 @@ test('nothing is acknowledged that goes into a deleted file', async () => {
   await endsWith(tracker, /tracker\.sqlite was moved or deleted/)
 })
 
-test('durably says so itself, however soon', () => {
+test('what waits for the disk says so itself, however soon', async () => {
   using dir = tempDir()
   const { db } = openStore(dir.path, 'regtest')
   using _db = db
-  assert.equal(
-    db.durably(() => 1),
-    1,
-  )
+  await db.synced()
   rmSync(join(dir.path, 'tracker.sqlite'))
-  assert.throws(() => db.durably(() => 1), StoreError)
+  await assert.rejects(db.synced(), StoreError)
 })
 
 test('a second daemon, when the lock was deleted: it waits until the first has ended, then goes on; both write nothing twice', async () => {

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { asTxid, formatOutpoint, type Outpoint } from '../../src/chain/types.ts'
-import { openStoreReadonly } from '../../src/store/open.ts'
-import { readRegistrations } from '../../src/store/registrations.ts'
+import { type Db, openStoreReadonly } from '../../src/store/open.ts'
+import { readRegistrationEnds, readRegistrations } from '../../src/store/registrations.ts'
+import { EffortSearch, effortAskedBy } from '../../src/watch/effort.ts'
 import { WATCHER_LIMITS } from '../../src/watch/watcher.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
@@ -18,10 +19,14 @@ function register(tracker: Tracker, outpoints: readonly Outpoint[], ttlBlocks: n
   return tracker.ask({ type: 'Register', outpoints: [...outpoints], ttlBlocks }, 'Registered')
 }
 
+function readDatabase<T>(tracker: Tracker, look: (db: Db) => T): T {
+  using db = openStoreReadonly(tracker.dataDir)
+  return look(db)
+}
+
 /** What the database has, whoever is told. */
 function registeredAt(tracker: Tracker): Set<string> {
-  using db = openStoreReadonly(tracker.dataDir)
-  return new Set(readRegistrations(db).map(formatOutpoint))
+  return readDatabase(tracker, (db) => new Set(readRegistrations(db).map(formatOutpoint)))
 }
 
 function madeUp(count: number): Outpoint[] {
@@ -181,7 +186,7 @@ test('10,000 registrations survive a restart, and every one of them is still wat
 
 test('limits: too many in one request, on one connection, altogether; what is refused changes nothing', async () => {
   await using node = await Regtest.start()
-  const limits = [...['--outpoints-per-request', '4', '--subscriptions-per-connection', '5'], ...['--watches-max', '3']]
+  const limits = [...['--outpoints-per-request', '4', '--subscriptions-per-connection', '5'], ...['--watches-max', '6']]
   await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, ...limits] })
   const coins = await makeCoins(node, 8)
   await tracker.caughtUp(node)
@@ -191,10 +196,13 @@ test('limits: too many in one request, on one connection, altogether; what is re
   assert.match(await refusal(register(tracker, coins.slice(0, 1), 52_561)), /bad_request.*1 to 52560/)
   assert.match(await refusal(register(tracker, coins.slice(0, 1), 0)), /bad_request/)
   await ask('Register', coins.slice(0, 3))
-  const end = (await node.height()) + 10
   assert.match(
     await refusal(ask('Register', coins.slice(2, 4))),
-    new RegExp(`"limit".*room for 3 registered outpoints.*ends after block ${end}`),
+    /"limit".*effort of \d+ bits over the block [0-9a-f]{64}: it had none, and 3 of 6 places are taken/,
+  )
+  assert.match(
+    await refusal(ask('Register', coins.slice(3, 7))),
+    new RegExp(`"limit".*room for 6 registered outpoints.*ends after block ${(await node.height()) + 10}`),
   )
   await ask('Register', coins.slice(0, 3)) // again: they have their places
   const spent = await spend(node, [coins[7]!])
@@ -281,6 +289,79 @@ test('that an outpoint is registered is told to the connection that has register
     }),
   )
   assert.deepEqual(operators, [true, true, false])
+})
+
+test('half of the places taken by strangers: v1 is answered, and whoever brings an effort is registered', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node, { args: [...TEST_FLAGS, '--watches-max', '1000'] })
+  const [a, b, spent] = await makeCoins(node, 3)
+  const spender = await spend(node, [spent!])
+  await tracker.caughtUp(node)
+  const madeUp = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => ({ txid: asTxid((from + i).toString(16).padStart(64, 'e')), vout: i }))
+  assert.match(await refusal(register(tracker, madeUp(0, 1_000), 52_560)), /"limit".*effort of 4\d bits/)
+  const filled = await register(tracker, madeUp(0, 500), 52_560)
+  const height = await node.height()
+  assert.deepEqual(filled, {
+    type: 'Registered',
+    count: 500,
+    untilHeight: height + 52_560,
+    unfunded: 500,
+    unfundedUntil: height + 144,
+  })
+  const v1 = await tracker.ask({ type: 'Watch', outpoint: spent! }, 'WatchResponse')
+  assert.deepEqual(
+    v1.transactions.map(({ txid }) => txid),
+    [spender.txid],
+  )
+  const outpoints = [a!, b!].map(({ txid, vout }) => ({ txid, vout }))
+  const { bits, blockHash } = effortAskedBy(await refusal(register(tracker, outpoints, 100)))!
+  assert.equal(blockHash, await node.rpc('getbestblockhash'))
+  const effort = new EffortSearch({ blockHash, outpoints }, bits).next(2 ** (bits + 6))!
+  await node.mine(1)
+  await tracker.caughtUp(node)
+  const asked = { type: 'Register' as const, outpoints, ttlBlocks: 100, effort }
+  const granted = { type: 'Registered', count: 2, untilHeight: height + 101 }
+  assert.deepEqual(await tracker.ask(asked, 'Registered'), granted)
+  assert.deepEqual(await tracker.ask(asked, 'Registered'), granted) // again: the same
+  await assert.rejects(tracker.ask({ ...asked, effort: effort.subarray(1) }, 'Registered'), /bad_request/)
+})
+
+test('made-up outpoints are kept a day; one that is funded meanwhile, seen or not, to its end', async () => {
+  await using node = await Regtest.start()
+  await using tracker = await Tracker.start(node)
+  const coins = await makeCoins(node, 3)
+  await tracker.caughtUp(node)
+  // Contracts are registered before the transactions that make them are broadcast.
+  const signed = await Promise.all(coins.map((coin) => sign(node, [coin])))
+  const [seen, unseen, never] = signed.map(({ txid }) => ({ txid, vout: 0 })) as [Outpoint, Outpoint, Outpoint]
+  const all = [seen, unseen, never]
+  const height = await node.height()
+  assert.deepEqual(await register(tracker, all, 1_000), {
+    type: 'Registered',
+    count: 3,
+    untilHeight: height + 1_000,
+    unfunded: 3,
+    unfundedUntil: height + 144,
+  })
+  const unfunded = () => readDatabase(tracker, (db) => readRegistrationEnds(db, 144).unfunded)
+  await send(node, signed[0]!)
+  await waitUntil('its funding is seen', () => unfunded() === 2)
+  await tracker.stop('SIGKILL')
+  await node.mineWith([signed[0]!.hex, signed[1]!.hex])
+  await node.mine(1)
+  tracker.launch()
+  await tracker.caughtUp(node)
+  await waitUntil('the other one, too', () => unfunded() === 1)
+  // Taken back, it keeps its place.
+  const [tip] = await node.rpc<string[]>('generatetoaddress', 1, await node.rpc('getnewaddress'))
+  await node.rpc('invalidateblock', tip)
+  await node.mine(150)
+  await tracker.caughtUp(node)
+  await waitUntil('the third is dropped', () => tracker.status()?.registrations === 2)
+  const last = await register(tracker, all, 1)
+  assert.deepEqual([last.unfunded, last.untilHeight], [1, (await node.height()) + 1])
+  assert.equal((await register(tracker, [seen, unseen], 1)).untilHeight, height + 1_000)
 })
 
 test('registered again for less: it says until when it is watched, and that is what is kept', async () => {

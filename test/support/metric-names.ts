@@ -25,6 +25,8 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   ready: {},
   canary_up: {},
   registrations: {},
+  registration_effort_bits: {},
+  registrations_refused_total: { labels: ['reason'] },
   webhook_queue: {},
   build_info: { labels: ['version'] },
   db_bytes: {},

@@ -15,6 +15,17 @@ export interface WireVector {
 export const WIRE_V1: readonly WireVector[] = read('wire-v1.json')
 export const WIRE_V2: readonly WireVector[] = read('wire-v2.json')
 
+/** An effort over a block and outpoints. Hashes and txids in display order, `effort` and `sha256` as bytes. */
+export interface EffortVector {
+  block_hash: string
+  outpoints: readonly { txid: string; vout: number }[]
+  effort: string
+  sha256: string
+  bits: number
+}
+
+export const EFFORTS: readonly EffortVector[] = read('effort.json')
+
 /** One of version 1, by its name. */
 export function wireVector(name: string): WireVector {
   const found = WIRE_V1.find((vector) => vector.name === name)

@@ -79,6 +79,7 @@ const PURE = [
     'peers/list-comparison.ts',
     'peers/probe-turns.ts',
     'watch/spend.ts',
+    'watch/effort.ts',
     'tor/address.ts',
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],

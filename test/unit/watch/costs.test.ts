@@ -171,15 +171,3 @@ test('what nobody asks about any more is bounded, whoever has asked', async () =
   const underWay = 1_000
   assert.ok(setup.watcher.entries <= BOOK_LIMITS.idle + underWay, `${setup.watcher.entries} entries`)
 })
-
-test('registrations that end with one block end in pieces', async () => {
-  using setup = setUp()
-  await setup.connect(10)
-  setup.recorder.register(batch(1, 250), 11)
-  for (const height of [11, 12]) await setup.connect(height)
-  assert.deepEqual(
-    [1, 2, 3].map(() => setup.recorder.expire(12, 100)),
-    [true, true, false],
-  )
-  assert.equal(setup.recorder.registrations, 0)
-})

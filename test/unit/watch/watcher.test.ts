@@ -6,7 +6,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Spender } from '../../../src/chain/types.ts'
 import { TransientError } from '../../../src/errors.ts'
-import { Subscription } from '../../../src/watch/subscription.ts'
 import { WORK_LIMITS } from '../../../src/wire/work.ts'
 import { batch, fault, hash, listener, outpoint, setUp, spenderOf, turn } from '../../support/watching.ts'
 
@@ -84,23 +83,20 @@ test('who has to wait has made nothing, and is told to come again after a while'
   assert.equal((await setup.ask(batch(9_000, 1_000))).spends.length, 1_000)
 })
 
-test('while bitcoind can not be asked: busy, and nothing is registered', async () => {
+test('while bitcoind can not be asked: busy', async () => {
   using setup = setUp()
   await setup.connect(10)
   await setup.settle()
   setup.onLook = () => {
     throw new TransientError('gone')
   }
-  await assert.rejects(
-    setup.watcher.register([outpoint(1)], 100, setup.lane, new Subscription(() => {})),
-    fault('busy', /bitcoind can not be asked/),
-  )
-  assert.equal(setup.recorder.isRegistered(outpoint(1)), false)
+  const isMade = () => setup.watcher.whenKnown([outpoint(1)], setup.lane, (made) => made(outpoint(1)))
+  await assert.rejects(isMade(), fault('busy', /bitcoind can not be asked/))
   setup.onLook = () => {}
-  assert.deepEqual(await setup.watcher.register([outpoint(1)], 100, setup.lane, new Subscription(() => {})), {
-    count: 1,
-    untilHeight: 110,
-  })
+  assert.equal(await isMade(), false)
+  setup.found.set(outpoint(1).txid, { kind: 'unspent', fundedBy: outpoint(1).txid })
+  await setup.connect(11, [], { withTxids: false })
+  assert.equal(await isMade(), true)
 })
 
 test('a node with an index of spends tells what lies below our own: in a scanned block, and deeper', async () => {
@@ -237,20 +233,6 @@ test('a block that was fetched before anybody asked makes everything be asked an
   setup.found.set(funded.txid, { kind: 'unspent' })
   await setup.connect(11, [], { withTxids: false })
   assert.equal((await setup.ask([funded])).spends[0]!.state, 'unspent')
-})
-
-test('a registration says until when all that was asked for is watched, which may be longer than asked', async () => {
-  using setup = setUp()
-  await setup.connect(10)
-  await setup.settle()
-  const [a, b] = [outpoint(1), outpoint(2)]
-  const { subscription } = listener(setup)
-  await setup.watcher.register([a, b], 1_000, setup.lane, subscription)
-  await setup.watcher.register([b], 3_000, setup.lane, subscription)
-  assert.equal((await setup.watcher.register([b], 100, setup.lane, subscription)).untilHeight, 3_010)
-  assert.equal((await setup.watcher.register([a, b], 100, setup.lane, subscription)).untilHeight, 1_010)
-  assert.equal((await setup.watcher.register([a, b, outpoint(3)], 100, setup.lane, subscription)).untilHeight, 110)
-  assert.equal((await setup.watcher.register([], 100, setup.lane, subscription)).untilHeight, 110)
 })
 
 test('what a subscriber has seen is remembered for two blocks after its subscription has ended', async () => {
