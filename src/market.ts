@@ -1,20 +1,34 @@
 /**
- * All that is known of bonds at our tip, read anew only when something was written, and shared by everyone who asks:
- * the list that takers get, the pages, the probes, HTTP.
+ * All that is known of bonds at our tip, kept up as blocks come and go, and shared by everyone who asks: the list that
+ * takers get, the pages, the probes, HTTP. A block costs what it brings and what is live; what has ended, and what never
+ * qualified, is carried along, and forgotten beyond `MARKET_LIMITS`.
  */
 import { compareOutpoints } from './bonds/digest.ts'
-import { listMakers, type MakerList, type ValuedBond } from './bonds/list.ts'
-import type { AnnouncedOutput, AnnouncementFormat, BondState, ConfirmedBond, Tip } from './bonds/types.ts'
-import { stateOf } from './bonds/verify.ts'
-import { formatOutpoint } from './chain/types.ts'
-import { readBonds, readPendingBonds } from './store/bonds.ts'
+import { listLive, type MakerList, type ValuedBond } from './bonds/list.ts'
+import type { AnnouncedOutput, AnnouncementFormat, BondEnd, BondState, ConfirmedBond, Tip } from './bonds/types.ts'
+import { endHeight, stateOf } from './bonds/verify.ts'
+import { type BlockRef, formatOutpoint, type Height, type Outpoint } from './chain/types.ts'
+import { readBondEnds, readBonds, readPendingBonds } from './store/bonds.ts'
 import type { Db } from './store/open.ts'
+import { readBlockHash } from './store/tip.ts'
+
+export const MARKET_LIMITS = {
+  /** Announcements kept that never qualified, the youngest: anybody can make them for a transaction's fee. */
+  refusedKept: 10_000,
+  /** Bonds kept that have expired or were spent, the last to end; those that ended lately always, as a reorg may revive them. */
+  endedKept: 10_000,
+  endedBlocks: 2_016,
+  /** Tips remembered, to go on from where a reorg branched off; below, everything is read anew. */
+  tipsRemembered: 100,
+}
 
 /** What we need of the indexer. */
 export interface Indexed {
   tip(): Tip | undefined
   /** Changes with every block that is connected or taken back. */
   readonly revision: number
+  /** Changes whenever an announcement has entered or left the mempool. */
+  readonly pendingRevision: number
 }
 
 export interface KnownBond {
@@ -24,6 +38,8 @@ export interface KnownBond {
   state: BondState
   value: number
 }
+
+type ConfirmedKnown = KnownBond & { bond: ConfirmedBond; state: Exclude<BondState, 'pending'> }
 
 export interface MarketMaker {
   /** `host.onion:port`. */
@@ -37,11 +53,11 @@ export interface MarketMaker {
 export interface Market {
   tip: Tip
   list: MakerList
-  /** Confirmed announcements, in no particular order. */
-  confirmed: readonly ConfirmedBond[]
   pending: readonly AnnouncedOutput[]
   /** Everything by outpoint as in the digest, pending ones included. */
   known: readonly KnownBond[]
+  /** Those of them that are live. */
+  live: readonly KnownBond[]
   /** Makers with a live bond by address, in the order of the list. */
   makers: ReadonlyMap<string, MarketMaker>
   counts: Record<BondState, number>
@@ -53,8 +69,17 @@ export class CurrentMarket {
   readonly #db: Db
   readonly #index: Indexed
   #revision = -1
-  #writes = -1
+  #confirmed: readonly ConfirmedKnown[] = []
+  /** Where in it the live ones are: most blocks change no others. */
+  #liveAt: readonly number[] = []
+  /** The last tips that `#confirmed` was of, the present one last. */
+  #tips: BlockRef[] = []
+  /** Keys of bonds whose rows are gone. */
+  #forgotten = new Set<string>()
   #atTip: Market | undefined
+  /** What `#market` was made of. */
+  #pendingRevision = -1
+  #ofAtTip: Market | undefined
   #market: Market | undefined
 
   constructor(db: Db, index: Indexed) {
@@ -67,9 +92,8 @@ export class CurrentMarket {
     const { revision } = this.#index
     if (this.#revision !== revision) {
       const tip = this.#index.tip()
-      this.#atTip = tip && buildMarket(readBonds(this.#db), tip)
+      this.#atTip = tip && this.#marketAt(tip)
       this.#revision = revision
-      this.#writes = -1
     }
     return this.#atTip
   }
@@ -77,10 +101,11 @@ export class CurrentMarket {
   /** With what is pending. */
   read(): Market | undefined {
     const atTip = this.atTip()
-    const writes = this.#db.writes
-    if (this.#writes !== writes) {
+    const { pendingRevision } = this.#index
+    if (this.#ofAtTip !== atTip || this.#pendingRevision !== pendingRevision) {
       this.#market = atTip && withPending(atTip, readPendingBonds(this.#db))
-      this.#writes = writes
+      this.#ofAtTip = atTip
+      this.#pendingRevision = pendingRevision
     }
     return this.#market
   }
@@ -88,18 +113,122 @@ export class CurrentMarket {
   makers(): ReadonlyMap<string, MarketMaker> {
     return this.atTip()?.makers ?? NOBODY
   }
+
+  /** What goes beyond the bonds of the past that are kept, the oldest first. */
+  surplus(): Outpoint[] {
+    const market = this.atTip()
+    if (!market) return []
+    const { counts, tip } = market
+    const { refusedKept, endedKept, endedBlocks } = MARKET_LIMITS
+    const refused = oldest(counts.refused - refusedKept, () =>
+      this.#confirmed.filter(({ state }) => state === 'refused').map(({ bond }) => [bond.conf.height, bond] as const),
+    )
+    const ended = oldest(counts.expired + counts.spent - endedKept, () =>
+      this.#confirmed
+        .filter(({ state }) => state === 'expired' || state === 'spent')
+        .map(({ bond }) => [bond.spentBy?.height ?? endHeight(bond), bond] as const)
+        .filter(([height]) => height <= tip.height - endedBlocks),
+    )
+    return [...refused, ...ended]
+  }
+
+  /** The rows of these bonds are gone; the index has a new revision. */
+  forgot(outpoints: readonly Outpoint[]): void {
+    for (const outpoint of outpoints) this.#forgotten.add(formatOutpoint(outpoint))
+  }
+
+  #marketAt(tip: Tip): Market {
+    const last = this.#tips.at(-1)
+    const from = this.#branchHeight()
+    const isReorg = this.#tips.at(-1) !== last
+    this.#tips = [...this.#tips, tip].slice(-MARKET_LIMITS.tipsRemembered)
+    const fresh = readBonds(this.#db, from).map((bond) => knownAt(bond, tip))
+    const ends = from === 0 ? new Map<string, BondEnd>() : readBondEnds(this.#db, from)
+    const isQuiet = from > 0 && !isReorg && fresh.length + ends.size + this.#forgotten.size === 0
+    const before = isQuiet ? this.#atTip : undefined
+    if (before) this.#confirmed = this.#grownOlder(tip)
+    else {
+      const kept = from === 0 ? [] : this.#kept(tip, from, ends, isReorg)
+      this.#confirmed = merge(kept, fresh.sort(byOutpoint))
+    }
+    this.#forgotten.clear()
+    const isLive = (at: number) => this.#confirmed[at]!.state === 'live'
+    const candidates = before ? this.#liveAt : this.#confirmed.keys()
+    this.#liveAt = [...candidates].filter(isLive)
+    return this.#marketOf(tip, before?.counts)
+  }
+
+  /** Nothing has happened to them but time. */
+  #grownOlder(tip: Tip): ConfirmedKnown[] {
+    const confirmed = this.#confirmed.slice()
+    for (const at of this.#liveAt) {
+      const { key, bond } = confirmed[at]!
+      confirmed[at] = { key, bond, state: stateOf(bond, tip), value: 0 }
+    }
+    return confirmed
+  }
+
+  /** Those confirmed below `from`, as the blocks from there on have left them. */
+  #kept(tip: Tip, from: Height, ends: ReadonlyMap<string, BondEnd>, isReorg: boolean): ConfirmedKnown[] {
+    const kept: ConfirmedKnown[] = []
+    for (const known of this.#confirmed) {
+      if (known.bond.conf.height >= from || this.#forgotten.has(known.key)) continue
+      const spentBy = ends.get(known.key)
+      const mayChange = isReorg || known.state === 'live' || spentBy !== undefined
+      kept.push(mayChange ? knownAt(spentAs(known.bond, from, spentBy), tip) : known)
+    }
+    return kept
+  }
+
+  /** `before`: the counts of the tip before, where only live ones have changed since. */
+  #marketOf(tip: Tip, before: Market['counts'] | undefined): Market {
+    const known = this.#confirmed
+    const live = this.#liveAt.map((at) => known[at]!)
+    const list = listLive(
+      live.map(({ bond }) => bond),
+      tip,
+    )
+    for (const [i, one] of live.entries()) one.value = list.live[i]!.value
+    const counts = before ? { ...before, live: live.length } : { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
+    if (before) counts.expired += before.live - live.length
+    else for (const { state } of known) counts[state]++
+    return { tip, list, pending: [], known, live, makers: makersOf(list), counts }
+  }
+
+  /** The first height whose block is not the one we know; 0 where everything may be new. */
+  #branchHeight(): Height {
+    for (let last = this.#tips.at(-1); last; last = this.#tips.at(-1)) {
+      if (readBlockHash(this.#db, last.height) === last.hash) return last.height + 1
+      this.#tips.pop()
+    }
+    return 0
+  }
 }
 
-function buildMarket(confirmed: ConfirmedBond[], tip: Tip): Market {
-  const list = listMakers(confirmed, tip)
-  const values = new Map(list.live.map(({ bond, value }) => [bond, value]))
-  const counts: Record<BondState, number> = { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
-  const known = confirmed.map((bond): KnownBond => {
-    const state = stateOf(bond, tip)
-    counts[state]++
-    return { key: formatOutpoint(bond.outpoint), bond, state, value: values.get(bond) ?? 0 }
-  })
-  return { tip, list, confirmed, pending: [], known: inOrder(known), makers: makersOf(list), counts }
+function isSpentFrom({ spentBy }: ConfirmedBond, from: Height): boolean {
+  return spentBy !== undefined && spentBy.height >= from
+}
+
+/** What was said of blocks at `from` or above holds no more; `spentBy` does. */
+function spentAs(bond: ConfirmedBond, from: Height, spentBy: BondEnd | undefined): ConfirmedBond {
+  if (spentBy) return { ...bond, spentBy }
+  if (!isSpentFrom(bond, from)) return bond
+  const { spentBy: _, ...unspent } = bond
+  return unspent
+}
+
+/** Without its value, which is the list's to say. */
+function knownAt(bond: ConfirmedBond, tip: Tip): ConfirmedKnown {
+  return { key: formatOutpoint(bond.outpoint), bond, state: stateOf(bond, tip), value: 0 }
+}
+
+/** The first `count` by height. `bonds` is called only when there are any. */
+function oldest(count: number, bonds: () => (readonly [Height, ConfirmedBond])[]): Outpoint[] {
+  if (count <= 0) return []
+  return bonds()
+    .sort(([a], [b]) => a - b)
+    .slice(0, count)
+    .map(([, { outpoint }]) => outpoint)
 }
 
 function withPending(market: Market, pending: AnnouncedOutput[]): Market {
@@ -110,13 +239,43 @@ function withPending(market: Market, pending: AnnouncedOutput[]): Market {
   return {
     ...market,
     pending,
-    known: inOrder([...market.known, ...waiting]),
+    known: merge(market.known, waiting.sort(byOutpoint)),
     counts: { ...market.counts, pending: pending.length },
   }
 }
 
-function inOrder(bonds: KnownBond[]): KnownBond[] {
-  return bonds.sort((a, b) => compareOutpoints(a.bond.outpoint, b.bond.outpoint))
+function byOutpoint(a: KnownBond, b: KnownBond): number {
+  return compareOutpoints(a.bond.outpoint, b.bond.outpoint)
+}
+
+/** Two lists in order → one. */
+function merge<T extends KnownBond>(a: readonly T[], b: readonly T[]): T[] {
+  const merged: T[] = []
+  let i = 0
+  for (const one of b) {
+    while (i < a.length && byOutpoint(a[i]!, one) < 0) merged.push(a[i++]!)
+    merged.push(one)
+  }
+  while (i < a.length) merged.push(a[i++]!)
+  return merged
+}
+
+/** The live ones, or all, from a value on. Only what is live has one: few are looked through for it. */
+export function bondsAsked({ known, live }: Market, asked: { all: boolean; minValue: number }): readonly KnownBond[] {
+  if (asked.minValue > 0) return live.filter(({ value }) => value >= asked.minValue)
+  return asked.all ? known : live
+}
+
+/** Where in `bonds`, which are in order, those begin that come after `after`. */
+export function indexAfter(bonds: readonly KnownBond[], after: Outpoint): number {
+  let low = 0
+  let high = bonds.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (compareOutpoints(bonds[middle]!.bond.outpoint, after) <= 0) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Makers with a live bond, in the order of the list. */

@@ -22,15 +22,21 @@ export interface MakerList {
 }
 
 export function listMakers(bonds: readonly ConfirmedBond[], tip: Tip): MakerList {
-  const live = bonds
-    .filter((bond) => stateOf(bond, tip) === 'live')
-    .sort((a, b) => compareOutpoints(a.outpoint, b.outpoint))
-    .map((bond) => ({ bond, value: bondValue(bond, tip) }))
+  const live = bonds.filter((bond) => stateOf(bond, tip) === 'live')
+  return listLive(
+    live.sort((a, b) => compareOutpoints(a.outpoint, b.outpoint)),
+    tip,
+  )
+}
+
+/** As `listMakers`, of bonds that are live at `tip` and in the order of the digest. */
+export function listLive(bonds: readonly ConfirmedBond[], tip: Tip): MakerList {
+  const live = bonds.map((bond) => ({ bond, value: bondValue(bond, tip) }))
   const byValue = live.toSorted((a, b) => b.value - a.value) // stable: equal values stay in outpoint order
   return {
     tip,
     live,
     addresses: [...new Set(byValue.map(({ bond }) => bond.address))],
-    digest: digestOf(live.map(({ bond }) => bond)),
+    digest: digestOf(bonds),
   }
 }

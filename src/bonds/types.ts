@@ -32,7 +32,15 @@ export interface ConfirmedBond extends AnnouncedOutput {
   /** Why it never qualified; absent when it did. */
   refusal?: Refusal
   /** The confirmed spend that ended it, on the chain up to the tip. */
-  spentBy?: { txid: Txid; vin: number; height: Height; blockHash: BlockHash }
+  spentBy?: BondEnd
+}
+
+/** The transaction in a block that spends a bond. */
+export interface BondEnd {
+  txid: Txid
+  vin: number
+  height: Height
+  blockHash: BlockHash
 }
 
 export const BOND_STATES = ['pending', 'live', 'expired', 'spent', 'refused'] as const

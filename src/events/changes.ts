@@ -193,9 +193,15 @@ function bondChanges(before: MarketLook, after: MarketLook, expiringBlocks: numb
   }
   for (const [outpoint, { address, state: previous }] of before.bonds) {
     if (after.bonds.has(outpoint)) continue
+    // Of those that are past the oldest are forgotten now and then, which is no news.
+    if (isPast(previous) && before.reorgs.count === after.reorgs.count) continue
     changes.push({ kind: 'bond', data: { outpoint, address, state: 'gone', previous, height } })
   }
   return changes
+}
+
+function isPast(state: BondState): boolean {
+  return state !== 'live' && state !== 'pending'
 }
 
 function makerChanges(before: MarketLook, after: MarketLook): Change[] {

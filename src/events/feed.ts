@@ -37,6 +37,9 @@ export class ChangeFeed implements Disposable {
   #seen = ''
   #isResetDue = false
   #resetAtMs = Number.NEGATIVE_INFINITY
+  /** The market looked at last, and its bonds: many may be known, and mostly none has changed. */
+  #ofMarket: Market | undefined
+  #bonds: MarketLook['bonds'] = new Map()
 
   /** `onFault` gets what a look throws: the database, most likely, which the loops will meet as well. */
   constructor(core: Core, onFault: (error: unknown) => void) {
@@ -92,7 +95,8 @@ export class ChangeFeed implements Disposable {
     return this.#lookAt(now)
   }
 
-  #lookAt({ tip, list, counts, known, makers }: Market): MarketLook {
+  #lookAt(now: Market): MarketLook {
+    const { list, counts, makers } = now
     const { db, cells, liveness, trackers } = this.#core
     const { reorgs, lastReorgs } = cells.following
     const blocks = readRecentBlocks(db, FEED_LIMITS.blocksRemembered)
@@ -101,12 +105,7 @@ export class ChangeFeed implements Disposable {
       blocks,
       digest: list.digest.toString('hex'),
       liveCount: counts.live,
-      bonds: new Map(
-        known.map(({ key, bond, state }) => {
-          const isLive = state === 'live' && 'conf' in bond
-          return [key, { address: bond.address, state, ...(isLive && { blocksLeft: blocksLeft(bond, tip) }) }]
-        }),
-      ),
+      bonds: this.#bondsOf(now),
       makers: new Map(
         [...makers.keys()].map((address) => {
           const { reach, lastUpS } = liveness.lifeOf(address)
@@ -128,7 +127,20 @@ export class ChangeFeed implements Disposable {
     }
   }
 
+  #bondsOf(now: Market): MarketLook['bonds'] {
+    if (this.#ofMarket === now) return this.#bonds
+    this.#ofMarket = now
+    this.#bonds = new Map(
+      now.known.map(({ key, bond, state }) => {
+        const isLive = state === 'live' && 'conf' in bond
+        return [key, { address: bond.address, state, ...(isLive && { blocksLeft: blocksLeft(bond, now.tip) }) }]
+      }),
+    )
+    return this.#bonds
+  }
+
   #forget(): void {
+    this.#ofMarket = undefined
     this.#seen = ''
     this.#last = undefined
     this.#isResetDue = false

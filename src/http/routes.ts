@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { formatOutpoint, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
 import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
-import type { Market } from '../market.ts'
+import { bondsAsked, indexAfter, type Market } from '../market.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { bondRow } from '../views/bonds.ts'
 import { clientRows } from '../views/clients.ts'
@@ -130,11 +130,11 @@ export const ROUTES: readonly AnyRoute[] = [
     otherwise: [503],
     answer: (core, _, query) => {
       const market = synced(core)
-      const wanted = market.known.filter(
-        ({ state, value }) => (query.all || state === 'live') && value >= query.min_value,
-      )
+      const wanted = bondsAsked(market, { all: query.all, minValue: query.min_value })
       // The place after a bond that has gone since is still the same place.
-      const { rows, next } = page(wanted, query.limit, query.after, ({ key }) => key, isAfter)
+      const from = query.after === undefined ? 0 : indexAfter(wanted, parseOutpoint(query.after)!)
+      const rows = wanted.slice(from, from + query.limit)
+      const next = from + query.limit < wanted.length ? rows.at(-1)!.key : null
       const bonds = rows.map((known) => bondRow(known, market, core.liveness))
       return { body: { ...listOf(core, market), total: wanted.length, bonds, next } }
     },
@@ -150,8 +150,8 @@ export const ROUTES: readonly AnyRoute[] = [
     answer: (core, outpoint) => {
       const market = synced(core)
       const key = formatOutpoint(outpoint)
-      const known = market.known.find((bond) => bond.key === key)
-      if (!known) throw new HttpFault('not_found', `no bond is known at ${key}`)
+      const known = market.known[indexAfter(market.known, outpoint) - 1]
+      if (known?.key !== key) throw new HttpFault('not_found', `no bond is known at ${key}`)
       return { body: { ...tipOf(market), bond: bondRow(known, market, core.liveness) } }
     },
   }),
@@ -285,30 +285,18 @@ function listOf({ unseen }: Core, market: Market) {
   return { ...tipOf(market), digest: market.list.digest.toString('hex'), unseen: unseen() ?? null }
 }
 
-/** The bond list's order on outpoints as text, which is not that of the text itself: txids count in internal order. */
-function isAfter(key: string, after: string): boolean {
-  const internal = (text: string) => text.slice(0, 64).match(/../g)!.reverse().join('')
-  const [a, b] = [internal(key), internal(after)]
-  return a === b ? Number(key.slice(65)) > Number(after.slice(65)) : a > b
-}
-
-/** Without `isAfter`, `after` must be a row: its place can't be told else. */
+/** `after` must be a row: its place can't be told else. */
 function page<T>(
   rows: readonly T[],
   limit: number,
   after: string | undefined,
   keyOf: (row: T) => string,
-  isAfter?: (key: string, after: string) => boolean,
 ): { rows: T[]; next: string | null } {
   let start = 0
   if (after !== undefined) {
     const at = rows.findIndex((row) => keyOf(row) === after)
-    if (at >= 0) start = at + 1
-    else if (!isAfter) throw new HttpFault('bad_request', `after: ${after} is not in the list any more: begin anew`)
-    else {
-      start = rows.findIndex((row) => isAfter(keyOf(row), after))
-      if (start < 0) start = rows.length
-    }
+    if (at < 0) throw new HttpFault('bad_request', `after: ${after} is not in the list any more: begin anew`)
+    start = at + 1
   }
   const taken = rows.slice(start, start + limit)
   return { rows: taken, next: start + limit < rows.length ? keyOf(taken.at(-1)!) : null }

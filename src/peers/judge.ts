@@ -10,7 +10,7 @@ import { verifyProof } from '../bonds/verify-proof.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { Network, Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
-import { readBondOfTx, readPendingBonds } from '../store/bonds.ts'
+import { readBondOfTx, readPendingBondOfTx } from '../store/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { parseMakerName } from '../tor/address.ts'
 import type { Lane } from '../wire/work.ts'
@@ -40,7 +40,7 @@ export async function judgeProof(
   const bond = readBondOfTx(db, proof.outpoint.txid)
   const facts: ProofFacts = {
     output: output ?? spentOutput(bond, proof.outpoint),
-    announcement: bond ?? pendingOf(db, proof.outpoint),
+    announcement: bond ?? readPendingBondOfTx(db, proof.outpoint.txid),
     tipHeight,
     lockBlocks: lockBlocksOf(network),
   }
@@ -56,10 +56,6 @@ function spentOutput(bond: ConfirmedBond | undefined, { vout }: Outpoint): Proof
   if (!bond || vout !== bond.outpoint.vout) return undefined
   const { amountSats, conf } = bond
   return { amountSats, scriptPubKey: Buffer.alloc(0), confHeight: conf.height, isUnspent: false }
-}
-
-function pendingOf(db: Db, { txid }: Outpoint): ProofFacts['announcement'] {
-  return readPendingBonds(db).find(({ outpoint }) => outpoint.txid === txid)
 }
 
 export interface Posted {

@@ -1,11 +1,10 @@
 /** Bonds, confirmed and pending. A bond's spend stands in `spends`; its block's hash and time in `blocks`. */
-import type { InferResult } from 'kysely'
-import type { AnnouncedOutput, AnnouncementFormat, ConfirmedBond, Refusal } from '../bonds/types.ts'
-import { asSats, type BlockRef, type Height, type Outpoint, type Txid } from '../chain/types.ts'
+import { type InferResult, sql as raw } from 'kysely'
+import type { AnnouncedOutput, AnnouncementFormat, BondEnd, ConfirmedBond, Refusal } from '../bonds/types.ts'
+import { asSats, type BlockRef, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
 import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { AnnouncementColumns } from './schema.ts'
-import { readSpends } from './spends.ts'
 
 /** A bond as a block brings it: where it confirms is the block being connected. */
 export interface NewBond extends AnnouncedOutput {
@@ -24,36 +23,51 @@ export function deleteBondsAt(db: Db, confHeight: Height): void {
   db.run(sql.deleteFrom('bonds').where('conf_height', '=', confHeight))
 }
 
-/** All confirmed announcements whose block is at `minConfHeight` or above, by outpoint in the database's order. */
+/** All confirmed announcements whose block is at `minConfHeight` or above, in no particular order. */
 export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
-  const rows = db.all(
-    inBlocks()
-      .leftJoin(
-        (query) =>
-          query
-            .selectFrom('spends')
-            .innerJoin('spenders', 'spenders.txid', 'spends.spender_txid')
-            .innerJoin('blocks', 'blocks.height', 'spenders.height')
-            .select(['spends.txid', 'spends.vout', 'spends.vin', 'spends.spender_txid'])
-            .select(['spenders.height', 'blocks.hash'])
-            .as('s'),
-        (join) => join.onRef('s.txid', '=', 'b.txid').onRef('s.vout', '=', 'b.vout'),
-      )
-      .select(['s.spender_txid', 's.vin', 's.height as spent_height', 's.hash as spent_hash'])
-      .where('b.conf_height', '>=', minConfHeight),
-  )
-  return rows.map((row) => {
-    const bond = confirmedBond(row)
-    if (row.spender_txid && row.vin !== null && row.spent_height !== null && row.spent_hash) {
-      bond.spentBy = {
-        txid: columnTxid(row.spender_txid),
-        vin: row.vin,
-        height: row.spent_height,
-        blockHash: columnBlockHash(row.spent_hash),
-      }
-    }
-    return bond
-  })
+  const bonds = db.all(inBlocks().where('b.conf_height', '>=', minConfHeight)).map(confirmedBond)
+  const ends = db.all(endsOfBonds().where('b.conf_height', '>=', minConfHeight))
+  const endOf = new Map(ends.map((row) => [formatOutpoint(outpointOf(row)), bondEnd(row)]))
+  for (const bond of bonds) {
+    const spentBy = endOf.get(formatOutpoint(bond.outpoint))
+    if (spentBy) bond.spentBy = spentBy
+  }
+  return bonds
+}
+
+/** Bonds that are spent in blocks at `minHeight` or above, and by what; by `txid:vout`. */
+export function readBondEnds(db: Db, minHeight: Height): Map<string, BondEnd> {
+  const ends = sql
+    .selectFrom('spenders as t')
+    .crossJoin('spends as s')
+    .whereRef('s.spender_txid', '=', 't.txid')
+    .crossJoin('bonds as b')
+    .whereRef('b.txid', '=', 's.txid')
+    .whereRef('b.vout', '=', 's.vout')
+    .crossJoin('blocks as e')
+    .whereRef('e.height', '=', 't.height')
+    .select(['s.txid', 's.vout', 's.vin', 's.spender_txid', 'e.height', 'e.hash'])
+    .where('t.height', '>=', minHeight)
+  return new Map(db.all(ends).map((row) => [formatOutpoint(outpointOf(row)), bondEnd(row)]))
+}
+
+/** From the bonds to their spends and no other way: others' spends are many. In SQLite a cross join keeps its order. */
+function endsOfBonds() {
+  return sql
+    .selectFrom('bonds as b')
+    .crossJoin('spends as s')
+    .whereRef('s.txid', '=', 'b.txid')
+    .whereRef('s.vout', '=', 'b.vout')
+    .crossJoin('spenders as t')
+    .whereRef('t.txid', '=', 's.spender_txid')
+    .crossJoin('blocks as e')
+    .whereRef('e.height', '=', 't.height')
+    .select(['s.txid', 's.vout', 's.vin', 's.spender_txid', 'e.height', 'e.hash'])
+}
+
+function bondEnd(row: { spender_txid: Buffer; vin: number; height: number; hash: Buffer }): BondEnd {
+  const { vin, height } = row
+  return { txid: columnTxid(row.spender_txid), vin, height, blockHash: columnBlockHash(row.hash) }
 }
 
 /** The block in which the announcement of `outpoint` is confirmed; undefined when it is none we know, or pending. */
@@ -72,20 +86,26 @@ export function readBondBlock(db: Db, { txid, vout }: Outpoint): BlockRef | unde
 /** What the transaction announced, in a block. */
 export function readBondOfTx(db: Db, txid: Txid): ConfirmedBond | undefined {
   const row = db.first(inBlocks().where('b.txid', '=', hashColumn(txid)))
-  return row && withSpend(db, confirmedBond(row))
+  return row && withEnd(db, confirmedBond(row))
 }
 
 /** A maker's announcements that are read at most, the youngest: each costs its maker a transaction. */
 const BONDS_OF_MAX = 200
 
-/** Confirmed announcements of `address` (`host:port`), or of `host` with whatever port, youngest first. */
-export function readBondsOf(db: Db, maker: { address: string } | { host: string }): ConfirmedBond[] {
-  const bonds = inBlocks().orderBy('b.conf_height', 'desc').limit(BONDS_OF_MAX)
-  const found =
-    'address' in maker
-      ? bonds.where('b.address', '=', maker.address)
-      : bonds.where('b.address', '>', `${maker.host}:`).where('b.address', '<', `${maker.host};`)
-  return db.all(found).map((row) => withSpend(db, confirmedBond(row)))
+/** Whose announcements: `host:port`, or a host with whatever port. */
+export type Announcer = { address: string } | { host: string }
+
+/** Confirmed announcements, youngest first. */
+export function readBondsOf(db: Db, maker: Announcer): ConfirmedBond[] {
+  const own = inBlocks().where(...announcedBy('b', maker))
+  return db.all(own.orderBy('b.conf_height', 'desc').limit(BONDS_OF_MAX)).map((row) => withEnd(db, confirmedBond(row)))
+}
+
+/** As the indices have it: hosts are found by an expression. */
+function announcedBy<T extends 'b' | 'p'>(table: T, maker: Announcer) {
+  if ('address' in maker) return [raw.ref<string>(`${table}.address`), '=', maker.address] as const
+  const address = raw.ref(`${table}.address`)
+  return [raw<string>`substr(${address}, 1, instr(${address}, ':') - 1)`, '=', maker.host] as const
 }
 
 function inBlocks() {
@@ -106,24 +126,27 @@ function confirmedBond(row: InferResult<ReturnType<typeof inBlocks>>[number]): C
   return bond
 }
 
-/** For single bonds: one seek instead of a join over all recorded spends. */
-function withSpend(db: Db, bond: ConfirmedBond): ConfirmedBond {
-  const spend = readSpends(db, bond.outpoint).find(({ state }) => state.kind === 'confirmed')
-  if (spend?.state.kind !== 'confirmed') return bond
-  const { height, blockHash } = spend.state
-  return { ...bond, spentBy: { txid: spend.txid, vin: spend.vin, height, blockHash } }
+function withEnd(db: Db, bond: ConfirmedBond): ConfirmedBond {
+  const { txid, vout } = bond.outpoint
+  const row = db.first(endsOfBonds().where('b.txid', '=', hashColumn(txid)).where('b.vout', '=', vout))
+  return row ? { ...bond, spentBy: bondEnd(row) } : bond
+}
+
+/** Only rows that nothing depends on any more: see Indexer.forgetBonds. */
+export function deleteBond(db: Db, { txid, vout }: Outpoint): void {
+  db.run(sql.deleteFrom('bonds').where('txid', '=', hashColumn(txid)).where('vout', '=', vout))
 }
 
 /** Outpoints of every bond that qualified, alive or not: their spends are recorded for ever. */
 export function readBondOutpoints(db: Db): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('refusal', 'is', null))
-  return rows.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
+  return rows.map(outpointOf)
 }
 
 /** Outpoints of all bonds of one block, qualified or not. */
 export function readBondOutpointsAt(db: Db, confHeight: Height): Outpoint[] {
   const rows = db.all(sql.selectFrom('bonds').select(['txid', 'vout']).where('conf_height', '=', confHeight))
-  return rows.map((row) => ({ txid: columnTxid(row.txid), vout: row.vout }))
+  return rows.map(outpointOf)
 }
 
 export function insertPendingBond(db: Db, bond: AnnouncedOutput): void {
@@ -148,11 +171,21 @@ export function readPendingBonds(db: Db): AnnouncedOutput[] {
   return db.all(pendingBonds()).map(announcedOutput)
 }
 
-/** Those of `address` (`host:port`), or of `host` with whatever port; few are pending, so no index. */
-export function readPendingBondsOf(db: Db, maker: { address: string } | { host: string }): AnnouncedOutput[] {
-  const isOf = (address: string) =>
-    'address' in maker ? address === maker.address : address.startsWith(`${maker.host}:`)
-  return readPendingBonds(db).filter(({ address }) => isOf(address))
+/** Those of one maker, as many as are read of it. */
+export function readPendingBondsOf(db: Db, maker: Announcer): AnnouncedOutput[] {
+  return db
+    .all(
+      pendingBonds()
+        .where(...announcedBy('p', maker))
+        .limit(BONDS_OF_MAX),
+    )
+    .map(announcedOutput)
+}
+
+/** What the transaction announces in the mempool. */
+export function readPendingBondOfTx(db: Db, txid: Txid): AnnouncedOutput | undefined {
+  const row = db.first(pendingBonds().where('p.txid', '=', hashColumn(txid)))
+  return row && announcedOutput(row)
 }
 
 function pendingBonds() {
@@ -166,6 +199,10 @@ function pendingBonds() {
         ),
       ),
     )
+}
+
+function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
+  return { txid: columnTxid(row.txid), vout: row.vout }
 }
 
 function announcementColumns(bond: AnnouncedOutput): AnnouncementColumns {
@@ -182,7 +219,7 @@ function announcementColumns(bond: AnnouncedOutput): AnnouncementColumns {
 
 function announcedOutput(row: AnnouncementColumns): AnnouncedOutput {
   const output: AnnouncedOutput = {
-    outpoint: { txid: columnTxid(row.txid), vout: row.vout },
+    outpoint: outpointOf(row),
     address: row.address,
     format: row.format as AnnouncementFormat,
     amountSats: asSats(row.amount_sats),

@@ -32,7 +32,7 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
   return db.snapshot(() => {
     const tip = readTip(db)
     const scannedFrom = readScannedFrom(db)
-    const chain: ChainFacts = { tip: () => tip, scannedFrom: () => scannedFrom, revision: 0 }
+    const chain: ChainFacts = { tip: () => tip, scannedFrom: () => scannedFrom, revision: 0, pendingRevision: 0 }
     const market = new CurrentMarket(db, chain)
     const liveness = new Liveness(db, market, probeRules(probes.intervalMs, network === 'regtest'), clock)
     const trackers = readTrackers(db)

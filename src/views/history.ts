@@ -36,9 +36,10 @@ export function historyOf(
   const heights = sampleHeights(Math.max(from ?? tipHeight - WINDOW_BLOCKS, scannedFrom), tipHeight, points)
   const times = readBlockTimes(db, heights)
   const steps = readProbeSteps(db, clock.nowMs() - LIMITS.probesMs, LIMITS.stepMs, LIMITS.probesMax)
+  const confirmed = market.known.flatMap(({ bond }) => ('conf' in bond ? [bond] : []))
   return {
     completeFrom: scannedFrom === 0 ? 0 : scannedFrom + WINDOW_BLOCKS,
-    points: bondHistory(market.confirmed, heights).map(({ height, bonds, makers, amountSats }) => ({
+    points: bondHistory(confirmed, heights).map(({ height, bonds, makers, amountSats }) => ({
       height,
       time: times.get(height)!,
       bonds,

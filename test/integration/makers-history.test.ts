@@ -46,7 +46,8 @@ function open(t: TestContext): Ours {
   insertBond(db, { ...output, lockHeight: 15_000 }, 100)
   const clock = new HandClock()
   clock.atMs = 1_800_000_000_000
-  const again = () => new Liveness(db, new CurrentMarket(db, { revision: 1, tip: () => TIP }), REACH_RULES, clock)
+  const again = () =>
+    new Liveness(db, new CurrentMarket(db, { revision: 1, pendingRevision: 1, tip: () => TIP }), REACH_RULES, clock)
   return { db, clock, liveness: again(), again }
 }
 

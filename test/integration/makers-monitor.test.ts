@@ -66,7 +66,7 @@ function start(
     const output = { outpoint, address, format: 'D' as const, amountSats: asSats(50_000), isP2wsh: true }
     insertBond(db, { ...output, lockHeight: 15_000 }, 100)
   }
-  const market = new CurrentMarket(db, { revision: 1, tip: () => TIP })
+  const market = new CurrentMarket(db, { revision: 1, pendingRevision: 1, tip: () => TIP })
   const rules = probeRules(1_000, true)
   const liveness = new Liveness(db, market, rules, systemClock)
   const monitor = new Monitor(

@@ -29,23 +29,24 @@ const NOT_PROBED: MakerLife = {
 export function factsOf({ tip = tipAt(100_100), bonds = [], ...said }: Said): Facts {
   const list = listMakers(bonds, tip)
   const values = new Map(list.live.map(({ bond, value }) => [bond, value]))
+  const known = bonds.map((bond) => ({
+    key: formatOutpoint(bond.outpoint),
+    bond,
+    state: stateOf(bond, tip),
+    value: values.get(bond) ?? 0,
+  }))
   const market: Market = {
     tip,
     list,
-    confirmed: bonds,
     pending: [],
-    known: bonds.map((bond) => ({
-      key: formatOutpoint(bond.outpoint),
-      bond,
-      state: stateOf(bond, tip),
-      value: values.get(bond) ?? 0,
-    })),
+    known,
+    live: known.filter(({ state }) => state === 'live'),
     makers: makersOf(list),
     counts: { pending: 0, live: list.live.length, expired: 0, spent: 0, refused: 0 },
   }
   return {
     config: { network: 'main' },
-    chain: { tip: () => tip, scannedFrom: () => 0, revision: 0 },
+    chain: { tip: () => tip, scannedFrom: () => 0, revision: 0, pendingRevision: 0 },
     market: { read: () => market, makers: () => market.makers },
     liveness: {
       record: (address: string) => said.records?.[address],

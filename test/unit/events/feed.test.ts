@@ -40,7 +40,7 @@ function setUp(t: TestContext) {
   const { db } = openStore(dir.path, 'regtest')
   const cells = { following: newFollowing(), onion: { kind: 'disabled', detail: '' } }
   const clock = { nowMs: () => 1_000, monotonicMs: () => nowMs }
-  const chain = { tip: () => readTip(db), scannedFrom: () => 0, revision: 0 }
+  const chain = { tip: () => readTip(db), scannedFrom: () => 0, revision: 0, pendingRevision: 0 }
   const market = new CurrentMarket(db, chain)
   const liveness = new Liveness(db, market, REACH_RULES, clock)
   let nowMs = 0
@@ -86,7 +86,10 @@ function setUp(t: TestContext) {
       trackers.known = sources.map((source) => ({ address: `${source}:1`, source, addedS: 1, failures: 0, compared }))
       trackers.revision++
     },
-    announce: (n: number) => insertPendingBond(db, announced(n, 20_000)),
+    announce(n: number) {
+      insertPendingBond(db, announced(n, 20_000))
+      chain.pendingRevision++
+    },
     confirm: (n: number, lockHeight: number) => insertBond(db, announced(n, lockHeight), 1_000),
     spend: (n: number) =>
       upsertMempoolSpends(
