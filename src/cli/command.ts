@@ -1,5 +1,5 @@
 /** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { z } from 'zod'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { CONFIG_ENV, flagName, SETTING_NAMES, setting } from '../settings.ts'
@@ -53,4 +53,10 @@ export function printJson(value: unknown): void {
 
 export function isJson(command: Command): boolean {
   return command.opts<{ json?: boolean }>().json === true
+}
+
+/** Reads an option that is a height, or a number of blocks. */
+export function wholeHeight(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('expected a whole number of blocks')
+  return Number(value)
 }

@@ -155,7 +155,7 @@ export function describeReply(reply: Reply): string {
     case 'Spend':
       return describeSpend(spendRow(reply))
     case 'Registered':
-      return `${reply.count} registered until block ${reply.untilHeight}`
+      return `${reply.count} registered until block ${reply.untilHeight}${describeUnfunded(reply)}`
     case 'Bonds': {
       const rows = sortBonds(reply.bonds.map((bond) => bondRowOf(bond, reply.height)))
       return `${describeBonds(rows, reply.height)} (${reply.blockHash}), digest ${hex(reply.digest)}${describeUnseen(reply.unseen)}`
@@ -186,6 +186,11 @@ export function describeReply(reply: Reply): string {
   }
 }
 
+function describeUnfunded({ unfunded = 0, unfundedUntil }: ReplyOf<'Registered'>): string {
+  if (unfunded === 0) return ''
+  return `; ${unfunded} of them no transaction has made yet: kept until block ${unfundedUntil} unless one does`
+}
+
 /** The same as JSON: `type` names the reply, and what it holds are the rows that HTTP and the other verbs show. */
 export function jsonOf(reply: Reply): Record<string, unknown> {
   const { type } = reply
@@ -212,7 +217,13 @@ export function jsonOf(reply: Reply): Record<string, unknown> {
     case 'Spend':
       return { type, ...spendRow(reply) }
     case 'Registered':
-      return { type, count: reply.count, until_height: reply.untilHeight }
+      return {
+        type,
+        count: reply.count,
+        until_height: reply.untilHeight,
+        unfunded: reply.unfunded ?? 0,
+        unfunded_until: reply.unfundedUntil ?? null,
+      }
     case 'Bonds':
       return {
         type,

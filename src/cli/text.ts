@@ -3,6 +3,7 @@ import type { HeightRange } from '../chain/types.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { utc } from '../format.ts'
 import type { BondRow, ClientRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
+import type { Watches } from './watches.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -254,4 +255,13 @@ export function describeClients(rows: readonly ClientRow[]): string {
   const spent = rows.filter(({ units_left }) => units_left < 1).length
   const rest = rows.length > CLIENTS_SHOWN ? `, of which the ${CLIENTS_SHOWN} that cost most are shown` : ''
   return `${table([head, ...body])}\n${rows.length} connections${rest}; ${sum((row) => row.subscriptions)} subscriptions; ${spent} have spent their allowance`
+}
+
+export function describeWatches({ count, places, unfunded, height, ends }: Watches): string {
+  const lines = [
+    `${count} of ${places} places taken${height === null ? '' : `, at block ${height}`}`,
+    `${unfunded} of them wait for their funding`,
+  ]
+  for (const { from, to, count } of ends) lines.push(`${String(count).padStart(8)}  end at block ${from} to ${to}`)
+  return lines.join('\n')
 }

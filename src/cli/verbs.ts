@@ -2,7 +2,7 @@
  * commander: each verb is parse → one call → print. The daemon is loaded only to be started. Returns the exit code;
  * failures are thrown by fate (errors.ts).
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import type { HeightRange } from '../chain/types.ts'
 import { formatConfig } from '../config.ts'
 import type { SignalHandlers } from '../daemon.ts'
@@ -25,10 +25,11 @@ import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
 import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
 import { readClients } from './clients.ts'
-import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows } from './command.ts'
+import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows, wholeHeight } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows, writeWhole } from './export.ts'
 import { forgetTracker } from './forget.ts'
 import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
+import { addRegistrationVerbs } from './registration-verbs.ts'
 import { rescanFrom } from './rescan.ts'
 import * as text from './text.ts'
 import { describeVerification, jsonOfVerification, verifyTracker } from './verify.ts'
@@ -37,7 +38,8 @@ import { outpointsOf, watchLive } from './watch.ts'
 /** Exit code of a database that can't be relied on, as when it can't be read. */
 const DAMAGED = 74
 
-interface Cli {
+/** The command line being run. */
+export interface Cli {
   readonly signal: AbortSignal
   exitCode: number
   /** Adds a verb with the settings as its options. */
@@ -67,6 +69,7 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, signa
   addReadingVerbs(cli)
   addAskingVerbs(cli)
   addCareVerbs(cli)
+  addRegistrationVerbs(cli)
   addPrintingVerbs(cli)
   try {
     await program.parseAsync(argv)
@@ -317,11 +320,6 @@ async function examineWith(command: Command): Promise<Finding[]> {
   }
 }
 
-function wholeHeight(value: string): number {
-  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('expected a block height')
-  return Number(value)
-}
-
 function addPrintingVerbs({ verb }: Cli): void {
   verb('print-config', 'Print every setting with its value and where it came from.').action(
     (_options: unknown, command: Command) => print(formatConfig(configOf(command)).trimEnd()),
@@ -350,6 +348,7 @@ Examples:
   fidelity-tracker makers --sort uptime                     who is alive, and on which terms
   fidelity-tracker why <host>.onion:<port>                  why a maker is not listed, and what to do
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
+  fidelity-tracker register <txid>:<vout>                   have it watched, whoever is connected
   fidelity-tracker query <host>.onion:8080 get              ask another tracker for its makers
   fidelity-tracker query <host>.onion:8080 bonds --all      its bonds, with values and makers
   fidelity-tracker verify <host>.onion:8080                 check every row of its list against our bitcoind

@@ -4,6 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { formatOutpoint, type Outpoint } from '../../../src/chain/types.ts'
+import { EffortSearch, effortAskedBy } from '../../../src/watch/effort.ts'
 import type { Reply, Request } from '../../../src/wire/messages.ts'
 import type { Regtest } from '../../../test/sandbox/regtest.ts'
 import type { Tracker } from '../../../test/sandbox/tracker.ts'
@@ -20,6 +21,9 @@ const SPEND_EVERY_MS = 1_000
 /** No answer, or no push, within this is a loss. */
 export const PATIENCE_MS = 10_000
 const AGAIN_MS = 20
+/** A registration is asked for again when places were taken while an effort was looked for; no effort is looked for longer. */
+const EFFORTS_MAX = 3
+const HASHES_MAX = 1_000_000
 /** The blocks over the honest client's coins: no reorg of an attack reaches them. */
 const BURIED = 10
 
@@ -150,6 +154,11 @@ export class HonestClient implements Disposable {
       await pause(AGAIN_MS)
       answer = await line.ask(request, PATIENCE_MS)
     }
+    for (let tries = 0; tries < EFFORTS_MAX; tries++) {
+      const effort = effortFor(request, answer)
+      if (!effort) break
+      answer = await line.ask({ ...request, effort } as Request, PATIENCE_MS)
+    }
     const kind = `${request.type}, ${how}`
     const timesMs = figures.asked.get(kind) ?? []
     figures.asked.set(kind, timesMs)
@@ -206,6 +215,14 @@ async function paced(everyMs: number, endMs: number, act: () => void): Promise<v
     await pause(Math.max(0, dueMs - performance.now()))
     act()
   }
+}
+
+/** What a registration has to bring where places are few. An honest client has a core for it. */
+function effortFor(request: Request, answer: Reply | string): Buffer | undefined {
+  if (request.type !== 'Register' || typeof answer === 'string' || answer.type !== 'Error') return undefined
+  const asked = effortAskedBy(answer.message)
+  if (!asked) return undefined
+  return new EffortSearch({ blockHash: asked.blockHash, outpoints: request.outpoints }, asked.bits).next(HASHES_MAX)
 }
 
 /** An Error says so, except to those who know no errors: they lose their connection. */

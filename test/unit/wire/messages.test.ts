@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { asBlockHash, asTxid, fromInternal, type Txid } from '../../../src/chain/types.ts'
+import { askForEffort } from '../../../src/watch/effort.ts'
 import { encode } from '../../../src/wire/cbor.ts'
 import { encodeFrame, FrameReader } from '../../../src/wire/frame.ts'
 import {
@@ -18,7 +19,7 @@ import {
   type Reply,
   type Request,
 } from '../../../src/wire/messages.ts'
-import { hex, WIRE_V1, WIRE_V2, wireVector } from '../../support/vectors.ts'
+import { EFFORTS, hex, WIRE_V1, WIRE_V2, wireVector } from '../../support/vectors.ts'
 
 const TXID = asTxid('00112233445566778899aabbccddeeff0123456789abcdef0011223344556677')
 const ONION = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd.onion'
@@ -613,11 +614,15 @@ const SEEN = {
   firstSeenS: 1_774_000_000,
 }
 
+/** Of the outpoint above, over block 900,101: that of the published efforts. */
+const EFFORT = EFFORTS.find(({ block_hash }) => block_hash === BLOCK_900_101)!
+
 const V2_REQUESTS: Record<string, Request> = {
   subscribe: { type: 'Subscribe', outpoints: [SWAP_OUTPUT] },
   unsubscribe: { type: 'Unsubscribe', outpoints: [SWAP_OUTPUT] },
   watch_many: { type: 'WatchMany', outpoints: [SWAP_OUTPUT] },
   register: { type: 'Register', outpoints: [SWAP_OUTPUT], ttlBlocks: 2_016 },
+  register_effort: { type: 'Register', outpoints: [SWAP_OUTPUT], ttlBlocks: 2_016, effort: hex(EFFORT.effort) },
 }
 const V2_REPLIES: Record<string, Reply> = {
   spends_unspent: {
@@ -631,6 +636,18 @@ const V2_REPLIES: Record<string, Reply> = {
   spend_confirmed: { type: 'Spend', ...SEEN, state: 'confirmed', height: 900_101, blockHash: BLOCK_900_101 },
   spends_none: { type: 'Spends', height: 900_101, blockHash: BLOCK_900_101, indexedFrom: 896_070, spends: [] },
   registered: { type: 'Registered', count: 1, untilHeight: 902_117 },
+  error_effort: {
+    type: 'Error',
+    code: 'limit',
+    message: `${askForEffort({ bits: 13, blockHash: BLOCK_900_101 })}: it had none, and 50000 of 100000 places are taken`,
+  },
+  registered_unfunded: {
+    type: 'Registered',
+    count: 1,
+    untilHeight: 902_117,
+    unfunded: 1,
+    unfundedUntil: 900_245,
+  },
   error_not_synced: {
     type: 'Error',
     code: 'not_synced',
