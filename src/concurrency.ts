@@ -1,6 +1,6 @@
 /**
- * What goes on side by side: loops that stop together (`runAll`), tasks of one loop (`TaskGroup`), a wake-up that is never
- * lost (`Bell`), and work that has to wait for its turn (`Turns`).
+ * What goes on side by side: loops that stop together (`runAll`), tasks of one loop (`TaskGroup`), waiting that ends with a
+ * signal and leaves nothing on it (`raceAbort`, `ScopedAbort`), a wake-up that is never lost (`Bell`), and work that has to wait for its turn (`Turns`).
  */
 import { isAbort } from './errors.ts'
 import { after } from './world.ts'
@@ -28,6 +28,45 @@ export async function runAll(signal: AbortSignal, loops: Record<string, Loop>): 
     }),
   )
   if (failure) throw failure.error
+}
+
+/**
+ * `work`, or the signal's reason as soon as it fires. Leaves nothing on `signal`, which may outlive many of these: a
+ * `Promise.race` with a promise that settles at the very end keeps all that ever raced with it.
+ */
+export function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/** A signal that fires with `parent` or by itself (`abort`), and lets `parent` go when disposed. */
+export class ScopedAbort implements Disposable {
+  readonly #controller = new AbortController()
+  readonly #parent: AbortSignal
+  readonly #onAbort = () => this.abort(this.#parent.reason)
+
+  constructor(parent: AbortSignal) {
+    this.#parent = parent
+    if (parent.aborted) this.#onAbort()
+    else parent.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Of several the first counts. */
+  abort(reason: unknown): void {
+    this.#controller.abort(reason)
+  }
+
+  [Symbol.dispose](): void {
+    this.#parent.removeEventListener('abort', this.#onAbort)
+  }
 }
 
 /** Tasks of one loop by name: each once at a time; the first that fails fails the loop. */

@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { runMempool } from './chain/mempool-sync.ts'
 import { runSync } from './chain/sync.ts'
-import { runAll } from './concurrency.ts'
+import { raceAbort, runAll } from './concurrency.ts'
 import { type Config, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
 import { UnreachableError } from './errors.ts'
@@ -91,7 +91,7 @@ export async function runDaemon(
   }
   const monitor = newMonitor(core)
   await runAll(signal, {
-    thread: (s) => Promise.race([core.node.broken, untilAborted(s)]),
+    thread: (s) => raceAbort(core.node.broken, s),
     sync: (s) => runSync(chain, s),
     mempool: (s) => runMempool(chain, s),
     watch: (s) => core.watcher.run(s),
@@ -213,13 +213,6 @@ async function runWebhook({ changes, webhook, log }: Core, signal: AbortSignal):
   } finally {
     mute()
   }
-}
-
-function untilAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }
 
 /** Gives up when bitcoind or Tor has not appeared within --start-timeout. */

@@ -4,10 +4,10 @@
  * connection (no Detach), so it ends with us.
  */
 import { readFile } from 'node:fs/promises'
-import { Bell } from '../concurrency.ts'
+import { raceAbort, ScopedAbort } from '../concurrency.ts'
 import { AccessRefused, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { Backoff, sleep, type World } from '../world.ts'
+import { after, Backoff, sleep, type World } from '../world.ts'
 import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
 import { type ControlOptions, TorControl, TorRefusal } from './control.ts'
 import { openOnionKey } from './key.ts'
@@ -17,6 +17,8 @@ const LIMITS = {
   backoff: { firstMs: 250, maxMs: 5_000 },
   /** A descriptor is uploaded within seconds; without one after this, the service is added anew. */
   uploadMs: 180_000,
+  /** Other services of this Tor whose uploads are kept until our own name is known: milliseconds, so there are few. */
+  uploadsSeen: 100,
   /** How often the service is looked for in Tor's own list. */
   checkMs: 30_000,
   /** How often a torrc-managed hostname file is read again. */
@@ -81,24 +83,14 @@ async function holdService(
   onPublished: () => void,
 ): Promise<never> {
   using control = new TorControl(options)
-  const ended = Promise.race([control.closed, aborted(signal)]).then((reason) => {
-    throw reason
-  })
-  ended.catch(() => {}) // raced below
-  const orEnd = <T>(work: Promise<T>): Promise<T> => Promise.race([work, ended])
+  using life = new ScopedAbort(signal)
+  void control.closed.then((reason) => life.abort(reason))
+  const orEnd = <T>(work: Promise<T>): Promise<T> => raceAbort(work, life.signal)
 
   await orEnd(control.connect())
   const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
-  const uploads = new Bell()
-  const uploadedIds = new Set<string>()
-  await orEnd(
-    control.subscribe(['HS_DESC'], (line) => {
-      const id = /^HS_DESC UPLOADED (\S+) /.exec(line)?.[1]
-      if (id === undefined) return
-      uploadedIds.add(id) // of every service of this Tor: few
-      uploads.ring()
-    }),
-  )
+  const uploads = new Uploads()
+  await orEnd(control.subscribe(['HS_DESC'], (line) => uploads.note(line)))
   const onionHost = await orEnd(addService(control, options, key, deps))
   const serviceId = onionHost.replace(/\.onion$/, '')
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
@@ -106,14 +98,10 @@ async function holdService(
   deps.report({ kind: 'publishing', ...known, detail: 'waiting for the first descriptor upload' })
   deps.log.info(known, 'onion service added')
 
-  const deadlineMs = deps.clock.monotonicMs() + LIMITS.uploadMs
-  while (!uploadedIds.has(serviceId)) {
-    const leftMs = deadlineMs - deps.clock.monotonicMs()
-    if (leftMs <= 0) {
-      throw new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)
-    }
-    await orEnd(uploads.wait(leftMs))
-  }
+  const cancel = after(LIMITS.uploadMs, () =>
+    life.abort(new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)),
+  )
+  await orEnd(uploads.of(serviceId)).finally(cancel)
   onPublished()
   deps.report({ kind: 'published', ...known, detail: 'descriptor uploaded' })
   deps.log.info(
@@ -122,11 +110,33 @@ async function holdService(
   )
 
   for (;;) {
-    await orEnd(sleep(LIMITS.checkMs, signal))
+    await sleep(LIMITS.checkMs, life.signal)
     const current = await orEnd(infoIfAllowed(control, 'onions/current'))
     if (current !== undefined && !current.split('\n').includes(serviceId)) {
       throw new TransientError('Tor no longer lists the service')
     }
+  }
+}
+
+/** Whose descriptors Tor has uploaded, as its events say: until ours is known all are kept, and then no other. */
+class Uploads {
+  readonly #seen = new Set<string>()
+  #awaited: { id: string; resolve: () => void } | undefined
+
+  note(line: string): void {
+    const id = /^HS_DESC UPLOADED (\S+) /.exec(line)?.[1]
+    if (id === undefined) return
+    if (this.#awaited?.id === id) this.#awaited.resolve()
+    else if (!this.#awaited && this.#seen.size < LIMITS.uploadsSeen) this.#seen.add(id)
+  }
+
+  /** Resolves at the first upload of the service. */
+  of(id: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#awaited = { id, resolve }
+    if (this.#seen.has(id)) resolve()
+    this.#seen.clear()
+    return promise
   }
 }
 
@@ -138,11 +148,6 @@ async function infoIfAllowed(control: TorControl, key: string): Promise<string |
     if (error instanceof TorRefusal) return undefined
     throw error
   }
-}
-
-function aborted(signal: AbortSignal): Promise<unknown> {
-  if (signal.aborted) return Promise.resolve(signal.reason)
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason), { once: true }))
 }
 
 /** Returns the service's host name. Throws TorRefusal, or ConfigError when Tor says that the key itself is no key. */

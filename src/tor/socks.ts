@@ -7,7 +7,9 @@ import { EventEmitter } from 'node:events'
 import type { ClientRequest } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { SocksProxyAgent } from 'socks-proxy-agent'
+import { raceAbort, ScopedAbort } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
+import { after } from '../world.ts'
 import { formatHostPort, type HostPort, isLoopback } from './address.ts'
 
 export interface DialOptions {
@@ -46,10 +48,12 @@ export async function dial(target: HostPort, options: DialOptions): Promise<Sock
   signal.throwIfAborted()
   const route = routeTo(target.host, socks)
   if (route === undefined) throw new ProxyUnreached(`${what}: an onion address needs Tor (--no-tor is given)`)
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+  using attempt = new ScopedAbort(signal)
+  const tooLate = () => attempt.abort(new Unreached(`${what}: no connection within ${timeoutMs / 1000} s`))
+  const cancel = after(timeoutMs, tooLate)
   const dialled = route === 'direct' ? dialDirect(target) : dialSocks(target, route, options)
   try {
-    const socket = await raceAbort(dialled, deadline)
+    const socket = await raceAbort(dialled, attempt.signal)
     socket.on('error', () => {}) // 'close' follows; whoever uses the socket adds its own
     return socket
   } catch (error) {
@@ -57,11 +61,12 @@ export async function dial(target: HostPort, options: DialOptions): Promise<Sock
       (late) => late.destroy(),
       () => {},
     )
-    if (signal.aborted) throw signal.reason
-    if (deadline.aborted) throw new Unreached(`${what}: no connection within ${timeoutMs / 1000} s`)
+    if (attempt.signal.aborted) throw attempt.signal.reason
     throw route === 'direct'
       ? new Unreached(`${what}: ${describeError(error)}`, { cause: error })
       : asUnreached(what, route, error)
+  } finally {
+    cancel()
   }
 }
 
@@ -89,14 +94,6 @@ async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeout
   const socket = await agent.connect(request, { host: target.host, port: target.port, secureEndpoint: false })
   socket.setNoDelay(true)
   return socket.pause()
-}
-
-function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }
 
 function asUnreached(what: string, socks: HostPort, cause: unknown): Unreached {

@@ -1,5 +1,6 @@
 /** The control connection and the publishing loop against a control port that cuts, glues, refuses and hangs up. */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,7 @@ import { type OnionState, runOnion } from '../../src/tor/onion.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { protocolInfo, type Reply, startFakeControl } from '../support/fake-control.ts'
+import { heapBytes } from '../support/heap.ts'
 
 const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'
 
@@ -154,6 +156,20 @@ test('a password is quoted; a cookie is proven by HMAC and never sent when SAFEC
   rmSync(dir, { recursive: true })
 })
 
+const quiet = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
+
+function onionOptions(control: { host: string; port: number }, dir: string) {
+  const target = { host: '127.0.0.1', port: 1 }
+  return { control, password: undefined, keyFile: join(dir, 'key'), virtualPort: 8080, target }
+}
+
+/** Adds whatever it is asked to, and says at once that the descriptor is up. */
+const torThatPublishes: Reply = tor((c) =>
+  c.startsWith('ADD_ONION')
+    ? `250-ServiceID=${LABEL}\r\n250 OK\r\n650 HS_DESC UPLOADED ${LABEL} UNKNOWN $AAAA`
+    : undefined,
+)
+
 /** Runs the publishing loop until `until`, and returns the states it reported. */
 async function publish(
   reply: Reply,
@@ -169,19 +185,8 @@ async function publish(
     }
     return answer
   })
-  const deps = {
-    clock: systemClock,
-    random: () => 0,
-    log: pino({ level: 'silent' }),
-    report: (state: OnionState) => states.push(state),
-  }
-  const options = {
-    control: fake.control,
-    password: undefined,
-    keyFile: join(dir, 'key'),
-    virtualPort: 8080,
-    target: { host: '127.0.0.1', port: 1 },
-  }
+  const deps = { ...quiet, report: (state: OnionState) => states.push(state) }
+  const options = onionOptions(fake.control, dir)
   const running = runOnion(options, deps, stop.signal)
   running.catch(() => {})
   try {
@@ -292,6 +297,60 @@ test('a key that Tor can not read: the file is named, its copy is asked for, and
       return true
     },
   )
+})
+
+test('a Tor that comes and goes leaves nothing behind on the signal that outlives it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-leak-'))
+  await using fake = await startFakeControl(torThatPublishes, { bytewise: false })
+  const stop = new AbortController()
+  let comings = 0
+  const report = ({ kind }: OnionState) => {
+    if (kind !== 'published') return
+    comings++
+    setImmediate(() => fake.hangUp()) // and comes back: the pause begins anew
+  }
+  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
+  await waitUntil('it has come and gone', () => comings >= 15)
+  const held = getEventListeners(stop.signal, 'abort').length
+  stop.abort(new Error('stop'))
+  await assert.rejects(running, /stop/)
+  assert.ok(held <= 2, `${held} listeners`)
+  assert.equal(getEventListeners(stop.signal, 'abort').length, 0)
+  rmSync(dir, { recursive: true })
+})
+
+test('a service that stays published costs no memory, however often it is looked at', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-leak-'))
+  const looks = 3_000
+  // The pause between two looks is left out: no other one is as long.
+  const { setTimeout: real } = globalThis
+  globalThis.setTimeout = ((fire: () => void, ms: number) => real(fire, ms === 30_000 ? 0 : ms)) as typeof real
+  t.after(() => {
+    globalThis.setTimeout = real
+  })
+  let looked = 0
+  await using fake = await startFakeControl(
+    (command) => {
+      if (command === 'GETINFO onions/current') looked++
+      fake.commands.length = 0
+      return torThatPublishes(command)
+    },
+    { bytewise: false },
+  )
+  const stop = new AbortController()
+  const states: OnionState[] = []
+  const report = (state: OnionState) => states.push(state)
+  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
+  const afterLooks = (count: number) => waitUntil('it is looked at', () => looked >= count, { timeoutMs: 120_000 })
+  await afterLooks(500)
+  const [from, before] = [looked, heapBytes()]
+  await afterLooks(from + looks)
+  const each = (heapBytes() - before) / (looked - from)
+  stop.abort(new Error('stop'))
+  await assert.rejects(running, /stop/)
+  assert.deepEqual([states.length, states.at(-1)?.kind], [2, 'published'], 'the connection was lost meanwhile')
+  assert.ok(each < 300, `${each} bytes a look`)
+  rmSync(dir, { recursive: true })
 })
 
 test('no authentication method at first contact ends the loop', async () => {
