@@ -54,8 +54,14 @@ export interface Config {
         readonly control: HostPort
         readonly password: Secret | undefined
         readonly socks: HostPort
+        readonly streamsPerCircuit: number
       }
-    | { readonly kind: 'torrc'; readonly hostnameFile: string; readonly socks: HostPort }
+    | {
+        readonly kind: 'torrc'
+        readonly hostnameFile: string
+        readonly socks: HostPort
+        readonly streamsPerCircuit: number
+      }
   readonly allowTestAddresses: boolean
   /** Lists are given although blocks of the window were never read. */
   readonly servePartial: boolean
@@ -72,7 +78,8 @@ export interface Config {
   readonly trackers: { readonly configured: readonly HostPort[]; readonly intervalMs: number }
   readonly probes: { readonly intervalMs: number; readonly timeoutMs: number; readonly atOnce: number }
   readonly watch: WatchLimits
-  readonly wire: WireLimits
+  /** `circuitIds`: each connection begins with a PROXY line that names its circuit. */
+  readonly wire: WireLimits & { readonly circuitIds: boolean }
   /** Every setting as judged, with where it came from, for print-config. */
   readonly origins: readonly { readonly name: SettingName; readonly value: unknown; readonly source: Source }[]
 }
@@ -184,6 +191,11 @@ function assemble(values: Values, origins: Config['origins']): Config {
   if (values.tor === false && values['onion-hostname-file']) {
     throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
   }
+  if (values['circuit-ids'] && !values['onion-hostname-file']) {
+    throw new ConfigError(
+      '--circuit-ids needs an onion service that torrc manages, as Tor tells circuits of no other: give --onion-hostname-file (see print-torrc), or leave it out',
+    )
+  }
   if (values['tracker-interval']! < PROBE_INTERVAL_S_MIN && network !== 'regtest') {
     throw new ConfigError(
       `--tracker-interval ${values['tracker-interval']} is for tests: at least ${PROBE_INTERVAL_S_MIN} where the trackers are not one's own`,
@@ -197,6 +209,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
   const webhook = webhookOf(values)
   const socks = values['socks-port']!
   const hostnameFile = values['onion-hostname-file']
+  const streamsPerCircuit = values['streams-per-circuit']!
   return Object.freeze({
     network,
     dataDir: values.datadir === undefined ? defaultDataDir(network) : resolve(values.datadir),
@@ -210,12 +223,13 @@ function assemble(values: Values, origins: Config['origins']): Config {
       values.tor === false
         ? { kind: 'none' as const }
         : hostnameFile !== undefined
-          ? { kind: 'torrc' as const, hostnameFile: resolve(hostnameFile), socks }
+          ? { kind: 'torrc' as const, hostnameFile: resolve(hostnameFile), socks, streamsPerCircuit }
           : {
               kind: 'control' as const,
               control: values['control-port']!,
               password: values['tor-auth-password'],
               socks,
+              streamsPerCircuit,
             },
     allowTestAddresses: values['allow-test-addresses']!,
     servePartial: values['serve-partial']!,
@@ -245,6 +259,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
       frameMsMax: values['frame-seconds-max']! * 1000,
       unitsPerS: values['units-per-second']!,
       unitsBurst: values['units-burst']!,
+      circuitIds: values['circuit-ids']!,
     },
     origins,
   })

@@ -109,10 +109,10 @@ export async function runDaemon(
     ...(core.webhook && { webhook: (s: AbortSignal) => runWebhook(core, s) }),
     ...(config.tor.kind === 'control' && {
       onion: (s: AbortSignal) => {
-        const { control, password } = config.tor as Extract<Config['tor'], { kind: 'control' }>
+        const { control, password, streamsPerCircuit } = config.tor as Extract<Config['tor'], { kind: 'control' }>
         const keyFile = join(config.dataDir, 'onion.key')
         const target = reachableAddress(wire)
-        return runOnion({ control, password, keyFile, virtualPort: wire.port, target }, tor, s)
+        return runOnion({ control, password, keyFile, virtualPort: wire.port, target, streamsPerCircuit }, tor, s)
       },
     }),
     ...(config.tor.kind === 'torrc' && {

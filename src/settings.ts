@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
 import { LOG_LEVELS } from './log.ts'
 import { SETTING_VALUES } from './setting-values.ts'
+import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
 const { text, flag, whole, network, secret, userPass, hostNames, httpUrl } = SETTING_VALUES
@@ -98,6 +99,18 @@ export const SETTINGS = {
     schema: text,
     argument: '<file>',
     about: 'the hostname file of an onion service that torrc manages: no control port is needed then',
+  },
+  'streams-per-circuit': {
+    schema: whole(1, 65_535),
+    argument: '<n>',
+    about: 'connections at once over one Tor circuit; one more and Tor closes that circuit',
+    default: ONION_LIMITS.streamsPerCircuit,
+  },
+  'circuit-ids': {
+    schema: flag,
+    about:
+      'read the PROXY line by which Tor names the circuit (HiddenServiceExportCircuitID haproxy), so that limits hold per circuit; needs --onion-hostname-file',
+    default: false,
   },
   tor: {
     schema: flag,

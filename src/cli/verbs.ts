@@ -326,11 +326,17 @@ function addPrintingVerbs({ verb }: Cli): void {
   )
   verb('print-torrc', 'Print the lines that Tor needs in its torrc for these settings.').action(
     (_options: unknown, command: Command) => {
-      const { tor, listen } = configOf(command)
-      const base = { ...TORRC_DEFAULTS, virtualPort: listen.port, target: listen, managed: tor.kind === 'torrc' }
-      const socks = tor.kind === 'none' ? base.socks : tor.socks
-      const control = tor.kind === 'control' ? tor.control : base.control
-      print(torrcFor({ ...base, socks, control }).trimEnd())
+      const { tor, listen, wire } = configOf(command)
+      const options = {
+        ...TORRC_DEFAULTS,
+        ...(tor.kind !== 'none' && { socks: tor.socks, streamsPerCircuit: tor.streamsPerCircuit }),
+        ...(tor.kind === 'control' && { control: tor.control }),
+        virtualPort: listen.port,
+        target: reachableAddress(listen),
+        managed: tor.kind === 'torrc',
+        circuitIds: wire.circuitIds,
+      }
+      print(torrcFor(options).trimEnd())
     },
   )
 }

@@ -20,7 +20,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
   const status = isRunning ? storedStatus(dataDir) : undefined
   const [bitcoind, throughTor] = await Promise.all([
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
-    tor.kind === 'none' ? [well('tor', 'not used (--no-tor)')] : torFindings(tor),
+    tor.kind === 'none' ? [well('tor', 'not used (--no-tor)')] : torFindings(tor, config.wire.circuitIds),
   ])
   return [
     nodeFinding(process.versions.node),

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { dirname } from 'node:path'
 import type { Config } from '../config.ts'
 import { AccessRefused, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort, isOnionHost } from '../tor/address.ts'
@@ -24,9 +25,11 @@ const ADD_LINES = `fidelity-tracker print-torrc | sudo tee -a /etc/tor/torrc; ${
 
 type Tor = Exclude<Config['tor'], { kind: 'none' }>
 
-export async function torFindings(tor: Tor): Promise<Finding[]> {
+export async function torFindings(tor: Tor, circuitIds: boolean): Promise<Finding[]> {
   const socks = await socksFinding(tor.socks)
-  return [socks, ...(tor.kind === 'control' ? await controlFindings(tor) : [hostnameFinding(tor.hostnameFile)])]
+  if (tor.kind === 'control') return [socks, ...(await controlFindings(tor))]
+  const streams = torrcFinding(readTorrc(), tor.hostnameFile, circuitIds)
+  return [socks, hostnameFinding(tor.hostnameFile), ...(streams ? [streams] : [])]
 }
 
 async function socksFinding(socks: HostPort): Promise<Finding> {
@@ -161,6 +164,45 @@ function hostnameFinding(file: string): Finding {
         : `sudo install -m 644 ${file} /var/lib/fidelity-tracker/hostname, and name that file instead`
     return broken('tor-service', `${file} (--onion-hostname-file) can't be read: ${describeError(error)}`, fix)
   }
+}
+
+/** Debian's, which everybody may read; undefined where there is none, or it is kept to itself. */
+function readTorrc(): string | undefined {
+  try {
+    return readFileSync('/etc/tor/torrc', 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Whether the service of `hostnameFile` bounds the streams of a circuit, and names circuits where we are told to expect
+ * that. Undefined where `torrc` doesn't have the service: it may stand in another file, or the hostname file be a copy.
+ */
+export function torrcFinding(
+  torrc: string | undefined,
+  hostnameFile: string,
+  circuitIds: boolean,
+): Finding | undefined {
+  const sections = (torrc ?? '').split(/^[ \t]*HiddenServiceDir[ \t]+/im).slice(1)
+  const dirOf = (section: string) => /^"?([^"\n]*?)\/?"?[ \t]*(?:#.*)?$/m.exec(section)?.[1]
+  const section = sections.find((one) => dirOf(one) === dirname(hostnameFile))
+  if (section === undefined) return undefined
+  const has = (line: string) => new RegExp(`^[ \\t]*${line}\\b`, 'im').test(section)
+  const again = `fidelity-tracker print-torrc shows the lines: put them after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}`
+  if (has('HiddenServiceExportCircuitID[ \\t]+haproxy') !== circuitIds) {
+    return circuitIds
+      ? broken('tor-streams', 'torrc does not name the circuits that --circuit-ids expects', again)
+      : broken(
+          'tor-streams',
+          'torrc names circuits, which is not expected: every request is refused',
+          'set --circuit-ids',
+        )
+  }
+  if (has('HiddenServiceMaxStreams[ \\t]+[1-9]\\d*') && has('HiddenServiceMaxStreamsCloseCircuit[ \\t]+1')) {
+    return well('tor-streams', 'one Tor circuit has a bounded number of connections')
+  }
+  return worth('tor-streams', 'one Tor circuit may take every connection: torrc has no HiddenServiceMaxStreams', again)
 }
 
 /** What the running daemon says of its onion service. */

@@ -11,6 +11,7 @@ import { after, Backoff, sleep, type World } from '../world.ts'
 import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
 import { type ControlOptions, TorControl, TorRefusal } from './control.ts'
 import { openOnionKey } from './key.ts'
+import { defencesToTry } from './torrc.ts'
 
 const LIMITS = {
   /** Tor is on this machine: come back soon after it does. */
@@ -38,6 +39,8 @@ export interface OnionOptions extends ControlOptions {
   keyFile: string
   virtualPort: number
   target: HostPort
+  /** Of one rendezvous circuit, at once; with one more Tor closes it. */
+  streamsPerCircuit: number
 }
 
 /**
@@ -51,12 +54,19 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
   const backoff = new Backoff(LIMITS.backoff, deps.random)
   let wasPublished = false
   let lastDetail: string | undefined
+  let lastLacking = ''
   for (;;) {
     try {
-      await holdService(options, key, deps, signal, () => {
-        wasPublished = true
-        lastDetail = undefined
-        backoff.reset()
+      await holdService(options, key, deps, signal, {
+        onAdded(lacking) {
+          if (lacking.length > 0 && String(lacking) !== lastLacking) log.info({ lacking }, LACKING)
+          lastLacking = String(lacking)
+        },
+        onPublished() {
+          wasPublished = true
+          lastDetail = undefined
+          backoff.reset()
+        },
       })
     } catch (error) {
       if (isAbort(error, signal)) throw error
@@ -74,13 +84,19 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
   }
 }
 
+const LACKING = 'this Tor does not know all defences of an onion service: published without'
+
+function describeLacking(lacking: readonly string[]): string {
+  return lacking.length === 0 ? '' : `, without ${lacking.join(', ')}: this Tor does not know it`
+}
+
 /** One control connection's life. Always ends by throwing. */
 async function holdService(
   options: OnionOptions,
   key: Secret,
   deps: OnionDeps,
   signal: AbortSignal,
-  onPublished: () => void,
+  { onAdded, onPublished }: { onAdded: (lacking: readonly string[]) => void; onPublished: () => void },
 ): Promise<never> {
   using control = new TorControl(options)
   using life = new ScopedAbort(signal)
@@ -91,19 +107,20 @@ async function holdService(
   const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
   const uploads = new Uploads()
   await orEnd(control.subscribe(['HS_DESC'], (line) => uploads.note(line)))
-  const onionHost = await orEnd(addService(control, options, key, deps))
+  const { onionHost, lacking } = await orEnd(addService(control, options, key))
   const serviceId = onionHost.replace(/\.onion$/, '')
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
   const known = torVersion === undefined ? { onionHost } : { onionHost, torVersion }
   deps.report({ kind: 'publishing', ...known, detail: 'waiting for the first descriptor upload' })
   deps.log.info(known, 'onion service added')
+  onAdded(lacking)
 
   const cancel = after(LIMITS.uploadMs, () =>
     life.abort(new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)),
   )
   await orEnd(uploads.of(serviceId)).finally(cancel)
   onPublished()
-  deps.report({ kind: 'published', ...known, detail: 'descriptor uploaded' })
+  deps.report({ kind: 'published', ...known, detail: `descriptor uploaded${describeLacking(lacking)}` })
   deps.log.info(
     { onionAddress: formatHostPort({ host: onionHost, port: options.virtualPort }) },
     'onion service published',
@@ -150,26 +167,25 @@ async function infoIfAllowed(control: TorControl, key: string): Promise<string |
   }
 }
 
-/** Returns the service's host name. Throws TorRefusal, or ConfigError when Tor says that the key itself is no key. */
+/**
+ * Adds the service with every defence that this Tor knows. Throws TorRefusal, or ConfigError when Tor says that the key
+ * itself is no key.
+ */
 async function addService(
   control: TorControl,
-  { virtualPort, target, keyFile }: OnionOptions,
+  { virtualPort, target, keyFile, streamsPerCircuit }: OnionOptions,
   key: Secret,
-  { log }: OnionDeps,
-): Promise<string> {
-  const add = (options: readonly string[]) => control.addService(key, virtualPort, target, options)
-  try {
-    return await add(['PoWDefensesEnabled=1'])
-  } catch (error) {
-    if (!isRefusedArgument(error)) throw asFate(error, keyFile)
+): Promise<{ onionHost: string; lacking: readonly string[] }> {
+  let refusal: unknown
+  for (const { arguments: some, lacking } of defencesToTry(streamsPerCircuit)) {
+    try {
+      return { onionHost: await control.addService(key, virtualPort, target, some), lacking }
+    } catch (error) {
+      refusal = error
+      if (!isRefusedArgument(error) || NO_KEY.test(error.message)) break
+    }
   }
-  try {
-    const onionHost = await add([])
-    log.info('this Tor has no proof-of-work defence for onion services: published without')
-    return onionHost
-  } catch (error) {
-    throw asFate(error, keyFile)
-  }
+  throw asFate(refusal, keyFile)
 }
 
 /** 512 and 513 (control-spec 4): an argument that is wrong, or unknown to this Tor. */

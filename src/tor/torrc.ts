@@ -1,5 +1,13 @@
-/** The lines an operator adds to torrc; also the text of torrc.example. */
+/** The lines an operator adds to torrc; also the text of torrc.example. What is asked of Tor for the onion service. */
 import { formatHostPort, type HostPort } from './address.ts'
+
+export const ONION_LIMITS = {
+  /**
+   * Tor spends one rendezvous circuit on all streams of a client that don't isolate themselves: without a bound one
+   * circuit, which costs a client nothing more, fills every slot. Takers have one request a connection, one after another.
+   */
+  streamsPerCircuit: 16,
+}
 
 export interface TorrcOptions {
   socks: HostPort
@@ -8,6 +16,9 @@ export interface TorrcOptions {
   target: HostPort
   /** Tor manages the service itself: no control port. */
   managed: boolean
+  streamsPerCircuit: number
+  /** Each connection begins with a line that names its circuit (--circuit-ids). */
+  circuitIds: boolean
 }
 
 export const TORRC_DEFAULTS: TorrcOptions = {
@@ -16,9 +27,12 @@ export const TORRC_DEFAULTS: TorrcOptions = {
   virtualPort: 8080,
   target: { host: '127.0.0.1', port: 8080 },
   managed: false,
+  streamsPerCircuit: ONION_LIMITS.streamsPerCircuit,
+  circuitIds: false,
 }
 
-export function torrcFor({ socks, control, virtualPort, target, managed }: TorrcOptions): string {
+export function torrcFor(options: TorrcOptions): string {
+  const { socks, control, managed } = options
   const lines = [
     '# Lines for torrc (on Debian: /etc/tor/torrc), then: systemctl reload tor',
     '',
@@ -29,11 +43,9 @@ export function torrcFor({ socks, control, virtualPort, target, managed }: Torrc
   if (managed) {
     lines.push(
       '# The onion service, kept by Tor. Start fidelity-tracker with',
-      '# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname, readable for its user.',
-      'HiddenServiceDir /var/lib/tor/fidelity-tracker/',
-      `HiddenServicePort ${virtualPort} ${formatHostPort(target)}`,
-      '# Proof-of-work defence against floods. Remove the line if this Tor does not know it (before 0.4.8).',
-      'HiddenServicePoWDefensesEnabled 1',
+      `# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname${options.circuitIds ? ' --circuit-ids' : ''}, readable for its user.`,
+      ...serviceLines(options),
+      '# Remove the PoW line if this Tor does not know it (before 0.4.8).',
     )
   } else {
     lines.push(
@@ -45,10 +57,43 @@ export function torrcFor({ socks, control, virtualPort, target, managed }: Torrc
       '',
       '# Without a control port instead: let Tor keep the service, and start fidelity-tracker with',
       '# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname.',
-      '#HiddenServiceDir /var/lib/tor/fidelity-tracker/',
-      `#HiddenServicePort ${virtualPort} ${formatHostPort(target)}`,
-      '#HiddenServicePoWDefensesEnabled 1',
+      ...serviceLines(options).map((line) => `#${line}`),
     )
   }
   return `${lines.join('\n')}\n`
+}
+
+/** One circuit has so many places and no more; a flood has to work for its circuits. */
+function serviceLines({ virtualPort, target, streamsPerCircuit, circuitIds }: TorrcOptions): string[] {
+  return [
+    'HiddenServiceDir /var/lib/tor/fidelity-tracker/',
+    `HiddenServicePort ${virtualPort} ${formatHostPort(target)}`,
+    `HiddenServiceMaxStreams ${streamsPerCircuit}`,
+    'HiddenServiceMaxStreamsCloseCircuit 1',
+    'HiddenServicePoWDefensesEnabled 1',
+    ...(circuitIds ? ['HiddenServiceExportCircuitID haproxy'] : []),
+  ]
+}
+
+/** An argument of ADD_ONION that an older Tor may not know. */
+interface Defence {
+  argument: string
+  /** What the service lacks without it. */
+  what: string
+}
+
+/**
+ * What is asked for beside key and port, from all there is to nothing: the first that a Tor takes is the best it knows.
+ * `Flags` says what becomes of a circuit with one stream too many, so it never goes without `MaxStreams`.
+ */
+export function defencesToTry(streamsPerCircuit: number): { arguments: string[]; lacking: string[] }[] {
+  const pow = { argument: 'PoWDefensesEnabled=1', what: 'proof-of-work defence' }
+  const streams = { argument: `MaxStreams=${streamsPerCircuit}`, what: 'limit of streams a circuit' }
+  const close = { argument: 'Flags=MaxStreamsCloseCircuit', what: 'end of a circuit with too many streams' }
+  const all: Defence[] = [pow, streams, close]
+  const wanted = [all, [streams, close], [pow, streams], [streams], [pow], []]
+  return wanted.map((some) => ({
+    arguments: some.map(({ argument }) => argument),
+    lacking: all.filter((one) => !some.includes(one)).map(({ what }) => what),
+  }))
 }

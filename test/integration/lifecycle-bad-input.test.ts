@@ -55,6 +55,8 @@ test('settings that are wrong in themselves: exit code 2', async () => {
     '--probe-interval',
     '59',
   ])
+  await startFails(2, /--circuit-ids needs an onion service that torrc manages/, ['--circuit-ids'])
+  await startFails(2, /--streams-per-circuit: "0" .*from 1 to 65535/, ['--streams-per-circuit', '0'])
   await startFails(2, /--auth and --cookie-file/, ['--auth', 'a:b', '--cookie-file', '/x'])
   const unknown = await runVerb(['start', '--nonsense'])
   assert.equal(unknown.code, 2)

@@ -160,7 +160,7 @@ const quiet = { clock: systemClock, random: () => 0, log: pino({ level: 'silent'
 
 function onionOptions(control: { host: string; port: number }, dir: string) {
   const target = { host: '127.0.0.1', port: 1 }
-  return { control, password: undefined, keyFile: join(dir, 'key'), virtualPort: 8080, target }
+  return { control, password: undefined, keyFile: join(dir, 'key'), virtualPort: 8080, target, streamsPerCircuit: 16 }
 }
 
 /** Adds whatever it is asked to, and says at once that the descriptor is up. */
@@ -201,24 +201,63 @@ async function publish(
 
 const added = `250-ServiceID=${LABEL}\r\n250 OK`
 
-test('proof-of-work defence is asked for, and done without where Tor refuses it', async () => {
-  const { states, commands } = await publish(
-    tor((c) =>
-      c.startsWith('ADD_ONION')
-        ? c.includes('PoWDefensesEnabled=1')
-          ? '512 Unrecognized argument'
-          : added
-        : undefined,
-    ),
-    (seen) => seen.some(({ kind }) => kind === 'published'),
+/** Every argument that an older Tor may not know, and what it then says. */
+const DEFENCES = ['Flags=MaxStreamsCloseCircuit', 'MaxStreams=16', 'PoWDefensesEnabled=1']
+const argumentsOf = (command: string) =>
+  command
+    .split(' ')
+    .slice(2)
+    .filter((argument) => !argument.startsWith('Port='))
+    .sort()
+
+test('a circuit has 16 streams, and a flood must work: where Tor knows one of them not, the others are kept', async () => {
+  for (const [unknown, kept] of [
+    [[], DEFENCES],
+    [['PoWDefensesEnabled=1'], ['Flags=MaxStreamsCloseCircuit', 'MaxStreams=16']],
+    [['Flags=MaxStreamsCloseCircuit'], ['MaxStreams=16', 'PoWDefensesEnabled=1']],
+    [['Flags=MaxStreamsCloseCircuit', 'PoWDefensesEnabled=1'], ['MaxStreams=16']],
+    [['Flags=MaxStreamsCloseCircuit', 'MaxStreams=16'], ['PoWDefensesEnabled=1']],
+    [DEFENCES, []],
+  ] as const) {
+    const refuses = (c: string) => unknown.some((argument) => c.includes(argument))
+    const { states, commands } = await publish(
+      tor((c) => (c.startsWith('ADD_ONION') ? (refuses(c) ? '512 Unrecognized argument' : added) : undefined)),
+      (seen) => seen.some(({ kind }) => kind === 'published'),
+    )
+    const adds = commands.filter((command) => command.startsWith('ADD_ONION'))
+    assert.match(adds.at(-1)!, /^ADD_ONION ED25519-V3:\S{88} .*Port=8080,127\.0\.0\.1:1$/)
+    assert.deepEqual(argumentsOf(adds.at(-1)!), kept)
+    assert.deepEqual(argumentsOf(adds[0]!), DEFENCES, 'all are asked for first')
+    assert.deepEqual(
+      states.map(({ kind }) => kind),
+      ['publishing', 'published'],
+    )
+    assert.equal(states[1]!.detail.includes('without'), unknown.length > 0, states[1]!.detail)
+  }
+})
+
+test('what a Tor lacks is said once, however often the service is added', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-lack-'))
+  await using fake = await startFakeControl(
+    (command) => (command.includes('PoWDefensesEnabled') ? '512 Unrecognized argument' : torThatPublishes(command)),
+    { bytewise: false },
   )
-  const adds = commands.filter((command) => command.startsWith('ADD_ONION'))
-  assert.equal(adds.length, 2)
-  assert.match(adds[1]!, /^ADD_ONION ED25519-V3:\S{88} Port=8080,127\.0\.0\.1:1$/)
+  const stop = new AbortController()
+  const lines: { msg: string; lacking?: string[] }[] = []
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+  let comings = 0
+  const report = ({ kind }: OnionState) => {
+    if (kind === 'published' && ++comings < 4) setImmediate(() => fake.hangUp())
+  }
+  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, log, report }, stop.signal)
+  await waitUntil('it has come and gone', () => comings >= 4)
+  stop.abort(new Error('stop'))
+  await assert.rejects(running, /stop/)
   assert.deepEqual(
-    states.map(({ kind }) => kind),
-    ['publishing', 'published'],
+    lines.flatMap(({ lacking }) => (lacking ? [lacking] : [])),
+    [['proof-of-work defence']],
   )
+  rmSync(dir, { recursive: true })
 })
 
 test('a key that somebody else publishes is told, and tried again', async () => {
@@ -248,7 +287,7 @@ test('whatever else Tor says no to is told in its words, tried again, and never 
   ]) {
     let tries = 0
     const { states, keyText } = await publish(
-      tor((c) => (c.startsWith('ADD_ONION') ? (tries++ < 4 ? refusal : added) : undefined)),
+      tor((c) => (c.startsWith('ADD_ONION') ? (tries++ < 6 ? refusal : added) : undefined)),
       (seen) => seen.some(({ kind }) => kind === 'published'),
     )
     const [first] = states

@@ -20,6 +20,7 @@ import { Secret } from '../../src/secret.ts'
 import { formatHostPort, type HostPort, parseHostPort } from '../../src/tor/address.ts'
 import { TorControl } from '../../src/tor/control.ts'
 import { dial } from '../../src/tor/socks.ts'
+import { ask } from '../../src/wire/client.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { TorNetwork } from '../sandbox/tor-network.ts'
@@ -256,4 +257,44 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
   })
   stopper.abort(new Error('stop'))
   await assert.rejects(stopping, /stop/)
+})
+
+test('one circuit has 16 streams: with one more Tor closes it, and nobody else’s', async () => {
+  await using tracker = await Tracker.start(node, { args: torFlags() })
+  const address = await published(tracker)
+  const socks = tor.clients[1]!.socks
+  await using open = new AsyncDisposableStack()
+  const connect = async (isolation: string) => {
+    const socket = await throughTor(`a stream of ${isolation}`, async (signal) => {
+      const one = await dial(address, { socks, isolation, timeoutMs: ATTEMPT_MS, signal })
+      try {
+        await ask(one, { type: 'Status' }, { timeoutMs: ATTEMPT_MS, signal })
+        return one
+      } catch (error) {
+        one.destroy()
+        throw error
+      }
+    })
+    open.defer(() => void socket.destroy())
+    let hasEnded = false
+    const noteEnd = () => {
+      hasEnded = true
+    }
+    socket.on('end', noteEnd).on('close', noteEnd).resume()
+    return { socket, hasEnded: () => hasEnded }
+  }
+  const bystander = await connect('bystander')
+  const crowd: Awaited<ReturnType<typeof connect>>[] = []
+  for (let i = 0; i < 16; i++) crowd.push(await connect('crowd'))
+  assert.deepEqual(
+    crowd.map(({ hasEnded }) => hasEnded()),
+    crowd.map(() => false),
+    'sixteen have their place',
+  )
+  const more = await connect('crowd') // over a circuit of its own: the one that was full is gone
+  await waitUntil('the full circuit is closed', () => crowd.every(({ hasEnded }) => hasEnded()))
+  assert.ok(!more.hasEnded())
+  assert.ok(!bystander.hasEnded())
+  bystander.socket.removeAllListeners('data')
+  assert.equal((await ask(bystander.socket, { type: 'Status' }, { timeoutMs: ATTEMPT_MS })).type, 'Status')
 })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { spaceFinding } from '../../../src/doctor/data-dir.ts'
 import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
 import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
-import { powFinding } from '../../../src/doctor/tor.ts'
+import { powFinding, torrcFinding } from '../../../src/doctor/tor.ts'
 
 const NOW_S = 1_800_000_000
 
@@ -40,4 +40,22 @@ test('proof of work came to services added over the control port with Tor 0.4.9.
     assert.equal(powFinding(version).level, 'warning', version)
   for (const version of ['0.4.9.2-alpha', '0.4.9.11', '0.5.0.1', '1.0.0'])
     assert.equal(powFinding(version).level, 'ok', version)
+})
+
+test('a service in torrc: its streams are bounded, and circuits named exactly where that is expected', () => {
+  const torrc = (...lines: string[]) =>
+    ['ControlPort 9051', 'HiddenServiceDir /other', 'HiddenServiceMaxStreams 16', 'HiddenServiceDir "/var/lib/tor/ft/"']
+      .concat('HiddenServicePort 8080 127.0.0.1:8080', lines)
+      .join('\n')
+  const look = (text: string | undefined, circuitIds = false) =>
+    torrcFinding(text, '/var/lib/tor/ft/hostname', circuitIds)?.level
+  const bounded = ['HiddenServiceMaxStreams 16', 'HiddenServiceMaxStreamsCloseCircuit 1']
+  assert.equal(look(torrc(...bounded)), 'ok')
+  assert.equal(look(torrc()), 'warning', 'those of another service are not ours')
+  assert.equal(look(torrc('#HiddenServiceMaxStreams 16')), 'warning')
+  assert.equal(look(torrc(...bounded), true), 'failure')
+  assert.equal(look(torrc(...bounded, '  hiddenserviceexportcircuitid haproxy')), 'failure')
+  assert.equal(look(torrc(...bounded, 'HiddenServiceExportCircuitID haproxy'), true), 'ok')
+  assert.equal(look('HiddenServiceDir /elsewhere'), undefined)
+  assert.equal(look(undefined), undefined)
 })

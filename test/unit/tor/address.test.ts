@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { ConfigError } from '../../../src/errors.ts'
 import { isOnionHost, isOnionLabel, onionHostOf, parseHostPort } from '../../../src/tor/address.ts'
 import { expandSeed, openOnionKey } from '../../../src/tor/key.ts'
-import { TORRC_DEFAULTS, torrcFor } from '../../../src/tor/torrc.ts'
+import { TORRC_DEFAULTS, type TorrcOptions, torrcFor } from '../../../src/tor/torrc.ts'
 
 const LABEL = '4tbnipjzkqnxhhkddoifgl3ruyrbx3nrteonblcpt4p6m5m324vx46yd'
 const PUBLIC_KEY = 'e4c2d43d39541b739d431b90532f71a6221bedb1991cd0ac4f9f1fe6759bd72b'
@@ -82,4 +82,13 @@ test('the onion key is made once, kept with mode 0600, and refused when others c
 
 test('torrc.example is what print-torrc prints for the defaults', () => {
   assert.equal(readFileSync(new URL('../../../torrc.example', import.meta.url), 'utf8'), torrcFor(TORRC_DEFAULTS))
+})
+
+test('a service that torrc keeps: its streams are bounded, and its circuits named where that is asked for', () => {
+  const lines = (more: Partial<TorrcOptions>) => torrcFor({ ...TORRC_DEFAULTS, managed: true, ...more }).split('\n')
+  assert.deepEqual(
+    lines({ streamsPerCircuit: 5 }).filter((line) => /Streams|CircuitID|PoW/.test(line) && !line.startsWith('#')),
+    ['HiddenServiceMaxStreams 5', 'HiddenServiceMaxStreamsCloseCircuit 1', 'HiddenServicePoWDefensesEnabled 1'],
+  )
+  assert.ok(lines({ circuitIds: true }).includes('HiddenServiceExportCircuitID haproxy'))
 })
