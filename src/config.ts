@@ -16,6 +16,7 @@ import { printable } from './format.ts'
 import type { LogLevel } from './log.ts'
 import { Secret } from './secret.ts'
 import { isServiceLink } from './service-links.ts'
+import { isOfOwnNetwork } from './setting-values.ts'
 import {
   CONFIG_ENV,
   ENV_PREFIX,
@@ -27,7 +28,7 @@ import {
   type SettingName,
   setting,
 } from './settings.ts'
-import { formatHostPort, type HostPort, isLoopback } from './tor/address.ts'
+import { formatHostPort, type HostPort, isLoopback, urlHost } from './tor/address.ts'
 import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 
@@ -72,6 +73,8 @@ export interface Config {
   readonly webhook?: {
     readonly url: URL
     readonly secret: Secret
+    /** Not through Tor. */
+    readonly direct: boolean
     readonly expiringBlocks: number
     readonly reorgDepth: number
   }
@@ -337,5 +340,17 @@ function webhookOf(values: Values): Config['webhook'] {
   if (url.hostname.endsWith('.onion') && values.tor === false) {
     throw new ConfigError('--webhook-url is an onion address, which needs Tor: leave out --no-tor')
   }
-  return { url, secret, expiringBlocks: values['webhook-expiring-blocks']!, reorgDepth: values['webhook-reorg-depth']! }
+  const direct = values['webhook-direct']!
+  if (!direct && values.tor !== false && !isLoopback(urlHost(url)) && isOfOwnNetwork(urlHost(url))) {
+    throw new ConfigError(
+      `--webhook-url names ${url.host}, a host of your own network, which Tor does not reach: give --webhook-direct (docs/webhooks.md says what the service needs for it)`,
+    )
+  }
+  return {
+    url,
+    secret,
+    direct,
+    expiringBlocks: values['webhook-expiring-blocks']!,
+    reorgDepth: values['webhook-reorg-depth']!,
+  }
 }

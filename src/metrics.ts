@@ -103,6 +103,12 @@ export class Meters {
       'Webhook events that wait to be delivered; no value without a webhook',
       () => core.webhook?.waiting,
     )
+    this.#counter(
+      'webhook_dropped_total',
+      'Webhook events dropped: too many waited, too old, or refused',
+      [],
+      (counter) => counter.inc(core.webhook?.dropped ?? 0),
+    )
     this.#gauge(
       'reorg_depth_max',
       'Blocks taken back by the deepest reorg since the start',

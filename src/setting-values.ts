@@ -2,7 +2,7 @@
  * What the value of a setting may be: text, numbers, addresses, each with what is expected where it is something else. No
  * message repeats the value, which may be a password in the wrong place.
  */
-import { isIP } from 'node:net'
+import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
 import { Secret } from './secret.ts'
@@ -126,4 +126,29 @@ export const SETTING_VALUES = {
   httpUrl,
   userPass,
   secret,
+}
+
+const OWN_NETWORKS = new BlockList()
+for (const [net, prefix] of [
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['169.254.0.0', 16],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['0.0.0.0', 8],
+] as const)
+  OWN_NETWORKS.addSubnet(net, prefix, 'ipv4')
+for (const [net, prefix] of [
+  ['fc00::', 7],
+  ['fe80::', 10],
+  ['::', 127],
+] as const)
+  OWN_NETWORKS.addSubnet(net, prefix, 'ipv6')
+
+/** True for what no exit of Tor's can mean: private and link-local addresses (RFC 1918, 4193, 6598), names without a dot. */
+export function isOfOwnNetwork(host: string): boolean {
+  const family = isIP(host)
+  if (family === 0) return !host.includes('.')
+  return OWN_NETWORKS.check(host, family === 4 ? 'ipv4' : 'ipv6')
 }

@@ -179,6 +179,12 @@ export const SETTINGS = {
     about: 'signs what is sent to --webhook-url; better given in the environment or the file',
     defaultText: 'none',
   },
+  'webhook-direct': {
+    schema: flag,
+    about:
+      'reach --webhook-url without Tor, so that it sees the address of this machine; one of this machine always is',
+    default: false,
+  },
   'webhook-expiring-blocks': {
     schema: whole(1, 25_920),
     argument: '<n>',

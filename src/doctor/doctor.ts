@@ -1,10 +1,12 @@
 /** All of doctor's checks, in the order in which an operator would look; each says what it found and nothing is changed. */
 import { statSync } from 'node:fs'
 import { openNode } from '../chain/node.ts'
-import { type Config, nodeOptions } from '../config.ts'
+import { type Config, nodeOptions, socksOf } from '../config.ts'
+import { webhookRoute } from '../events/webhook.ts'
 import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
+import { type HostPort, isLoopback, urlHost } from '../tor/address.ts'
 import { lastStatus } from '../views/closed.ts'
 import type { StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
@@ -31,6 +33,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
     ...bitcoind,
     ...throughTor,
     ...(tor.kind === 'none' ? [] : [onionFinding(status)]),
+    ...(config.webhook ? [webhookFinding(config.webhook, socksOf(config))] : []),
   ]
 }
 
@@ -54,6 +57,23 @@ function configFinding({ origins }: Config, configFile: string | undefined): Fin
   return well(
     'config',
     given.length === 0 ? 'all settings are the defaults' : `${given.length} settings given (print-config)`,
+  )
+}
+
+/** Who sees what of us when it is told. */
+function webhookFinding({ url, direct }: NonNullable<Config['webhook']>, socks: HostPort | undefined): Finding {
+  const isPlain = url.protocol === 'http:'
+  if (webhookRoute({ url, direct, socks }) === 'direct') {
+    if (isLoopback(urlHost(url))) return well('webhook', `${url.host} is on this machine`)
+    const why = direct ? '--webhook-direct' : '--no-tor'
+    return well('webhook', `${url.host} is told without Tor (${why}) and sees the address of this machine`)
+  }
+  if (url.hostname.endsWith('.onion')) return well('webhook', `${url.host} is told through Tor`)
+  if (!isPlain) return well('webhook', `${url.host} is told through Tor, and by TLS`)
+  return worth(
+    'webhook',
+    `${url.host} is told through Tor, but in the clear: an exit can read and drop it`,
+    'https:// or an onion address in --webhook-url',
   )
 }
 

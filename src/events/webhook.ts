@@ -9,9 +9,9 @@ import { request as httpsRequest } from 'node:https'
 import { Bell } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import type { HostPort } from '../tor/address.ts'
-import { socksAgent } from '../tor/socks.ts'
-import { Backoff, sleep, type World } from '../world.ts'
+import { type HostPort, urlHost } from '../tor/address.ts'
+import { freshIsolation, routeTo, socksAgent } from '../tor/socks.ts'
+import { after, Backoff, sleep, type World } from '../world.ts'
 import type { Change } from './changes.ts'
 
 export const WEBHOOK_LIMITS = {
@@ -81,8 +81,10 @@ export interface WebhookOptions {
   url: URL
   secret: Secret
   reorgDepth: number
-  /** Tor's SOCKS port, for onion hosts; undefined without Tor. */
+  /** Tor's SOCKS port; undefined without Tor. */
   socks: HostPort | undefined
+  /** Not through Tor, unless the target is an onion. */
+  direct: boolean
   /** Who sends: our own address. */
   tracker: () => string
 }
@@ -99,6 +101,10 @@ export class Webhook {
   readonly #queue: Queued[] = []
   readonly #bell = new Bell()
   #dropped = 0
+  /** Since there was room last: the log has the first of them. */
+  #pushedOut = 0
+  /** Of our circuit through Tor: another one after a failure, which may have been its exit's. */
+  #isolation = freshIsolation()
 
   constructor(options: WebhookOptions, world: World) {
     this.#options = options
@@ -121,8 +127,20 @@ export class Webhook {
 
   send(event: WebhookEvent): void {
     this.#queue.push({ id: randomUUID(), atMs: this.#world.clock.nowMs(), event })
-    if (this.#queue.length > WEBHOOK_LIMITS.queue) this.#drop(this.#queue.shift()!, 'too many events wait')
+    if (this.#queue.length > WEBHOOK_LIMITS.queue) this.#pushOut(this.#queue.shift()!)
     this.#bell.ring()
+  }
+
+  /** A look may push out hundreds: the first is told, and when there is room again how many they were. */
+  #pushOut(oldest: Queued): void {
+    if (this.#pushedOut++ === 0) this.#drop(oldest, `${WEBHOOK_LIMITS.queue} events wait: the oldest make room`)
+    else this.#dropped++
+  }
+
+  #noteRoom(): void {
+    if (this.#pushedOut === 0 || this.#queue.length > WEBHOOK_LIMITS.queue / 2) return
+    this.#world.log.warn({ dropped: this.#pushedOut }, 'webhook events were dropped: too many waited')
+    this.#pushedOut = 0
   }
 
   #drop({ id, event }: Queued, detail: string): void {
@@ -152,6 +170,7 @@ export class Webhook {
         if (backoff.failures > 0) log.info('webhook delivered again')
         backoff.reset()
         this.#take(next)
+        this.#noteRoom()
       } catch (error) {
         if (signal.aborted) throw signal.reason
         if (error instanceof Refused) {
@@ -160,6 +179,7 @@ export class Webhook {
           continue
         }
         if (!(error instanceof TransientError)) throw error
+        this.#isolation = freshIsolation()
         if (backoff.failures === 0) log.warn({ detail: error.message }, 'webhook not delivered: trying again')
         await sleep(backoff.nextMs(), signal)
       }
@@ -192,32 +212,36 @@ export class Webhook {
   }
 
   #post(url: URL, headers: Record<string, string | number>, body: string, signal: AbortSignal): Promise<number> {
-    const { socks } = this.#options
-    const isOnion = url.hostname.endsWith('.onion')
-    const agent = isOnion && socks ? socksAgent(socks, WEBHOOK_LIMITS.timeoutMs, 'webhook') : undefined
+    const route = webhookRoute(this.#options)
+    const agent = route === 'direct' ? undefined : socksAgent(route, WEBHOOK_LIMITS.timeoutMs, this.#isolation)
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) =>
         reject(new TransientError(`${url.host} was not reached: ${describeError(error)}`, { cause: error }))
       const request: ClientRequest = send(
         url,
-        {
-          method: 'POST',
-          headers,
-          signal,
-          timeout: WEBHOOK_LIMITS.timeoutMs,
-          ...(agent ? { agent } : { agent: false }),
-        },
+        { method: 'POST', headers, signal, ...(agent ? { agent } : { agent: false }) },
         (response) => {
           resolve(response.statusCode ?? 0)
           response.destroy() // what it has to say beyond the status is nobody's concern
         },
       )
-      request.on('timeout', () => request.destroy(new Error(`no answer within ${WEBHOOK_LIMITS.timeoutMs / 1000} s`)))
+      const { timeoutMs } = WEBHOOK_LIMITS
+      const cancel = after(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)))
       request.on('error', fail)
+      request.on('close', cancel)
       request.end(body)
     })
   }
+}
+
+/**
+ * How the target is reached: through Tor, but for one of this machine (Tor refuses those) and where the operator wants it
+ * otherwise. An onion address without Tor is refused with the settings.
+ */
+export function webhookRoute({ url, socks, direct }: Pick<WebhookOptions, 'url' | 'socks' | 'direct'>) {
+  const host = urlHost(url)
+  return routeTo(host, direct && !host.endsWith('.onion') ? undefined : socks) ?? 'direct'
 }
 
 /** The receiver understood and does not want it: sent again it would be refused again. */

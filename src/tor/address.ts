@@ -88,6 +88,11 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
+/** A URL's host without the brackets of an IPv6 address. */
+export function urlHost({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, '')
+}
+
 /** The maker somebody asks about: all of its host, or one port of it. */
 export type MakerName = { address: string } | { host: string }
 

@@ -92,6 +92,7 @@ async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeout
   // The agent was made for HTTP: of the request it only wants somebody to destroy.
   const request = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ClientRequest
   const socket = await agent.connect(request, { host: target.host, port: target.port, secureEndpoint: false })
+  socket.setTimeout(0) // the agent's deadline is for HTTP: a connection of ours may be quiet
   socket.setNoDelay(true)
   return socket.pause()
 }

@@ -347,6 +347,7 @@ test('metrics have the promised names and labels, and follow the chain', async (
     canary_up: 'gauge',
     registrations: 'gauge',
     webhook_queue: 'gauge',
+    webhook_dropped_total: 'counter',
     build_info: 'gauge',
     db_bytes: 'gauge',
   }

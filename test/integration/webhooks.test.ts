@@ -1,9 +1,11 @@
 /** Webhooks as a receiver meets them: what is told, signed; tried again, in order; over Tor where the target is an onion. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import pino from 'pino'
 import { WEBHOOK_LIMITS, Webhook, type WebhookEvent } from '../../src/events/webhook.ts'
 import { Secret } from '../../src/secret.ts'
+import { formatHostPort, type HostPort } from '../../src/tor/address.ts'
 import { TorControl } from '../../src/tor/control.ts'
 import { systemClock } from '../../src/world.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -13,6 +15,7 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { TorNetwork } from '../sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { SocksProxy } from '../support/socks-proxy.ts'
 import { Receiver, SECRET } from '../support/webhook-receiver.ts'
 
 const world = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
@@ -23,11 +26,12 @@ const event = (depth: number): WebhookEvent => ({
 })
 
 /** A sender at work; ends with the block. */
-function sending(url: string, socks?: { host: string; port: number }): Webhook & AsyncDisposable {
+function sending(url: string, socks?: HostPort, direct = false): Webhook & AsyncDisposable {
   const options = {
     url: new URL(url),
     secret: new Secret(SECRET),
     socks,
+    direct,
     reorgDepth: 3,
     tracker: () => 'us.onion:8080',
   }
@@ -135,10 +139,63 @@ test('settings that can not work are refused with what to do', async () => {
       ['--webhook-url', `http://${'a'.repeat(56)}.onion/`, '--webhook-secret', 'x', '--no-tor', '--network', 'regtest'],
       /onion address, which needs Tor/,
     ],
+    [['--webhook-url', 'http://192.168.1.9/', '--webhook-secret', 'x'], /192\.168\.1\.9.*give --webhook-direct/],
+    [['--webhook-url', 'http://alerts:9093/', '--webhook-secret', 'x'], /alerts:9093.*give --webhook-direct/],
   ] as const) {
     const { code, stderr } = await runVerb(['print-config', ...args])
     assert.deepEqual([code, wanted.test(stderr)], [2, true], stderr)
   }
+})
+
+test('what is no host of this machine is reached through the proxy, by a name that nobody has looked up', async () => {
+  await using receiver = await Receiver.start()
+  await using proxy = await SocksProxy.start(receiver.port)
+  proxy.refusals = 1
+  await using sender = sending('http://hooks.example:8000/hook', proxy.address)
+  sender.send(event(3))
+  sender.send(event(4))
+  await waitUntil('both have arrived', () => receiver.told.length === 2)
+  assert.deepEqual(
+    proxy.asked.map(({ host, port, addressType }) => [host, port, addressType]),
+    Array(3).fill(['hooks.example', 8000, 3]),
+  )
+  const [refused, first, second] = proxy.asked.map(({ user }) => user)
+  assert.notEqual(first, refused, 'after a failure another circuit')
+  assert.equal(second, first)
+})
+
+test('HTTPS goes through the proxy too, with the certificate of the name that was asked for', async () => {
+  const file = new URL('../vectors/hooks.example.pem', import.meta.url)
+  await using node = await Regtest.start()
+  await using receiver = await Receiver.start(0, readFileSync(file))
+  await using proxy = await SocksProxy.start(receiver.port)
+  const [control] = await freePorts(1)
+  const start = (url: string, env = {}) =>
+    Tracker.start(node, {
+      args: [
+        ...['--control-port', String(control), '--socks-port', formatHostPort(proxy.address)],
+        ...['--webhook-url', url],
+      ],
+      env: { FIDELITY_TRACKER_WEBHOOK_SECRET: SECRET, ...env },
+    })
+  {
+    await using tracker = await start('https://hooks.example/hook', { NODE_EXTRA_CA_CERTS: file.pathname })
+    await tracker.caughtUp(node)
+    await tracker.said('webhook: what happens from here on is told')
+    await node.replaceTip({ drop: 3, mine: 4 })
+    await waitUntil('the reorg is told', () => receiver.events().includes('reorg'))
+    const asked = proxy.asked.find(({ port }) => port === 443)
+    assert.deepEqual([asked?.host, asked?.addressType], ['hooks.example', 3])
+  }
+  // The proxy can't pass somebody else off as the receiver.
+  const told = receiver.told.length
+  await using deceived = await start('https://other.example/hook', { NODE_EXTRA_CA_CERTS: file.pathname })
+  await deceived.caughtUp(node)
+  await deceived.said('webhook: what happens from here on is told')
+  await node.replaceTip({ drop: 3, mine: 4 })
+  const line = await deceived.said('webhook not delivered: trying again')
+  assert.match(String(line.detail), /other\.example.*(altnames|certificate)/i)
+  assert.equal(receiver.told.length, told)
 })
 
 test('an onion target is reached through Tor', async () => {

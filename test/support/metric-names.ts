@@ -28,6 +28,7 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   registration_effort_bits: {},
   registrations_refused_total: { labels: ['reason'] },
   webhook_queue: {},
+  webhook_dropped_total: {},
   build_info: { labels: ['version'] },
   db_bytes: {},
   work_waiting: { labels: ['queue'] },

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 
 export const SECRET = 'a secret of the test'
@@ -27,10 +28,11 @@ export class Receiver implements AsyncDisposable {
     this.#server = server
   }
 
-  static async start(port = 0): Promise<Receiver> {
-    const server = createServer()
+  /** `pem`: a certificate and its key, for HTTPS. */
+  static async start(port = 0, pem?: Buffer): Promise<Receiver> {
+    const server = pem === undefined ? createServer() : createTlsServer({ cert: pem, key: pem })
     const receiver = new Receiver(server)
-    server.on('request', async (request, response) => {
+    server.on('request', async (request: IncomingMessage, response: ServerResponse) => {
       const chunks: Buffer[] = []
       for await (const chunk of request) chunks.push(chunk)
       const body = Buffer.concat(chunks).toString()

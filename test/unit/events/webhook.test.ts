@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Change, changesBetween, type MarketLook } from '../../../src/events/changes.ts'
-import { WEBHOOK_EVENTS, WEBHOOK_LIMITS, webhookEvents } from '../../../src/events/webhook.ts'
+import { WEBHOOK_EVENTS, WEBHOOK_LIMITS, webhookEvents, webhookRoute } from '../../../src/events/webhook.ts'
 import type { Reach } from '../../../src/peers/types.ts'
 import { hashOf, tipAt } from '../../support/bonds.ts'
 
@@ -132,4 +132,20 @@ test('trackers: a first comparison is told when it is bad news, then each change
   assert.deepEqual(names(look({ agrees: true }), look({ agrees: false })), ['tracker_disagrees'])
   assert.deepEqual(names(look({ agrees: false }), look({ agrees: true })), ['tracker_agrees'])
   assert.deepEqual(names(look({ agrees: false }), look({ agrees: false })), [])
+})
+
+test('the way to the receiver: through Tor, but for this machine and where the operator says otherwise', () => {
+  const socks = { host: '127.0.0.1', port: 9050 }
+  const route = (url: string, { direct = false, tor = true } = {}) =>
+    webhookRoute({ url: new URL(url), socks: tor ? socks : undefined, direct })
+  const onion = `http://${'a'.repeat(56)}.onion/`
+  for (const url of ['https://example.com/', 'http://203.0.113.9:1/', 'http://[2001:db8::1]/', onion]) {
+    assert.equal(route(url), socks, url)
+  }
+  for (const url of ['http://127.0.0.1:1/', 'http://127.9.9.9/', 'http://localhost:1/', 'http://[::1]:8/']) {
+    assert.equal(route(url), 'direct', url)
+  }
+  assert.equal(route('https://example.com/', { direct: true }), 'direct')
+  assert.equal(route('https://example.com/', { tor: false }), 'direct')
+  assert.equal(route(onion, { direct: true }), socks, 'an onion is reached no other way')
 })
