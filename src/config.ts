@@ -343,7 +343,7 @@ function webhookOf(values: Values): Config['webhook'] {
   const direct = values['webhook-direct']!
   if (!direct && values.tor !== false && !isLoopback(urlHost(url)) && isOfOwnNetwork(urlHost(url))) {
     throw new ConfigError(
-      `--webhook-url names ${url.host}, a host of your own network, which Tor does not reach: give --webhook-direct (docs/webhooks.md says what the service needs for it)`,
+      `--webhook-url names ${url.host}, an address of your own network, which Tor does not reach: give --webhook-direct (docs/webhooks.md says what the service needs for it)`,
     )
   }
   return {

@@ -56,7 +56,10 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   wire: Listening | undefined
   /** Throws StoreError when the files we have open are no longer those of the data directory. */
   assertFilesInPlace(): void
-  /** Where others reach us: the onion service, or the listener without one. */
+  /**
+   * Where others reach us, as strangers are told: the onion service, or the listener without Tor. Never the listener with
+   * it, not even while the service's name isn't known yet.
+   */
   self(): HostPort
 }
 
@@ -69,6 +72,9 @@ export interface Listening extends HostPort {
   readonly evicted: Readonly<Record<SlotGroup, number>>
   clients(): (ClientFacts & { group: SlotGroup })[]
 }
+
+/** A name that stands for nobody (RFC 6761). */
+const NAMELESS = 'unknown.invalid'
 
 /** What was opened, closed in reverse. */
 class Held implements AsyncDisposable {
@@ -206,11 +212,12 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     },
     unseen,
     self() {
-      const local = core.wire ?? config.listen
-      const host = 'onionHost' in cells.onion ? cells.onion.onionHost : reachableAddress(local).host
-      return { host, port: local.port }
+      const local = reachableAddress(core.wire ?? config.listen)
+      if (config.tor.kind === 'none') return local
+      return { host: cells.onionHost ?? NAMELESS, port: local.port }
     },
-    ownAddress: () => formatHostPort(core.self()),
+    ownAddress: () =>
+      formatHostPort(cells.onionHost === undefined ? reachableAddress(core.wire ?? config.listen) : core.self()),
     connections: () => core.wire?.connections() ?? 0,
     subscriptions: () => watcher.subscriptions,
     registrations: () => registered.count,

@@ -85,6 +85,7 @@ export async function runDaemon(
     log: log.child({ room: 'tor' }),
     report: (state: OnionState) => {
       cells.onion = state
+      if ('onionHost' in state) cells.onionHost = state.onionHost
       if (state.kind === 'published') canary?.published()
       else canary?.lost(state.detail)
     },

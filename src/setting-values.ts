@@ -146,9 +146,8 @@ for (const [net, prefix] of [
 ] as const)
   OWN_NETWORKS.addSubnet(net, prefix, 'ipv6')
 
-/** True for what no exit of Tor's can mean: private and link-local addresses (RFC 1918, 4193, 6598), names without a dot. */
+/** True for private and link-local addresses (RFC 1918, 3927, 4193, 6598), which no exit of Tor's can mean. */
 export function isOfOwnNetwork(host: string): boolean {
   const family = isIP(host)
-  if (family === 0) return !host.includes('.')
-  return OWN_NETWORKS.check(host, family === 4 ? 'ipv4' : 'ipv6')
+  return family !== 0 && OWN_NETWORKS.check(host, family === 4 ? 'ipv4' : 'ipv6')
 }

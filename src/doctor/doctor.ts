@@ -1,5 +1,6 @@
 /** All of doctor's checks, in the order in which an operator would look; each says what it found and nothing is changed. */
 import { statSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { openNode } from '../chain/node.ts'
 import { type Config, nodeOptions, socksOf } from '../config.ts'
 import { webhookRoute } from '../events/webhook.ts'
@@ -12,7 +13,7 @@ import type { StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
 import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
-import { type Finding, well, worth } from './finding.ts'
+import { broken, type Finding, well, worth } from './finding.ts'
 import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
@@ -62,14 +63,20 @@ function configFinding({ origins }: Config, configFile: string | undefined): Fin
 
 /** Who sees what of us when it is told. */
 function webhookFinding({ url, direct }: NonNullable<Config['webhook']>, socks: HostPort | undefined): Finding {
-  const isPlain = url.protocol === 'http:'
   if (webhookRoute({ url, direct, socks }) === 'direct') {
     if (isLoopback(urlHost(url))) return well('webhook', `${url.host} is on this machine`)
     const why = direct ? '--webhook-direct' : '--no-tor'
     return well('webhook', `${url.host} is told without Tor (${why}) and sees the address of this machine`)
   }
   if (url.hostname.endsWith('.onion')) return well('webhook', `${url.host} is told through Tor`)
-  if (!isPlain) return well('webhook', `${url.host} is told through Tor, and by TLS`)
+  if (!urlHost(url).includes('.') && isIP(urlHost(url)) === 0) {
+    return broken(
+      'webhook',
+      `${url.host} is a name of your own network, and Tor reaches nothing there`,
+      'set --webhook-direct',
+    )
+  }
+  if (url.protocol === 'https:') return well('webhook', `${url.host} is told through Tor, and by TLS`)
   return worth(
     'webhook',
     `${url.host} is told through Tor, but in the clear: an exit can read and drop it`,

@@ -97,16 +97,24 @@ async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeout
   return socket.pause()
 }
 
+/** What Tor says of the target; whatever else went wrong did so between us and Tor, and is told to nobody else. */
 function asUnreached(what: string, socks: HostPort, cause: unknown): Unreached {
   const text = describeError(cause)
-  if (/HostUnreachable|Socks5 proxy rejected connection - Failure|TTLExpired/i.test(text)) {
-    return new Unreached(`${what}: the onion service is not known, or its descriptor is gone`, { cause })
+  const said = /Socks5 proxy rejected connection - (\w+)/.exec(text)?.[1]
+  if (said === undefined && !/connection timed out/i.test(text)) {
+    const where = `the proxy at ${formatHostPort(socks)} (--socks-port)`
+    return new ProxyUnreached(`${what}: ${where} is not reachable: ${text}`, { cause })
   }
-  if (/ConnectionRefused/i.test(text)) return new Unreached(`${what}: the onion service refused the port`, { cause })
-  if (/ECONNREFUSED|ENOENT|EHOSTUNREACH|ECONNRESET/.test(text)) {
-    return new ProxyUnreached(`${what}: the proxy at ${formatHostPort(socks)} is not reachable (--socks-port)`, {
-      cause,
-    })
+  switch (said) {
+    case 'Failure':
+    case 'HostUnreachable':
+    case 'TTLExpired':
+      return new Unreached(`${what}: the onion service is not known, or its descriptor is gone`, { cause })
+    case 'ConnectionRefused':
+      return new Unreached(`${what}: the onion service refused the port`, { cause })
+    case undefined:
+      return new Unreached(`${what}: no connection in time`, { cause })
+    default:
+      return new Unreached(`${what}: Tor answers ${said}`, { cause })
   }
-  return new Unreached(`${what}: ${text}`, { cause })
 }

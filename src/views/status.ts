@@ -16,6 +16,8 @@ import type { Checks, StatusRow } from './schemas.ts'
 export interface StatusCells {
   following: Following
   onion: OnionState | { kind: 'disabled'; detail: string }
+  /** The name the service was last known under: it stays ours while Tor is away. */
+  onionHost?: string
   /** Absent without Tor. */
   canary?: CanaryState
   /** Why the store could not be read at the last look. */

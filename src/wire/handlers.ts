@@ -8,6 +8,7 @@ import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import type { Market } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
+import { formatHostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
@@ -90,7 +91,7 @@ export function newHandle(core: Core): Handle {
     Why: ({ address }) => ({ send: encodeReply({ type: 'Why', ...whyFields(why(core, address)) }) }),
     Ping: ({ address, port }, { lane }) => {
       core.trackers.hint(address, port, lane.account)
-      return { send: encodeReply({ type: 'Pong', address: core.ownAddress(), ...tipFields() }) }
+      return { send: encodeReply({ type: 'Pong', address: formatHostPort(core.self()), ...tipFields() }) }
     },
     Trackers: () => ({
       send: encodeReply({ type: 'Trackers', trackers: trackerRows(core).flatMap(trackerFields) }),

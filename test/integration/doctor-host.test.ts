@@ -262,3 +262,23 @@ test('too few open files, of doctor’s shell or of the running daemon', async (
   execFileSync('prlimit', ['--pid', String(tracker.pid), '--nofile=700:700'])
   assertFinding((await doctor(flags(dir.path))).of('open-files'), 'warning', /only 700 open files/)
 })
+
+test('a webhook: which way it is told, and what that shows', async () => {
+  using dir = tempDir()
+  const told = async (url: string, ...more: string[]) =>
+    (
+      await doctor([
+        ...flags(dir.path).filter((flag) => flag !== '--no-tor'),
+        '--webhook-url',
+        url,
+        '--webhook-secret',
+        'x',
+        ...more,
+      ])
+    ).of('webhook')
+  assertFinding(await told('https://hooks.example/'), 'ok', /through Tor, and by TLS/)
+  assertFinding(await told('http://hooks.example/'), 'warning', /in the clear/)
+  assertFinding(await told('http://alerts:9093/'), 'failure', /Tor reaches nothing there/)
+  assertFinding(await told('http://alerts:9093/', '--webhook-direct'), 'ok', /without Tor .*address of this machine/)
+  assertFinding(await told('http://127.0.0.1:9093/'), 'ok', /is on this machine/)
+})
