@@ -20,6 +20,7 @@ import { Liveness } from './peers/liveness.ts'
 import { type ProbeRules, probeRules } from './peers/reach.ts'
 import { Trackers } from './peers/trackers.ts'
 import { awaitSoleUse, lockDataDir } from './store/lock.ts'
+import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
@@ -107,6 +108,14 @@ export async function openCore(config: Config, world: World, signal: AbortSignal
 async function assemble(config: Config, world: World, signal: AbortSignal, held: Held): Promise<Core> {
   const { clock, log } = world
   const lock = held.add(lockDataDir(config.dataDir))
+  const modes = closeToOthers(config.dataDir)
+  if (modes.closed.length > 0) log.info({ files: modes.closed }, 'closed to other users of this machine')
+  if (modes.open.length > 0) {
+    log.warn(
+      { files: modes.open },
+      'open to other users of this machine, and not ours to close: chmod go= as their owner',
+    )
+  }
   await awaitSoleUse(databasePath(config.dataDir), clock, signal)
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
   held.add(db)

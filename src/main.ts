@@ -20,6 +20,9 @@ if (major < 22 || (major === 22 && minor < 14)) {
 // Hides the command line, which may hold a password given as a flag, from `ps` of other users.
 process.title = 'fidelity-tracker'
 
+// Whatever any verb writes is its user's alone, SQLite's files too, which take no mode from us.
+process.umask(0o077)
+
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {

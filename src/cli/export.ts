@@ -1,7 +1,5 @@
 /** The export verb: every row this database has, as JSON or CSV. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { z } from 'zod'
-import { ConfigError, describeError } from '../errors.ts'
 import { bondRows } from '../views/bonds.ts'
 import type { Facts } from '../views/facts.ts'
 import { makerRows } from '../views/makers.ts'
@@ -62,22 +60,4 @@ function csvCell(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   const text = (Array.isArray(value) ? value.join(' ') : String(value)).replace(/^[=+\-@\t\r\n]/, "'$&")
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-}
-
-/** `file` is the old text or the new one, never half of it. Throws ConfigError. */
-export function writeWhole(file: string, text: string): void {
-  const part = `${file}.part`
-  try {
-    const fd = openSync(part, 'w', 0o644)
-    try {
-      writeFileSync(fd, text)
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
-    renameSync(part, file)
-  } catch (error) {
-    rmSync(part, { force: true })
-    throw new ConfigError(`${file} can't be written: ${describeError(error)}`)
-  }
 }

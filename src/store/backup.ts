@@ -1,8 +1,9 @@
 /** A copy of the database as it stands at one moment, made while the daemon goes on writing. */
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { closeSync, linkSync, lstatSync, openSync, renameSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { Draft, syncFile } from '../files.ts'
 import { STORE_LIMITS } from './open.ts'
 
 export const BACKUP_LIMITS = {
@@ -15,25 +16,19 @@ export const BACKUP_LIMITS = {
  * ConfigError (the target) or StoreError (the database); rejects with the signal's reason.
  */
 export async function backupDatabase(path: string, file: string, signal: AbortSignal): Promise<number> {
-  if (existsSync(file)) throw new ConfigError(`${file} is there already: name another file, or move it away`)
-  const part = `${file}.part`
+  if (lstatSync(file, { throwIfNoEntry: false })) throw isThere(file)
+  using draft = new Draft(file)
   try {
-    closeSync(openSync(part, 'w', 0o600))
-  } catch (error) {
-    throw new ConfigError(`${file} can't be written: ${describeError(error)}`)
-  }
-  try {
-    await copyTo(path, part, signal)
-    assertSound(part)
-    syncFile(part)
-    putInPlace(part, file)
+    closeSync(openSync(draft.path, 'wx', 0o600))
+    await copyTo(path, draft.path, signal)
+    assertSound(draft.path)
+    syncFile(draft.path)
+    putInPlace(draft.path, file)
   } catch (error) {
     if (error instanceof Database.SqliteError) {
       throw new StoreError(`${path} can't be copied (${error.code}): ${error.message}`, { cause: error })
     }
     throw error
-  } finally {
-    for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(part + suffix, { force: true })
   }
   return statSync(file).size
 }
@@ -66,27 +61,21 @@ function assertSound(part: string): void {
   }
 }
 
+function isThere(file: string): ConfigError {
+  return new ConfigError(`${file} is there already: name another file, or move it away`)
+}
+
 /** A link fails where the name is taken, also by somebody who came after we looked; a rename would replace. */
 function putInPlace(part: string, file: string): void {
   try {
     linkSync(part, file)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
-    if (code === 'EEXIST') throw new ConfigError(`${file} is there already: name another file, or move it away`)
+    if (code === 'EEXIST') throw isThere(file)
     if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP') {
       throw new ConfigError(`${file} can't be written: ${describeError(error)}`)
     }
     renameSync(part, file) // a file system without links (FAT, some network shares)
   }
   syncFile(dirname(file))
-}
-
-/** What was written to a file, or the names in a folder, survive a power cut from here on. */
-export function syncFile(path: string): void {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }

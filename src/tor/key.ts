@@ -4,9 +4,10 @@
  * Sources: rend-spec-v3 (key blinding, "expanded" keys), RFC 8032 5.1.5.
  */
 import { createHash, createPrivateKey, createPublicKey, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ConfigError, describeError } from '../errors.ts'
+import { syncFile, writeWhole } from '../files.ts'
 import { Secret } from '../secret.ts'
 
 const PREFIX = 'ED25519-V3:'
@@ -41,15 +42,8 @@ function createKey(file: string): Secret {
   const text = PREFIX + expanded.toString('base64')
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    const fresh = `${file}.new`
-    const fd = openSync(fresh, 'w', 0o600)
-    writeSync(fd, `${text}\n`)
-    fsyncSync(fd)
-    closeSync(fd)
-    renameSync(fresh, file)
-    const folder = openSync(dirname(file), 'r')
-    fsyncSync(folder)
-    closeSync(folder)
+    writeWhole(file, `${text}\n`)
+    syncFile(dirname(file))
   } catch (error) {
     throw new ConfigError(`the onion key ${file} can't be written: ${describeError(error)}`)
   }
