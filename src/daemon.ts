@@ -16,6 +16,7 @@ import { runNotify, type Supervisor } from './notify.ts'
 import { DIRECT_NETWORK } from './peers/canary.ts'
 import { judgeProof } from './peers/judge.ts'
 import { Monitor } from './peers/monitor.ts'
+import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
 import { formatHostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
@@ -191,10 +192,21 @@ async function runStatus(core: Core, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Ends the daemon when its files were deleted, moved or replaced: it would go on without keeping anything. */
+/**
+ * Ends the daemon when its files were deleted, moved or replaced: it would go on without keeping anything. Tells of a
+ * reader that keeps the write-ahead log from being written back.
+ */
 async function watchFiles(core: Core, signal: AbortSignal): Promise<void> {
+  const { db, log } = core
+  let isLong = false
   for (;;) {
     core.assertFilesInPlace()
+    const { walBytes } = db
+    const wasLong = isLong
+    isLong = walBytes > STORE_LIMITS.walToldBytes
+    if (isLong && !wasLong) {
+      log.warn({ walBytes }, 'the write-ahead log grows: a program has been reading the database for long (a backup?)')
+    } else if (wasLong && !isLong) log.info({ walBytes }, 'the write-ahead log was written back')
     await sleep(LIMITS.filesMs, signal)
   }
 }

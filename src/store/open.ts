@@ -6,7 +6,7 @@
  * in about a millisecond, lists are read once per tip.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, existsSync, fdatasync as fdatasyncWithCallback, mkdirSync, openSync } from 'node:fs'
+import { closeSync, existsSync, fdatasync as fdatasyncWithCallback, mkdirSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
@@ -31,6 +31,13 @@ const fdatasync = promisify(fdatasyncWithCallback)
 export const STORE_LIMITS = {
   /** A reader of another process (status, backup) may hold the file this long before we give up. */
   busyMs: 5_000,
+  /**
+   * The write-ahead log is written back at every 1,000 pages (4 MB, SQLite's own measure), but never beyond what somebody
+   * is still reading: beside a long backup it grows. Once it was written back it is cut to this.
+   */
+  walKeptBytes: 16_000_000,
+  /** Somebody has been reading for so long that the log has this size: told, as it takes disk for as long as he does. */
+  walToldBytes: 256_000_000,
   /** Prepared statements kept. Ours are a few dozen; a bound in case one is built from data. */
   statements: 200,
   /** What of SQLite's verdict over a damaged table is shown: it lists page after page. */
@@ -132,6 +139,11 @@ export class Db implements Disposable {
     this.assertInPlace()
   }
 
+  /** What of it is not written back yet; as long as it ever was since it was cut last. */
+  get walBytes(): number {
+    return statSync(`${this.path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  }
+
   /** Throws StoreError when the files that are open are no longer those that the data directory names. */
   assertInPlace(): void {
     assertDatabaseInPlace(this.#file, this.#companions)
@@ -197,6 +209,7 @@ export function openStore(dataDir: string, network: Network): Opened {
     // NORMAL: a killed process loses nothing; a power cut loses at most the last blocks, which are read again.
     sqlite.pragma('synchronous = NORMAL')
     sqlite.pragma('foreign_keys = ON')
+    sqlite.pragma(`journal_size_limit = ${STORE_LIMITS.walKeptBytes}`)
     const migrated = migrate(sqlite)
     checkCheaply(sqlite)
     const db = new Db(sqlite)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import Database from 'better-sqlite3'
 import { BACKUP_LIMITS, backupDatabase } from '../../src/store/backup.ts'
 import { checkDatabase } from '../../src/store/check.ts'
-import { databasePath, openStore } from '../../src/store/open.ts'
+import { databasePath, openStore, STORE_LIMITS } from '../../src/store/open.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const PAGE_BYTES = 4_096
@@ -72,4 +72,26 @@ test('stopped in the middle, it leaves nothing', async () => {
     readdirSync(dir.path).filter((name) => name.startsWith('copy')),
     [],
   )
+})
+
+test('the write-ahead log grows while somebody reads, and is cut once he is gone', () => {
+  using dir = tempDir()
+  const { db } = openStore(dir.path, 'main')
+  using _ = db
+  let height = 0
+  const write = (bytes: number) =>
+    db.transaction(() => {
+      height++
+      db.prepare('INSERT INTO blocks VALUES (?, ?, 1)').run(height, randomBytes(32))
+      db.prepare('INSERT INTO spent_keys VALUES (?, ?)').run(64 * height, Buffer.alloc(bytes))
+    })
+  const reader = new Database(databasePath(dir.path), { readonly: true })
+  reader.exec('BEGIN')
+  reader.prepare('SELECT count(*) FROM blocks').get()
+  while (db.walBytes < 3 * STORE_LIMITS.walKeptBytes) write(1_000_000)
+  reader.close()
+  for (let i = 0; i < 3; i++) write(8)
+  assert.ok(db.walBytes <= STORE_LIMITS.walKeptBytes, `${db.walBytes} bytes`)
+  for (let i = 0; i < 40; i++) write(1_000_000)
+  assert.ok(db.walBytes <= STORE_LIMITS.walKeptBytes, `${db.walBytes} bytes with nobody reading`)
 })
