@@ -280,6 +280,18 @@ function http(values: Values): Config['http'] {
   return { listen, hosts }
 }
 
+/** Doors that other machines reach: whoever finds one there has the onion service's address and this machine's together. */
+export function exposedDoors({ tor, listen, http }: Pick<Config, 'tor' | 'listen' | 'http'>): {
+  flag: '--address' | '--http'
+  at: HostPort
+}[] {
+  const doors = [
+    { flag: '--address' as const, at: listen },
+    ...(http ? [{ flag: '--http' as const, at: http.listen }] : []),
+  ]
+  return tor.kind === 'none' ? [] : doors.filter(({ at }) => !isLoopback(at.host))
+}
+
 function rpcAuth(values: Values, network: Network): RpcAuthConfig {
   if (values.auth) {
     const text = values.auth.reveal()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { runMempool } from './chain/mempool-sync.ts'
 import { runSync } from './chain/sync.ts'
 import { raceAbort, runAll } from './concurrency.ts'
-import { type Config, socksOf } from './config.ts'
+import { type Config, exposedDoors, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
 import { UnreachableError } from './errors.ts'
 import { runForgetting } from './forgetting.ts'
@@ -78,6 +78,11 @@ export async function runDaemon(
     },
     'listening',
   )
+
+  for (const { flag, at } of exposedDoors(config)) {
+    const text = `${flag} listens for other machines, not for Tor alone: whoever reaches that port learns that the onion service runs at this IP address. Listen on 127.0.0.1, or see that only Tor reaches it (a firewall, a container's own network)`
+    log.warn({ listen: formatHostPort(at) }, text)
+  }
 
   const { following } = cells
   const chain = { ...world, log: log.child({ room: 'chain' }), node: core.node, index: core.indexer, following }

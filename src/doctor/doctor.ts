@@ -2,12 +2,12 @@
 import { statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { openNode } from '../chain/node.ts'
-import { type Config, nodeOptions, socksOf } from '../config.ts'
+import { type Config, exposedDoors, nodeOptions, socksOf } from '../config.ts'
 import { webhookRoute } from '../events/webhook.ts'
 import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
-import { type HostPort, isLoopback, urlHost } from '../tor/address.ts'
+import { formatHostPort, type HostPort, isLoopback, urlHost } from '../tor/address.ts'
 import { lastStatus } from '../views/closed.ts'
 import type { StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
@@ -31,6 +31,13 @@ export async function examine(config: Config, configFile: string | undefined, cl
     ...dataDirFindings(dataDir, config.network, config.retentionBlocks),
     fileLimitFinding(status?.pid ?? 'self', config.wire.connectionsMax),
     ...(await portFindings(config, isRunning)),
+    ...exposedDoors(config).map(({ flag, at }) =>
+      worth(
+        flag === '--http' ? 'http-exposed' : 'exposed',
+        `${formatHostPort(at)} (${flag}) is open to other machines: whoever reaches it ties the onion service to this IP address`,
+        `${flag} 127.0.0.1:${at.port}, if Tor${flag === '--http' ? ' or your browser' : ''} runs on this machine; else let nobody but ${flag === '--http' ? 'you' : 'Tor'} reach that port (a firewall, a container's own network)`,
+      ),
+    ),
     ...bitcoind,
     ...throughTor,
     ...(tor.kind === 'none' ? [] : [onionFinding(status)]),

@@ -282,3 +282,29 @@ test('a webhook: which way it is told, and what that shows', async () => {
   assertFinding(await told('http://alerts:9093/', '--webhook-direct'), 'ok', /without Tor .*address of this machine/)
   assertFinding(await told('http://127.0.0.1:9093/'), 'ok', /is on this machine/)
 })
+
+test('a door that other machines reach is told of, by the daemon too: it ties the onion service to an IP address', async () => {
+  using dir = tempDir()
+  const withTor = (...more: string[]) => [...flags(dir.path).filter((flag) => flag !== '--no-tor'), ...more]
+  const [http] = await freePorts(1)
+  const open = await doctor(
+    withTor('--address', `0.0.0.0:${port}`, '--http', `[::]:${http}`, '--http-hosts', 'tracker.lan'),
+  )
+  assert.match(assertFinding(open.of('exposed'), 'warning', /0\.0\.0\.0:\d+ \(--address\).*IP address/), /127\.0\.0\.1/)
+  assertFinding(open.of('http-exposed'), 'warning', /\[::\]:\d+ \(--http\)/)
+  const shut = await doctor(withTor())
+  assert.ok(!shut.findings.some(({ check }) => check.endsWith('exposed')))
+
+  const exposed = async (args: string[]) => {
+    await using tracker = await Tracker.start(node, { dataDir: dir.path, args })
+    await tracker.said('listening')
+    await tracker.said('scan begins').catch(() => {})
+    return tracker.log.filter(({ level, msg }) => level === 40 && /onion service runs at this IP address/.test(msg))
+  }
+  const [socks] = await freePorts(1)
+  const lines = await exposed(['--socks-port', String(socks), '--address', `0.0.0.0:${port}`])
+  assert.deepEqual(
+    lines.map(({ listen }) => listen),
+    [`0.0.0.0:${port}`],
+  )
+})
