@@ -63,6 +63,7 @@ export async function runDaemon(
     log: log.child({ room: 'wire' }),
     signal,
     work: core.work,
+    circuitIds: config.wire.circuitIds,
     onHandled: (kind, tookMs) => meters.noteRequest(kind, tookMs),
   })
   core.wire = wire

@@ -12,6 +12,7 @@ import type { StatusRow } from '../views/schemas.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 const LIMITS = {
+  /** Tor is on this machine or near: it answers at once. */
   dialMs: 5_000,
   /** The first Tor that takes PoWDefensesEnabled for a service added over the control port. */
   powVersion: [0, 4, 9, 2],

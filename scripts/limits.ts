@@ -1,0 +1,252 @@
+/**
+ * What happens at each bound, and which metric shows it: the part of docs/limits.md that the source can't say itself.
+ * By file; `but` names single limits for which it is different. A file with limits and no entry fails the table.
+ */
+import type { SettingName } from '../src/settings.ts'
+
+export interface Bound {
+  at: string
+  /** Without `fidelity_tracker_`. */
+  metric?: string
+}
+
+const STOPS_READING = 'the client is not read until it has allowance again; nothing is dropped'
+const CLOSED = 'the connection is closed'
+const LIMIT = '`Error{limit}`; nothing was registered or kept for it'
+const RETRIED = 'given up and tried again, with growing pauses'
+const SHORTENED = 'cut to this length'
+const WEATHER = 'given up as weather: tried again with growing pauses'
+
+export const AT_SETTING: Partial<Record<SettingName, Bound>> = {
+  'streams-per-circuit': { at: 'Tor closes that circuit with all its streams, and no other', metric: 'connections' },
+  'start-timeout': { at: 'the daemon leaves with exit code 69' },
+  'probe-interval': { at: 'the maker is due again', metric: 'probes_total' },
+  'probe-timeout': { at: 'the probe has failed', metric: 'probes_total' },
+  'tracker-interval': { at: 'the tracker is due again', metric: 'trackers' },
+  'probes-at-once': { at: 'further makers that are due wait', metric: 'probe_duration_seconds' },
+  'webhook-expiring-blocks': { at: 'the bond is told of, once' },
+  'webhook-reorg-depth': { at: 'the reorg is told of', metric: 'reorg_depth_max' },
+  'retention-blocks': { at: 'the oldest block leaves the index of spent outpoints', metric: 'db_bytes' },
+  'watches-max': { at: LIMIT, metric: 'registrations' },
+  'outpoints-per-request': { at: LIMIT, metric: 'requests_total' },
+  'subscriptions-per-connection': { at: LIMIT, metric: 'subscriptions' },
+  'registrations-per-connection': { at: LIMIT, metric: 'registrations' },
+  'subscriptions-max': { at: LIMIT, metric: 'subscriptions' },
+  'connections-max': {
+    at: 'a newcomer takes the place of another, never of the half that has been subscribed longest',
+    metric: 'evicted_total',
+  },
+  'frame-bytes-max': { at: '`Error{too_large}`, then the connection is closed', metric: 'requests_total' },
+  'idle-seconds-max': { at: CLOSED, metric: 'connections' },
+  'subscribed-idle-seconds-max': { at: CLOSED, metric: 'connections' },
+  'frame-seconds-max': { at: '`Error{bad_frame}`, then the connection is closed', metric: 'requests_total' },
+  'units-per-second': { at: STOPS_READING, metric: 'work_exhausted_total' },
+  'units-burst': { at: STOPS_READING, metric: 'work_exhausted_total' },
+}
+
+export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> = {
+  'bonds/announcement.ts': { at: 'the transaction announces nothing' },
+  'bonds/verify-proof.ts': { at: 'the proof fails its check' },
+  'bonds/verify.ts': { at: 'the bond is refused, and the row says why', metric: 'bonds' },
+  'chain/answers.ts': { at: SHORTENED },
+  'chain/blocks.ts': {
+    at: 'blocks come by RPC until then',
+    but: { provenBlocks: { at: 'blocks further down are held to their header where something in them is believed' } },
+  },
+  'chain/client.ts': { at: WEATHER, metric: 'bitcoind_up' },
+  'chain/contact.ts': { at: 'the next try is made', metric: 'bitcoind_up' },
+  'chain/decode.ts': { at: 'more is no block, or no announcement' },
+  'chain/following.ts': {
+    at: 'no list is given: `Error{not_synced}`, and readiness says so',
+    metric: 'synced',
+    but: {
+      tipAgeSMax: { at: 'told as a warning of bitcoind' },
+      reorgsKept: { at: 'the oldest is forgotten; listeners are told `reset`', metric: 'reorgs_total' },
+    },
+  },
+  'chain/mempool-sync.ts': { at: 'the next look is taken', metric: 'mempool_transactions' },
+  'chain/mempool.ts': {
+    at: 'the rest has to wait for the next round, or is asked for again',
+    metric: 'mempool_transactions',
+    but: { known: { at: 'watch requests are refused, lists are given; told in status and log', metric: 'ready' } },
+  },
+  'chain/merkle-block.ts': { at: 'the proof is refused' },
+  'chain/node-reader.ts': { at: 'the rest comes with the next look' },
+  'chain/node.ts': { at: 'the thread is ended; beyond its heap it breaks, and the daemon is started again' },
+  'chain/plan.ts': { at: 'the scan begins there' },
+  'chain/receiver.ts': { at: 'further exchanges wait for their turn' },
+  'chain/rpc.ts': {
+    at: 'bitcoind is asked anew',
+    but: {
+      headersBehindMax: { at: 'bitcoind is taken to be in initial download' },
+      nodeVersionMin: { at: 'an older node is refused, exit code 2' },
+    },
+  },
+  'chain/sync.ts': { at: 'further blocks wait; the next look is taken', metric: 'scanned_height' },
+  'chain/types.ts': { at: 'a higher output index is refused: no transaction has it' },
+  'chain/window.ts': { at: 'the exchange waits for its turn, and then is given up as weather', metric: 'bitcoind_up' },
+  'chain/zmq.ts': { at: 'messages are dropped, which is noticed: bitcoind is asked instead' },
+  'cli/clients.ts': { at: 'the verb ends with what it has' },
+  'cli/query.ts': { at: 'the verb ends with exit code 69' },
+  'cli/rescan.ts': { at: 'a line of progress' },
+  'cli/verify.ts': { at: 'the verb says what differs' },
+  'cli/watch.ts': { at: 'the verb tries again' },
+  'config.ts': { at: 'a smaller value is refused beyond regtest, exit code 2' },
+  'daemon.ts': { at: 'done again' },
+  'doctor/bitcoind.ts': { at: 'a finding' },
+  'doctor/data-dir.ts': { at: 'a finding' },
+  'doctor/host.ts': { at: 'a finding' },
+  'doctor/tor.ts': { at: 'a finding' },
+  'events/feed.ts': { at: '`reset` is told instead: the lists have to be read again' },
+  'events/stream.ts': {
+    at: '`reset` is told instead: the lists have to be read again',
+    but: {
+      streamsMax: { at: 'a newcomer takes the place of another, never of the half that has been open longest' },
+      unsentBytesMax: { at: 'the stream is ended; the reader comes again' },
+      heartbeatMs: { at: 'a comment is sent' },
+    },
+  },
+  'events/webhook.ts': {
+    at: 'the event is dropped, counted and told in the log',
+    metric: 'webhook_dropped_total',
+    but: {
+      eventsPerLook: { at: '`reset` is told instead' },
+      queue: { at: 'the oldest is dropped, counted and told in the log', metric: 'webhook_queue' },
+      timeoutMs: { at: 'tried again over another circuit', metric: 'webhook_queue' },
+      backoff: { at: 'tried again', metric: 'webhook_queue' },
+    },
+  },
+  'http/dashboard/live.js': { at: 'the page reads the lists again' },
+  'http/dashboard/makers.js': { at: 'drawn to its end' },
+  'http/dashboard/plots.js': { at: 'drawn to its end' },
+  'http/guard.ts': {
+    at: 'refused with an HTTP status that says so',
+    but: {
+      connectionsMax: { at: 'a newcomer takes the place of another' },
+      requestMsMax: { at: CLOSED },
+      keepAliveMs: { at: CLOSED },
+      idleMsMax: { at: CLOSED },
+      sweepMs: { at: 'deadlines are looked after' },
+      pageRows: { at: 'a further page, if asked for' },
+    },
+  },
+  'indexer.ts': {
+    at: 'the rest is a further piece',
+    metric: 'work_piece_seconds_max',
+    but: { txidsKept: { at: 'bitcoind is asked what has changed' } },
+  },
+  'main.ts': { at: 'a stop that hangs is ended' },
+  'notify.ts': { at: 'told again; the message is given up' },
+  'peers/dial-budget.ts': {
+    at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
+    metric: 'stranger_dials_total',
+  },
+  'peers/dialects.ts': { at: 'the maker’s answer is rubbish', metric: 'probes_total' },
+  'peers/hints.ts': {
+    at: 'the newcomer takes the place of any; after its time a hint is forgotten',
+    metric: 'hints_total',
+  },
+  'peers/known-trackers.ts': { at: 'one that was learnt makes room', metric: 'trackers_learnt' },
+  'peers/list-comparison.ts': { at: 'their list is read no further: it differs', metric: 'trackers' },
+  'peers/monitor.ts': { at: 'others that are due wait', metric: 'probes_total' },
+  'peers/offer-terms.ts': { at: 'the offer is refused, and `why` names the number' },
+  'peers/probe.ts': { at: 'the probe ends with what it has', metric: 'probe_duration_seconds' },
+  'peers/reach.ts': { at: 'the maker is due again', metric: 'makers' },
+  'peers/tracker-visit.ts': { at: 'the visit is given up, and the tracker asked more rarely', metric: 'trackers' },
+  'peers/trackers.ts': {
+    at: 'others that are due wait',
+    metric: 'trackers',
+    but: {
+      forgetMs: { at: 'it is forgotten', metric: 'trackers_learnt' },
+      failureChars: { at: SHORTENED },
+    },
+  },
+  'store/backup.ts': { at: 'a look at the signal' },
+  'store/bonds.ts': { at: 'the youngest are read, the rest is not' },
+  'store/check.ts': { at: 'no further ones are listed' },
+  'store/lock.ts': { at: 'the start is refused, exit code 2' },
+  'store/migrate.ts': { at: 'a higher number is no migration' },
+  'store/open.ts': {
+    at: 'exit code 74: the database can’t be used',
+    but: {
+      walKeptBytes: { at: 'cut once it was written back', metric: 'db_bytes' },
+      walToldBytes: { at: 'a warning in the log', metric: 'db_bytes' },
+      statements: { at: 'all are prepared anew' },
+      verdictChars: { at: SHORTENED },
+    },
+  },
+  'store/pages.ts': { at: 'the row is damage, and left out' },
+  'store/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
+  'store/salvage.ts': { at: 'refused: move some of them away' },
+  'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
+  'tor/onion.ts': {
+    at: RETRIED,
+    metric: 'onion_up',
+    but: {
+      uploadsSeen: { at: 'further names are passed over' },
+      checkMs: { at: 'looked for again', metric: 'onion_up' },
+      hostnamePollMs: { at: 'read again', metric: 'onion_up' },
+    },
+  },
+  'tor/torrc.ts': { at: 'Tor closes that circuit with all its streams, and no other', metric: 'connections' },
+  'views/closed.ts': { at: 'the verbs say that the daemon hangs' },
+  'views/history.ts': { at: 'the oldest are left out' },
+  'views/why.ts': { at: 'the rest is left out', but: { addressMax: { at: SHORTENED } } },
+  'watch/answers.ts': { at: '`Error{busy}`: nothing was kept for it', metric: 'requests_total' },
+  'watch/book.ts': { at: 'the oldest entries make room, and are looked up anew when asked about again' },
+  'watch/look-ups.ts': { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+  'watch/news.ts': {
+    at: 'the rest is a further piece',
+    metric: 'work_piece_seconds_max',
+    but: { retryMs: { at: 'looked at again' } },
+  },
+  'watch/settling.ts': { at: '`Error{not_synced}`', metric: 'requests_total' },
+  'watch/transactions.ts': {
+    at: '`Error{limit}`: ask about fewer at once',
+    metric: 'requests_total',
+    but: {
+      pieceBytes: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+      deepBytes: { at: 'the oldest makes room; bitcoind is asked again' },
+    },
+  },
+  'watch/watcher.ts': {
+    at: 'the rest is a further piece',
+    metric: 'work_piece_seconds_max',
+    but: {
+      v1Blocks: { at: 'the registration ends', metric: 'registrations' },
+      registerBlocksMax: { at: '`Error{bad_request}`', metric: 'requests_total' },
+      subscriptionsAlways: { at: 'further ones are counted in --subscriptions-max', metric: 'subscriptions' },
+      sweepMs: { at: 'looked at again' },
+    },
+  },
+  'wire/bond-pages.ts': { at: 'encoded anew' },
+  'wire/bond-proofs.ts': { at: 'the one that was asked for longest ago makes room' },
+  'wire/cbor.ts': { at: '`Error{bad_frame}`, then the connection is closed', metric: 'requests_total' },
+  'wire/client.ts': { at: 'the other side’s reply is refused' },
+  'wire/fidelity-proof.ts': { at: '`Error{bad_request}`' },
+  'wire/limits.ts': {
+    at: CLOSED,
+    metric: 'connections',
+    but: {
+      frameBytesMax: { at: '`Error{too_large}`, then the connection is closed', metric: 'requests_total' },
+      connectionsMax: AT_SETTING['connections-max']!,
+      unitsPerS: AT_SETTING['units-per-second']!,
+      unitsBurst: AT_SETTING['units-burst']!,
+      unsentBytesMax: { at: 'its requests and pushes wait', metric: 'connections' },
+      sweepMs: { at: 'looked at again' },
+      limitMax: { at: '`Error{bad_request}`', metric: 'requests_total' },
+      limitDefault: { at: 'a further page, if asked for' },
+    },
+  },
+  'wire/proxy-line.ts': { at: 'the connection is closed: what comes there is no PROXY line of Tor’s' },
+  'wire/walk.ts': { at: 'the walk is given up: the other tracker’s list is not taken' },
+  'wire/work.ts': {
+    at: 'the request waits in its queue, round robin over clients',
+    metric: 'work_waiting',
+    but: {
+      piecesMs: { at: 'sockets and timers have their turn', metric: 'work_piece_seconds_max' },
+      pieceOutpoints: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+      waitMsMax: { at: '`Error{busy}`: nothing was kept for it', metric: 'work_refused_total' },
+    },
+  },
+}
