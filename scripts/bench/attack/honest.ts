@@ -19,7 +19,7 @@ const FRESH_EVERY_MS = 200
 const REGISTER_EVERY_MS = 1_000
 const SPEND_EVERY_MS = 1_000
 /** No answer, or no push, within this is a loss. */
-export const PATIENCE_MS = 10_000
+const PATIENCE_MS = 10_000
 const AGAIN_MS = 20
 /** A registration is asked for again when places were taken while an effort was looked for; no effort is looked for longer. */
 const EFFORTS_MAX = 3
@@ -46,6 +46,14 @@ export interface Wallet {
   turns: { outpoint: Outpoint; spender: Signed }[]
 }
 
+export interface HonestOptions {
+  /** When it is told that the tracker is behind, instead of counting that as a loss. */
+  comesAgain: boolean
+  /** Spends its coins; needs bitcoind. */
+  spends: boolean
+  patienceMs: number
+}
+
 export async function fillWallet(node: Regtest, seconds: number): Promise<Wallet> {
   const turns = Math.ceil((1000 * seconds) / SPEND_EVERY_MS)
   const coins = await makeCoins(node, turns + 50)
@@ -61,7 +69,7 @@ export class HonestClient implements Disposable {
   readonly #node: Regtest
   readonly #tracker: Tracker
   readonly #wallet: Wallet
-  readonly #comesAgain: boolean
+  readonly #options: HonestOptions
   readonly #kept: Line[]
   /** The connection whose subscription must stay. */
   readonly #subscriber: Line
@@ -70,11 +78,11 @@ export class HonestClient implements Disposable {
   #figures = emptyFigures()
   #asked = 0
 
-  private constructor({ node, tracker }: Pick<Stage, 'node' | 'tracker'>, wallet: Wallet, comesAgain: boolean) {
+  private constructor({ node, tracker }: Pick<Stage, 'node' | 'tracker'>, wallet: Wallet, options: HonestOptions) {
     this.#node = node
     this.#tracker = tracker
     this.#wallet = wallet
-    this.#comesAgain = comesAgain
+    this.#options = options
     this.#kept = Array.from({ length: WALLETS }, () => this.#newLine('a wallet’s connection'))
     this.#subscriber = this.#newLine('subscription', (reply) => {
       if (reply.type === 'Spend' && reply.state !== 'unspent') {
@@ -84,16 +92,15 @@ export class HonestClient implements Disposable {
     })
   }
 
-  /** `comesAgain`: when it is told that the tracker is behind, instead of counting that as a loss. */
   static async open(
     stage: Pick<Stage, 'node' | 'tracker'>,
     wallet: Wallet,
-    { comesAgain = false } = {},
+    { comesAgain = false, spends = true, patienceMs = PATIENCE_MS }: Partial<HonestOptions> = {},
   ): Promise<HonestClient> {
-    const client = new HonestClient(stage, wallet, comesAgain)
+    const client = new HonestClient(stage, wallet, { comesAgain, spends, patienceMs })
     await client.#subscribe()
     for (const [i, line] of client.#kept.entries()) {
-      await line.ask({ type: 'Subscribe', outpoints: [wallet.kept[i]!] }, PATIENCE_MS)
+      await line.ask({ type: 'Subscribe', outpoints: [wallet.kept[i]!] }, patienceMs)
     }
     return client
   }
@@ -111,7 +118,9 @@ export class HonestClient implements Disposable {
       }),
       paced(FRESH_EVERY_MS, endMs, () => begin(this.#askFresh(this.#question()))),
       paced(REGISTER_EVERY_MS, endMs, () => begin(this.#askFresh(this.#registration()))),
-      paced(SPEND_EVERY_MS, endMs, () => begin(this.#spend())),
+      paced(SPEND_EVERY_MS, endMs, () => {
+        if (this.#options.spends) begin(this.#spend())
+      }),
     ])
     await Promise.all(work)
     this.#figures = emptyFigures()
@@ -149,10 +158,14 @@ export class HonestClient implements Disposable {
   async #ask(how: 'kept' | 'fresh', line: Line, request: Request): Promise<void> {
     const figures = this.#figures
     const startMs = performance.now()
-    let answer = await line.ask(request, PATIENCE_MS)
-    while (this.#comesAgain && isBehind(request, answer) && performance.now() - startMs < PATIENCE_MS) {
+    let answer = await line.ask(request, this.#options.patienceMs)
+    while (
+      this.#options.comesAgain &&
+      isBehind(request, answer) &&
+      performance.now() - startMs < this.#options.patienceMs
+    ) {
       await pause(AGAIN_MS)
-      answer = await line.ask(request, PATIENCE_MS)
+      answer = await line.ask(request, this.#options.patienceMs)
     }
     for (let tries = 0; tries < EFFORTS_MAX; tries++) {
       const effort = effortFor(request, answer)
@@ -177,7 +190,7 @@ export class HonestClient implements Disposable {
 
   async #subscribe(): Promise<void> {
     const outpoints = this.#wallet.turns.map(({ outpoint }) => outpoint)
-    const answer = await this.#subscriber.ask({ type: 'Subscribe', outpoints }, PATIENCE_MS)
+    const answer = await this.#subscriber.ask({ type: 'Subscribe', outpoints }, this.#options.patienceMs)
     if (typeof answer === 'string') lose(this.#figures, `subscription: ${answer}`)
     else if (answer.type === 'Error') lose(this.#figures, `subscription: ${answer.code}`)
   }
@@ -191,7 +204,7 @@ export class HonestClient implements Disposable {
     const name = formatOutpoint(turn.outpoint)
     const startMs = performance.now()
     await send(this.#node, turn.spender)
-    while (!this.#told.has(name) && performance.now() - startMs < PATIENCE_MS) await pause(2)
+    while (!this.#told.has(name) && performance.now() - startMs < this.#options.patienceMs) await pause(2)
     const toldMs = this.#told.get(name)
     if (toldMs === undefined) lose(figures, 'push: none came')
     else figures.pushMs.push(Math.max(0, toldMs - startMs))
@@ -199,7 +212,7 @@ export class HonestClient implements Disposable {
 
   #newLine(what: string, onPush: (reply: Reply) => void = () => {}): Line {
     const onLost = () => {
-      if (!this.#comesAgain) lose(this.#figures, `${what} lost`)
+      if (!this.#options.comesAgain) lose(this.#figures, `${what} lost`)
     }
     return new Line(this.#tracker.port, { onPush, onLost })
   }
