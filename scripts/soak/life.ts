@@ -4,6 +4,7 @@
  * the first to the last, and is told of its coin in the end.
  */
 import { formatHostPort } from '../../src/tor/address.ts'
+import { encodeRequest } from '../../src/wire/messages.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { TorNetwork } from '../../test/sandbox/tor-network.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
@@ -67,7 +68,7 @@ export async function liveThrough(options: LifeOptions): Promise<{ rounds: Round
     },
     onLost: () => losses.push('the wallet that stays has lost its connection'),
   })
-  await staying.ask({ type: 'Subscribe', outpoints: [kept] }, PATIENCE_MS)
+  await staying.ask(encodeRequest({ type: 'Subscribe', outpoints: [kept] }), PATIENCE_MS)
 
   const prepared = new Map<number, unknown>()
   const rounds: Round[] = []

@@ -6,8 +6,9 @@ import { asSats } from '../../src/chain/types.ts'
 import { TransientError } from '../../src/errors.ts'
 import { DIALECT } from '../../src/peers/dialects.ts'
 import { CborError, decode, encode } from '../../src/wire/cbor.ts'
-import { FrameReader, FrameTooLarge } from '../../src/wire/frame.ts'
+import { encodeFrame, FrameReader, FrameTooLarge } from '../../src/wire/frame.ts'
 import { encodeReply, encodeRequest, NotAReply, parseReply, parseRequest, type Reply } from '../../src/wire/messages.ts'
+import { readProxyLine } from '../../src/wire/proxy-line.ts'
 import { bondRowOf, statusRowOf, trackerRowOf, whyRowOf } from '../../src/wire/rows.ts'
 import { walkBonds } from '../../src/wire/walk.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -79,6 +80,24 @@ const frames: Target = {
       }
     })
     assert(taken <= input.length, 'no byte is read twice')
+  },
+}
+
+const proxyLine: Target = {
+  name: 'proxy-line',
+  seeds: [
+    'PROXY TCP6 fc00:dead:beef:4dad::0:29 ::1 65535 42\r\n',
+    'PROXY TCP4 10.0.0.1 127.0.0.1 1 80\r\n',
+    'PROXY UNKNOWN\r\n',
+    'PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n',
+  ].map((text) => Buffer.concat([Buffer.from(text, 'latin1'), encodeFrame(requests[0]!)])),
+  take(input) {
+    const whole = readProxyLine(input)
+    if (whole.kind !== 'line') return
+    assert(whole.bytes <= input.length && input.toString('latin1', whole.bytes - 2, whole.bytes) === '\r\n')
+    for (let cut = 0; cut < whole.bytes; cut++) {
+      assert.equal(readProxyLine(input.subarray(0, cut)).kind === 'line', false, 'half a line is none')
+    }
   },
 }
 
@@ -169,4 +188,4 @@ const makers: Target = {
   },
 }
 
-export const WIRE_TARGETS = [frames, cbor, requestTarget, replyTarget, walk, makers]
+export const WIRE_TARGETS = [frames, proxyLine, cbor, requestTarget, replyTarget, walk, makers]

@@ -2,10 +2,10 @@
  * The honest client beside an attack: what wallets and takers do of a tracker, at their pace, each request timed from the
  * moment at which it was due. Nothing it asks for is more than a wallet needs, and every answer is looked at.
  */
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { formatOutpoint, type Outpoint } from '../../../src/chain/types.ts'
-import { EffortSearch, effortAskedBy } from '../../../src/watch/effort.ts'
-import type { Reply, Request } from '../../../src/wire/messages.ts'
+import { type EffortAsked, EffortSearch, effortAskedBy } from '../../../src/watch/effort.ts'
+import { encodeRequest, type Reply, type Request } from '../../../src/wire/messages.ts'
 import type { Regtest } from '../../../test/sandbox/regtest.ts'
 import type { Tracker } from '../../../test/sandbox/tracker.ts'
 import { makeCoins, type Signed, send, sign, spend } from '../../../test/support/coins.ts'
@@ -21,9 +21,8 @@ const SPEND_EVERY_MS = 1_000
 /** No answer, or no push, within this is a loss. */
 const PATIENCE_MS = 10_000
 const AGAIN_MS = 20
-/** A registration is asked for again when places were taken while an effort was looked for; no effort is looked for longer. */
-const EFFORTS_MAX = 3
-const HASHES_MAX = 1_000_000
+/** Hashes between two looks at the sockets: about a millisecond. */
+const HASHES_AT_ONCE = 500
 /** The blocks over the honest client's coins: no reorg of an attack reaches them. */
 const BURIED = 10
 
@@ -100,7 +99,7 @@ export class HonestClient implements Disposable {
     const client = new HonestClient(stage, wallet, { comesAgain, spends, patienceMs })
     await client.#subscribe()
     for (const [i, line] of client.#kept.entries()) {
-      await line.ask({ type: 'Subscribe', outpoints: [wallet.kept[i]!] }, patienceMs)
+      await line.ask(encodeRequest({ type: 'Subscribe', outpoints: [wallet.kept[i]!] }), patienceMs)
     }
     return client
   }
@@ -117,7 +116,7 @@ export class HonestClient implements Disposable {
         await paced(WALLET_EVERY_MS, endMs, () => begin(this.#ask('kept', line, this.#question())))
       }),
       paced(FRESH_EVERY_MS, endMs, () => begin(this.#askFresh(this.#question()))),
-      paced(REGISTER_EVERY_MS, endMs, () => begin(this.#askFresh(this.#registration()))),
+      paced(REGISTER_EVERY_MS, endMs, () => begin(this.#register())),
       paced(SPEND_EVERY_MS, endMs, () => {
         if (this.#options.spends) begin(this.#spend())
       }),
@@ -143,9 +142,18 @@ export class HonestClient implements Disposable {
     }
   }
 
-  #registration(): Request {
+  /** Registers a coin, with an effort where one is asked for: then both answers are timed, the work between them is not. */
+  async #register(): Promise<void> {
     const { kept } = this.#wallet
-    return { type: 'Register', outpoints: [kept[this.#asked++ % kept.length]!], ttlBlocks: 1_000 }
+    const outpoint = kept[this.#asked++ % kept.length]!
+    const line = this.#newLine('fresh connection')
+    const asking: Request = { type: 'Register', outpoints: [outpoint], ttlBlocks: 1_000 }
+    const register = (request: Request) => this.#timed('Register', 'fresh', line, encodeRequest(request))
+    let answer = await register(asking)
+    const asked = typeof answer !== 'string' && answer.type === 'Error' ? effortAskedBy(answer.message) : undefined
+    if (asked) answer = await register({ ...asking, effort: await makeEffort(asked, outpoint) })
+    this.#judge('Register', 'fresh', answer)
+    line.close()
   }
 
   async #askFresh(request: Request): Promise<void> {
@@ -154,43 +162,36 @@ export class HonestClient implements Disposable {
     line.close()
   }
 
-  /** One request, timed; what is wrong with the answer is a loss. */
-  async #ask(how: 'kept' | 'fresh', line: Line, request: Request): Promise<void> {
-    const figures = this.#figures
-    const startMs = performance.now()
-    let answer = await line.ask(request, this.#options.patienceMs)
-    while (
-      this.#options.comesAgain &&
-      isBehind(request, answer) &&
-      performance.now() - startMs < this.#options.patienceMs
-    ) {
-      await pause(AGAIN_MS)
-      answer = await line.ask(request, this.#options.patienceMs)
-    }
-    for (let tries = 0; tries < EFFORTS_MAX; tries++) {
-      const effort = effortFor(request, answer)
-      if (!effort) break
-      answer = await line.ask({ ...request, effort } as Request, PATIENCE_MS)
-    }
-    const kind = `${request.type}, ${how}`
-    const timesMs = figures.asked.get(kind) ?? []
-    figures.asked.set(kind, timesMs)
-    timesMs.push(performance.now() - startMs)
-    const fault = typeof answer === 'string' ? answer : this.#faultOf(request, answer)
-    if (fault !== undefined) lose(figures, `${kind}: ${fault}`)
+  async #ask(how: How, line: Line, request: Request): Promise<void> {
+    this.#judge(request.type, how, await this.#timed(request.type, how, line, encodeRequest(request)))
   }
 
-  #faultOf(request: Request, reply: Reply): string | undefined {
-    if (reply.type === 'Error') return `${reply.code} (${reply.message.slice(0, 60)})`
-    if (request.type !== 'WatchMany') return undefined
-    if (reply.type !== 'Spends') return `answered with ${reply.type}`
-    const states = reply.spends.map(({ state }) => state).join(' ')
-    return states === 'unspent unspent unspent unspent confirmed' ? undefined : `wrong: ${states}`
+  /** One request, timed until it is answered for good. */
+  async #timed(type: Request['type'], how: How, line: Line, payload: Buffer): Promise<Reply | string> {
+    const { patienceMs, comesAgain } = this.#options
+    const { asked } = this.#figures
+    const startMs = performance.now()
+    let answer = await line.ask(payload, patienceMs)
+    while (comesAgain && isBehind(type, answer) && performance.now() - startMs < patienceMs) {
+      await pause(AGAIN_MS)
+      answer = await line.ask(payload, patienceMs)
+    }
+    const kind = `${type}, ${how}`
+    const timesMs = asked.get(kind) ?? []
+    asked.set(kind, timesMs)
+    timesMs.push(performance.now() - startMs)
+    return answer
+  }
+
+  /** What is wrong with an answer is a loss. */
+  #judge(type: Request['type'], how: How, answer: Reply | string): void {
+    const fault = typeof answer === 'string' ? answer : faultOf(type, answer)
+    if (fault !== undefined) lose(this.#figures, `${type}, ${how}: ${fault}`)
   }
 
   async #subscribe(): Promise<void> {
     const outpoints = this.#wallet.turns.map(({ outpoint }) => outpoint)
-    const answer = await this.#subscriber.ask({ type: 'Subscribe', outpoints }, this.#options.patienceMs)
+    const answer = await this.#subscriber.ask(encodeRequest({ type: 'Subscribe', outpoints }), this.#options.patienceMs)
     if (typeof answer === 'string') lose(this.#figures, `subscription: ${answer}`)
     else if (answer.type === 'Error') lose(this.#figures, `subscription: ${answer.code}`)
   }
@@ -230,16 +231,25 @@ async function paced(everyMs: number, endMs: number, act: () => void): Promise<v
   }
 }
 
-/** What a registration has to bring where places are few. An honest client has a core for it. */
-function effortFor(request: Request, answer: Reply | string): Buffer | undefined {
-  if (request.type !== 'Register' || typeof answer === 'string' || answer.type !== 'Error') return undefined
-  const asked = effortAskedBy(answer.message)
-  if (!asked) return undefined
-  return new EffortSearch({ blockHash: asked.blockHash, outpoints: request.outpoints }, asked.bits).next(HASHES_MAX)
+type How = 'kept' | 'fresh'
+
+const ANSWER: Partial<Record<Request['type'], Reply['type']>> = {
+  Get: 'Address',
+  Status: 'Status',
+  WatchMany: 'Spends',
+  Register: 'Registered',
+}
+
+function faultOf(type: Request['type'], reply: Reply): string | undefined {
+  if (reply.type === 'Error') return `${reply.code} (${reply.message.slice(0, 80)})`
+  if (reply.type !== ANSWER[type]) return `answered with ${reply.type}`
+  if (reply.type !== 'Spends') return undefined
+  const states = reply.spends.map(({ state }) => state).join(' ')
+  return states === 'unspent unspent unspent unspent confirmed' ? undefined : `wrong: ${states}`
 }
 
 /** An Error says so, except to those who know no errors: they lose their connection. */
-function isBehind({ type }: Request, answer: Reply | string): boolean {
+function isBehind(type: Request['type'], answer: Reply | string): boolean {
   if (typeof answer === 'string') return type === 'Get'
   return answer.type === 'Error' && answer.code === 'not_synced'
 }
@@ -250,4 +260,14 @@ function emptyFigures(): Figures {
 
 function lose(figures: Figures, what: string): void {
   figures.losses.set(what, (figures.losses.get(what) ?? 0) + 1)
+}
+
+/** In slices, so that who measures is not held up. */
+async function makeEffort({ bits, blockHash }: EffortAsked, outpoint: Outpoint): Promise<Buffer> {
+  const search = new EffortSearch({ blockHash, outpoints: [outpoint] }, bits)
+  for (;;) {
+    const effort = search.next(HASHES_AT_ONCE)
+    if (effort) return effort
+    await nextTurn()
+  }
 }

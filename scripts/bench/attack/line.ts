@@ -1,7 +1,7 @@
 /** One connection of an honest client: any number of requests on their way, answers in their order, pushes between. */
 import { connect, type Socket } from 'node:net'
 import { encodeFrame, FrameReader } from '../../../src/wire/frame.ts'
-import { encodeRequest, parseReply, type Reply, type Request } from '../../../src/wire/messages.ts'
+import { parseReply, type Reply } from '../../../src/wire/messages.ts'
 
 const REPLY_BYTES_MAX = 16_777_216
 
@@ -27,8 +27,8 @@ export class Line {
     return this.#socket === undefined
   }
 
-  /** The reply, or in a word why there is none. */
-  ask(request: Request, patienceMs: number): Promise<Reply | string> {
+  /** The reply to a payload, or in a word why there is none. */
+  ask(payload: Uint8Array, patienceMs: number): Promise<Reply | string> {
     this.#socket ??= this.#dial()
     const socket = this.#socket
     return new Promise((resolve) => {
@@ -41,7 +41,7 @@ export class Line {
         clearTimeout(timer)
         resolve(answer)
       })
-      socket.write(encodeFrame(encodeRequest(request)))
+      socket.write(encodeFrame(payload))
     })
   }
 
