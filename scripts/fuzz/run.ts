@@ -11,7 +11,7 @@ import { fuzzLive, LIVE } from '../../test/fuzz/live.ts'
 import { TARGETS, targetOf } from '../../test/fuzz/targets.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
-import { CURRENT_SEED, type FuzzOutcome, STARTED_MS, type WorkerJob } from './worker.ts'
+import { CURRENT_SEED, type FuzzOutcome, IS_TRYING, type WorkerJob } from './worker.ts'
 
 /** An input that takes longer is given up, and its thread with it; from one second on it is a find already. */
 const HANG_MS = 20_000
@@ -84,8 +84,11 @@ function inThread(job: Omit<WorkerJob, 'now'>): Promise<FuzzOutcome> {
       const find = { target: job.target, seed: at, input: Buffer.alloc(0), what }
       settle({ tried: at - job.seed + 1, finds: [find], tookMs: performance.now() - startMs })
     }
+    let seen = { at: -1, sinceMs: 0 }
     const watch = setInterval(() => {
-      if (now[STARTED_MS] === 0 || Date.now() - now[STARTED_MS]! < HANG_MS) return
+      const at = now[IS_TRYING] === 1 ? now[CURRENT_SEED]! : -1
+      if (at !== seen.at) seen = { at, sinceMs: performance.now() }
+      if (at < 0 || performance.now() - seen.sinceMs < HANG_MS) return
       void worker.terminate()
       broken(`one input took longer than ${HANG_MS / 1000} s`)
     }, 250)

@@ -1,4 +1,4 @@
-/** One target's inputs in a thread; the main thread sees in `now` which input is being tried, and since when. */
+/** One target's inputs in a thread; the main thread sees in `now` which of them is being tried. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
@@ -19,9 +19,9 @@ export interface FuzzOutcome {
   tookMs: number
 }
 
-/** Places in `now`; milliseconds since 1970, 0 between two inputs. */
+/** Places in `now`: the input, and whether it is being tried. */
 export const CURRENT_SEED = 0
-export const STARTED_MS = 1
+export const IS_TRYING = 1
 
 /** A single input must not take longer, also at its second try: the first may have waited for the machine. */
 const SLOW_MS = 1_000
@@ -45,18 +45,19 @@ async function fuzz({ target: name, seed, inputs, forMs, now }: WorkerJob): Prom
   let tried = 0
   for (; tried < inputs && performance.now() - startMs < forMs && finds.length < FINDS_MAX; tried++) {
     now[CURRENT_SEED] = seed + tried
-    now[STARTED_MS] = Date.now()
+    now[IS_TRYING] = 1
+    const inputMs = performance.now()
     const find = await tryInput(target, seed + tried)
     if (find) note(find)
-    else if (Date.now() - now[STARTED_MS] > SLOW_MS) {
-      const againMs = Date.now()
+    else if (performance.now() - inputMs > SLOW_MS) {
+      const againMs = performance.now()
       await tryInput(target, seed + tried)
-      if (Date.now() - againMs > SLOW_MS) {
+      if (performance.now() - againMs > SLOW_MS) {
         const { input } = inputOf(target, seed + tried)
         note({ target: name, seed: seed + tried, input, what: `slow: took more than ${SLOW_MS} ms, twice` })
       }
     }
-    now[STARTED_MS] = 0
+    now[IS_TRYING] = 0
     if (tried === SETTLED_INPUTS) settledMb = keptMb()
   }
   const grownMb = settledMb === undefined ? 0 : keptMb() - settledMb
