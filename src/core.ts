@@ -71,6 +71,8 @@ export interface Listening extends HostPort {
   readonly counts: ReadonlyMap<string, number>
   /** Connections that had to make room, by the group they were of. */
   readonly evicted: Readonly<Record<SlotGroup, number>>
+  /** Replies on their way that are not taken yet, and clients cut off because of them. */
+  readonly backlog: { readonly bytes: number; readonly cut: number }
   clients(): (ClientFacts & { group: SlotGroup })[]
 }
 

@@ -144,6 +144,14 @@ export class Meters {
     this.#counter('stranger_dials_total', 'Hosts dialled because strangers named them', [], (counter) =>
       counter.inc(dials.taken),
     )
+    this.#gauge(
+      'backlog_bytes',
+      'Long replies on their way that clients have not taken yet',
+      () => core.wire?.backlog.bytes,
+    )
+    this.#counter('backlog_cut_total', 'Clients cut off because long replies took too much room', [], (counter) =>
+      counter.inc(core.wire?.backlog.cut ?? 0),
+    )
     this.#counter('requests_total', 'Requests of takers, by kind and outcome', ['kind', 'outcome'], (counter) => {
       for (const [key, times] of core.wire?.counts ?? []) {
         const [kind = '', outcome = ''] = key.split('/')

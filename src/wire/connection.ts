@@ -11,6 +11,7 @@ import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import { isAbort, PeerFault, type WireErrorCode } from '../errors.ts'
 import type { Clock } from '../world.ts'
+import type { Backlog } from './backlog.ts'
 import { FrameReader, FrameTooLarge } from './frame.ts'
 import type { WireLimits } from './limits.ts'
 import { encodeError, parseRequest, type Request } from './messages.ts'
@@ -49,6 +50,7 @@ export interface ConnectionWorld {
   limits: WireLimits
   handle: Handle
   work: Work
+  backlog: Backlog
   /** Whether a PROXY line tells of which circuit a client is. */
   circuitIds: boolean
   clock: Clock
@@ -131,7 +133,9 @@ export class Connection implements Peer {
     this.#outbox = new Outbox(socket, {
       limits,
       clock,
+      backlog: world.backlog,
       lane: () => this.lane,
+      onCut: () => this.destroy(),
       onPushed: () => world.count('Subscribe', 'pushed'),
       onMoved: () => this.#onMoved(),
     })

@@ -28,6 +28,11 @@ export const WIRE_LIMITS = {
    * that wait meanwhile are one per subscription, each made when its turn comes: nothing piles up.
    */
   unsentMsMax: 60_000,
+  /**
+   * Replies longer than a piece that are on their way, all together: eight of the largest there are. Beyond it the client
+   * that has taken nothing for longest is cut off.
+   */
+  backlogBytesMax: 67_108_864,
   /** After our last word its bytes are still read and dropped this long: closing on unread bytes would void that word. */
   lingerMsMax: 2_000,
   /** What a stop grants to requests being answered; it is to be over within a second. */

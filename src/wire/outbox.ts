@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Clock } from '../world.ts'
+import type { Backlog, Unsent } from './backlog.ts'
 import { frameHead } from './frame.ts'
 import type { WireLimits } from './limits.ts'
 import { priceOfBytes } from './prices.ts'
@@ -13,8 +14,12 @@ import type { Lane } from './work.ts'
 export interface OutboxWorld {
   limits: Pick<WireLimits, 'unsentBytesMax'>
   clock: Clock
+  /** Of all clients. */
+  backlog: Backlog
   /** Who the client is to the accounting. */
   lane: () => Lane
+  /** The client is cut off: others need the room that its reply takes. */
+  onCut: () => void
   /** A push went out. */
   onPushed: () => void
   /** Some of what waited has been taken, or a long payload has been handed over. */
@@ -119,7 +124,7 @@ export class Outbox {
 
   /** Hands a payload over piece by piece; resolves when the last piece is handed over or nobody wants it. */
   async send(payload: Buffer): Promise<void> {
-    const { limits, lane } = this.#world
+    const { limits, lane, clock, backlog, onCut } = this.#world
     const pieceBytes = limits.unsentBytesMax
     if (this.#isClosed) return
     lane().charge(priceOfBytes(payload.length))
@@ -129,11 +134,15 @@ export class Outbox {
     this.#socket.uncork()
     if (payload.length <= pieceBytes) return
     this.#isSending = true
+    const unsent: Unsent = { payload, takenAtMs: clock.monotonicMs(), cut: onCut }
+    backlog.add(unsent)
     for (let at = pieceBytes; at < payload.length; at += pieceBytes) {
       while (this.#socket.writableLength > 0 && !this.#isClosed) await this.#moved()
       if (this.#isClosed) break
+      unsent.takenAtMs = clock.monotonicMs()
       this.#write(payload.subarray(at, at + pieceBytes))
     }
+    backlog.remove(unsent)
     this.#isSending = false
     this.#world.onMoved()
   }

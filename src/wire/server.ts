@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { ConfigError, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { after, every, type World } from '../world.ts'
+import { Backlog } from './backlog.ts'
 import { type ClientFacts, Connection, type ConnectionWorld, type Handle } from './connection.ts'
 import type { WireLimits } from './limits.ts'
 import { type SlotGroup, Slots } from './slots.ts'
@@ -23,6 +24,8 @@ export interface WireServer extends AsyncDisposable {
   readonly counts: ReadonlyMap<string, number>
   /** Connections that had to make room, by the group they were of. */
   readonly evicted: Readonly<Record<SlotGroup, number>>
+  /** Replies on their way that are not taken yet, and clients cut off because of them. */
+  readonly backlog: Pick<Backlog, 'bytes' | 'cut'>
   /** Every connection that is open, and where it belongs. */
   clients(): (ClientFacts & { group: SlotGroup })[]
 }
@@ -49,10 +52,12 @@ export async function serveWire(
   /** Those too whose client has left while a handler is still at work for it. */
   const conversations = new Set<Promise<void>>()
   const counts = new Map<string, number>()
+  const backlog = new Backlog(limits.backlogBytesMax)
   const world: ConnectionWorld = {
     limits,
     handle,
     work,
+    backlog,
     circuitIds,
     clock,
     log,
@@ -94,6 +99,7 @@ export async function serveWire(
     port: address.port,
     counts,
     evicted,
+    backlog,
     connections: () => connections.size,
     clients: () =>
       [...connections].map((connection) => ({ ...connection.facts(), group: connections.groupOf(connection)! })),

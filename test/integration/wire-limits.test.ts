@@ -205,6 +205,40 @@ test('a client that never reads its replies is answered no further, and cut off'
   await waitUntil('it is cut off', () => server.connections() === 1)
 })
 
+test('long replies that nobody takes have a bound together: who has taken nothing for longest is cut off', async () => {
+  const clock = new HandClock()
+  const long = () => ({ send: address('x'.repeat(16_000_000)) }) // more than sockets' buffers hold
+  const bytes = long().send.length
+  const shared = long()
+  const limits = { unitsPerS: 1e9, unitsBurst: 1e9, backlogBytesMax: 3 * bytes }
+  const handle = (request: Request) =>
+    request.type === 'Status' ? shared : request.type === 'Get' ? long() : echo(request)
+  await using server = await startServer(handle, limits, clock)
+  const deaf: Client[] = []
+  const ask = async (request: Request) => {
+    const client = await Client.open(server.port)
+    client.socket.pause()
+    client.send(request)
+    clock.atMs += 1
+    return client
+  }
+  for (let i = 1; i <= 3; i++) {
+    deaf.push(await ask(GET))
+    await waitUntil('its reply is on its way', () => server.backlog.bytes === i * bytes)
+  }
+  using reading = await Client.open(server.port)
+  reading.send(GET)
+  await waitUntil('who reads has its reply', () => reading.replies.length === 1)
+  assert.equal(server.backlog.cut, 1)
+  await waitUntil('the first that does not read is gone', () => server.connections() === 3)
+  for (const client of deaf) client[Symbol.dispose]()
+  await waitUntil('nothing is left', () => server.backlog.bytes === 0)
+  const sharing = await Promise.all(Array.from({ length: 6 }, () => ask({ type: 'Status' })))
+  await waitUntil('the same bytes count once', () => server.backlog.bytes === bytes)
+  assert.equal(server.backlog.cut, 1)
+  for (const client of sharing) client[Symbol.dispose]()
+})
+
 test('a client that reads slowly keeps its connection', async () => {
   const clock = new HandClock()
   const reply = address(...Array.from({ length: 1_000 }, (_, i) => `${i}${'x'.repeat(60)}`))

@@ -37,6 +37,8 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   work_refused_total: {},
   work_piece_seconds_max: {},
   evicted_total: { labels: ['group'] },
+  backlog_bytes: {},
+  backlog_cut_total: {},
 }
 
 /** Of those that prom-client tells of every Node process, the ones that the monitoring kit asks for. */
