@@ -27,10 +27,13 @@ export const AT_SETTING: Partial<Record<SettingName, Bound>> = {
   'webhook-expiring-blocks': { at: 'the bond is told of, once' },
   'webhook-reorg-depth': { at: 'the reorg is told of', metric: 'reorg_depth_max' },
   'retention-blocks': { at: 'the oldest block leaves the index of spent outpoints', metric: 'db_bytes' },
-  'watches-max': { at: LIMIT, metric: 'registrations' },
+  'watches-max': {
+    at: '`Error{limit}`; from half of it on a registration needs effort, ever more of it',
+    metric: 'registration_effort_bits',
+  },
   'outpoints-per-request': { at: LIMIT, metric: 'requests_total' },
   'subscriptions-per-connection': { at: LIMIT, metric: 'subscriptions' },
-  'registrations-per-connection': { at: LIMIT, metric: 'registrations' },
+  'registrations-per-connection': { at: LIMIT, metric: 'registrations_refused_total' },
   'subscriptions-max': { at: LIMIT, metric: 'subscriptions' },
   'connections-max': {
     at: 'a newcomer takes the place of another, never of the half that has been subscribed longest',
@@ -88,9 +91,11 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'chain/zmq.ts': { at: 'messages are dropped, which is noticed: bitcoind is asked instead' },
   'cli/clients.ts': { at: 'the verb ends with what it has' },
   'cli/query.ts': { at: 'the verb ends with exit code 69' },
+  'cli/register.ts': { at: 'the verb ends, and says what would be asked for' },
   'cli/rescan.ts': { at: 'a line of progress' },
   'cli/verify.ts': { at: 'the verb says what differs' },
   'cli/watch.ts': { at: 'the verb tries again' },
+  'cli/watches.ts': { at: 'the rest is told as a sum, or ended in a further transaction' },
   'config.ts': { at: 'a smaller value is refused beyond regtest, exit code 2' },
   'daemon.ts': { at: 'done again' },
   'doctor/bitcoind.ts': { at: 'a finding' },
@@ -116,6 +121,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       backoff: { at: 'tried again', metric: 'webhook_queue' },
     },
   },
+  'forgetting.ts': { at: 'the rest is a further piece', metric: 'db_bytes' },
   'http/dashboard/live.js': { at: 'the page reads the lists again' },
   'http/dashboard/makers.js': { at: 'drawn to its end' },
   'http/dashboard/plots.js': { at: 'drawn to its end' },
@@ -136,6 +142,11 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     but: { txidsKept: { at: 'bitcoind is asked what has changed' } },
   },
   'main.ts': { at: 'a stop that hangs is ended' },
+  'market.ts': {
+    at: 'older ones are not in the lists; live and pending ones always are',
+    metric: 'bonds',
+    but: { tipsRemembered: { at: 'everything is read anew' } },
+  },
   'notify.ts': { at: 'told again; the message is given up' },
   'peers/dial-budget.ts': {
     at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
@@ -194,11 +205,29 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'views/why.ts': { at: 'the rest is left out', but: { addressMax: { at: SHORTENED } } },
   'watch/answers.ts': { at: '`Error{busy}`: nothing was kept for it', metric: 'requests_total' },
   'watch/book.ts': { at: 'the oldest entries make room, and are looked up anew when asked about again' },
+  'watch/effort.ts': {
+    at: '`Error{limit}` that names the bits asked for; nothing was registered',
+    metric: 'registration_effort_bits',
+  },
   'watch/look-ups.ts': { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
   'watch/news.ts': {
     at: 'the rest is a further piece',
     metric: 'work_piece_seconds_max',
     but: { retryMs: { at: 'looked at again' } },
+  },
+  'watch/registration-ends.ts': {
+    at: 'the rest is a further piece',
+    metric: 'registrations',
+    but: { backoff: { at: 'bitcoind is asked again' } },
+  },
+  'watch/registrations.ts': {
+    at: 'the registration ends',
+    metric: 'registrations',
+    but: {
+      blocksMax: { at: '`Error{bad_request}`', metric: 'requests_total' },
+      v1RenewBlocks: { at: 'asking again prolongs it' },
+      piece: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+    },
   },
   'watch/settling.ts': { at: '`Error{not_synced}`', metric: 'requests_total' },
   'watch/transactions.ts': {
@@ -213,8 +242,6 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     at: 'the rest is a further piece',
     metric: 'work_piece_seconds_max',
     but: {
-      v1Blocks: { at: 'the registration ends', metric: 'registrations' },
-      registerBlocksMax: { at: '`Error{bad_request}`', metric: 'requests_total' },
       subscriptionsAlways: { at: 'further ones are counted in --subscriptions-max', metric: 'subscriptions' },
       sweepMs: { at: 'looked at again' },
     },
