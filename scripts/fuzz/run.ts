@@ -1,21 +1,21 @@
 /**
  * npm run fuzz -- [--minutes N] [--seed S] [--inputs N] [TARGET...]: hostile inputs for everything that takes bytes from
- * outside, and over TCP for the whole daemon (`live`). Each target has its share of the minutes in a thread of its own, so
- * that an input that never ends is noticed, too. Whatever is found is told with the seed that makes it again.
+ * outside, and over TCP for the whole daemon (`live`). Each target has its share of the minutes in a process of its own,
+ * so that an input that never ends, or takes all memory, is noticed, too. Whatever is found is told with the seed that makes it again.
  */
+import { spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { Worker } from 'node:worker_threads'
-import type { Find } from '../../test/fuzz/fuzz.ts'
+import { type Find, inputOf } from '../../test/fuzz/fuzz.ts'
 import { fuzzLive, LIVE } from '../../test/fuzz/live.ts'
 import { TARGETS, targetOf } from '../../test/fuzz/targets.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
-import { CURRENT_SEED, type FuzzOutcome, IS_TRYING, type WorkerJob } from './worker.ts'
+import { type FuzzOutcome, SEED_BYTES, SEEDS_FD, type WorkerJob } from './worker.ts'
 
-/** An input that takes longer is given up, and its thread with it; from one second on it is a find already. */
+/** An input that takes longer is given up, and its process with it; from one second on it is a find already. */
 const HANG_MS = 20_000
-/** Of the thread: whoever needs more for one input of 100 kB keeps what it should not. */
+/** Of the process: whoever needs more for one input of 100 kB keeps what it should not. */
 const HEAP_MB = 512
 
 const { values, positionals } = parseArgs({
@@ -32,7 +32,7 @@ if (!(forMs > 0) || !(inputs > 0) || !(seed >= 0)) throw new Error('--minutes, -
 process.stdout.write(`seed ${seed}, ${(forMs / 1000).toFixed(0)} s a target\n`)
 for (const name of names) {
   const job = { target: name, seed, inputs, forMs }
-  const { tried, finds, tookMs } = name === LIVE ? await inDaemon(job) : await inThread(job)
+  const { tried, finds, tookMs } = name === LIVE ? await inDaemon(job) : await inProcess(job)
   const rate = Math.round((1000 * tried) / tookMs)
   process.stdout.write(
     `${name.padEnd(14)} ${tried.toLocaleString('en').padStart(12)} inputs, ${rate}/s: ${tellCount(finds)}\n`,
@@ -58,7 +58,7 @@ function tell({ target, seed: at, input, what }: Find): void {
   )
 }
 
-async function inDaemon({ seed: from, ...limits }: Omit<WorkerJob, 'now'>): Promise<FuzzOutcome> {
+async function inDaemon({ seed: from, ...limits }: WorkerJob): Promise<FuzzOutcome> {
   await using node = await Regtest.start()
   await using tracker = await Tracker.start(node, { http: true })
   await tracker.caughtUp(node)
@@ -67,34 +67,47 @@ async function inDaemon({ seed: from, ...limits }: Omit<WorkerJob, 'now'>): Prom
   return { ...outcome, tookMs: performance.now() - startMs }
 }
 
-function inThread(job: Omit<WorkerJob, 'now'>): Promise<FuzzOutcome> {
-  const now = new Float64Array(new SharedArrayBuffer(16))
+function inProcess(job: WorkerJob): Promise<FuzzOutcome> {
   const startMs = performance.now()
-  const worker = new Worker(new URL('./worker.ts', import.meta.url), {
-    workerData: { ...job, now },
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  })
+  const program = new URL('./worker.ts', import.meta.url).pathname
+  const flags = [`--max-old-space-size=${HEAP_MB}`, program, JSON.stringify(job)]
+  const child = spawn(process.execPath, flags, { stdio: ['ignore', 'pipe', 'ignore', 'pipe'] })
   return new Promise((resolve) => {
-    const settle = (outcome: FuzzOutcome) => {
-      clearInterval(watch)
-      resolve(outcome)
-    }
-    const broken = (what: string) => {
-      const at = now[CURRENT_SEED]!
-      const find = { target: job.target, seed: at, input: Buffer.alloc(0), what }
-      settle({ tried: at - job.seed + 1, finds: [find], tookMs: performance.now() - startMs })
-    }
-    let seen = { at: -1, sinceMs: 0 }
-    const watch = setInterval(() => {
-      const at = now[IS_TRYING] === 1 ? now[CURRENT_SEED]! : -1
-      if (at !== seen.at) seen = { at, sinceMs: performance.now() }
-      if (at < 0 || performance.now() - seen.sinceMs < HANG_MS) return
-      void worker.terminate()
-      broken(`one input took longer than ${HANG_MS / 1000} s`)
-    }, 250)
-    worker.once('message', ({ finds, ...rest }: FuzzOutcome) => {
-      settle({ ...rest, finds: finds.map((find) => ({ ...find, input: Buffer.from(find.input) })) })
+    let told = ''
+    let seeds = Buffer.alloc(0)
+    let seenMs = performance.now()
+    let isGivenUp = false
+    child.stdout!.on('data', (chunk) => {
+      told += chunk
     })
-    worker.once('error', (error) => broken(`the thread ended: ${error instanceof Error ? error.stack : error}`))
+    child.stdio[SEEDS_FD]!.on('data', (chunk: Buffer) => {
+      seenMs = performance.now()
+      // The last whole one, and what may be part of the next.
+      const all = Buffer.concat([seeds, chunk])
+      const last = Math.max(0, all.length - SEED_BYTES - (all.length % SEED_BYTES))
+      seeds = Buffer.from(all.subarray(last))
+    })
+    const watch = setInterval(() => {
+      if (performance.now() - seenMs < HANG_MS) return
+      isGivenUp = true
+      child.kill('SIGKILL')
+    }, 250)
+    child.on('close', (code, signal) => {
+      clearInterval(watch)
+      if (code === 0 && told !== '') return resolve(readOutcome(told))
+      const at = seeds.length < SEED_BYTES ? job.seed : seeds.readDoubleLE()
+      const what = isGivenUp
+        ? `one input took longer than ${HANG_MS / 1000} s`
+        : `the process ended with ${code ?? signal}`
+      const find = { target: job.target, seed: at, input: inputOf(targetOf(job.target), at).input, what }
+      resolve({ tried: at - job.seed + 1, finds: [find], tookMs: performance.now() - startMs })
+    })
   })
+}
+
+function readOutcome(told: string): FuzzOutcome {
+  const { finds, ...rest } = JSON.parse(told) as Omit<FuzzOutcome, 'finds'> & {
+    finds: (Omit<Find, 'input'> & { input: string })[]
+  }
+  return { ...rest, finds: finds.map((find) => ({ ...find, input: Buffer.from(find.input, 'hex') })) }
 }

@@ -1,7 +1,7 @@
-/** One target's inputs in a thread; the main thread sees in `now` which of them is being tried. */
+/** One target's inputs in a process of their own, which says of each that it is being tried before it is. */
+import { writeSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { type Find, inputOf, tryInput } from '../../test/fuzz/fuzz.ts'
 import { targetOf } from '../../test/fuzz/targets.ts'
 
@@ -10,7 +10,6 @@ export interface WorkerJob {
   seed: number
   inputs: number
   forMs: number
-  now: Float64Array
 }
 
 export interface FuzzOutcome {
@@ -19,9 +18,9 @@ export interface FuzzOutcome {
   tookMs: number
 }
 
-/** Places in `now`: the input, and whether it is being tried. */
-export const CURRENT_SEED = 0
-export const IS_TRYING = 1
+/** Where the seed of each input is written to, as a double, before it is tried. */
+export const SEEDS_FD = 3
+export const SEED_BYTES = 8
 
 /** A single input must not take longer, also at its second try: the first may have waited for the machine. */
 const SLOW_MS = 1_000
@@ -31,7 +30,7 @@ const FINDS_MAX = 20
 const SETTLED_INPUTS = 2_000
 const GROWTH_MB = 24
 
-async function fuzz({ target: name, seed, inputs, forMs, now }: WorkerJob): Promise<FuzzOutcome> {
+async function fuzz({ target: name, seed, inputs, forMs }: WorkerJob): Promise<FuzzOutcome> {
   const target = targetOf(name)
   const finds: Find[] = []
   const known = new Set<string>()
@@ -40,12 +39,13 @@ async function fuzz({ target: name, seed, inputs, forMs, now }: WorkerJob): Prom
     if (!known.has(place)) finds.push(find)
     known.add(place)
   }
+  const trying = Buffer.alloc(SEED_BYTES)
   const startMs = performance.now()
   let settledMb: number | undefined
   let tried = 0
   for (; tried < inputs && performance.now() - startMs < forMs && finds.length < FINDS_MAX; tried++) {
-    now[CURRENT_SEED] = seed + tried
-    now[IS_TRYING] = 1
+    trying.writeDoubleLE(seed + tried)
+    writeSync(SEEDS_FD, trying)
     const inputMs = performance.now()
     const find = await tryInput(target, seed + tried)
     if (find) note(find)
@@ -57,7 +57,6 @@ async function fuzz({ target: name, seed, inputs, forMs, now }: WorkerJob): Prom
         note({ target: name, seed: seed + tried, input, what: `slow: took more than ${SLOW_MS} ms, twice` })
       }
     }
-    now[IS_TRYING] = 0
     if (tried === SETTLED_INPUTS) settledMb = keptMb()
   }
   const grownMb = settledMb === undefined ? 0 : keptMb() - settledMb
@@ -77,7 +76,8 @@ function keptMb(): number {
   return (heapUsed + external) / 1_048_576
 }
 
-if (!isMainThread) {
-  parentPort!.postMessage(await fuzz(workerData as WorkerJob)) // a Buffer arrives as a Uint8Array
-  parentPort!.close()
+if (import.meta.main) {
+  const outcome = await fuzz(JSON.parse(process.argv[2]!) as WorkerJob)
+  const finds = outcome.finds.map((find) => ({ ...find, input: find.input.toString('hex') }))
+  process.stdout.write(JSON.stringify({ ...outcome, finds }), () => process.exit())
 }

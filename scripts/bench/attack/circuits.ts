@@ -1,5 +1,7 @@
 /** The attack on one onion service from one circuit, over a private Tor network. */
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { formatHostPort, type HostPort, parseHostPort } from '../../../src/tor/address.ts'
 import { dial, freshIsolation } from '../../../src/tor/socks.ts'
 import { ask } from '../../../src/wire/client.ts'
@@ -10,6 +12,8 @@ import { count, madeUp, times } from './load.ts'
 const STREAMS = 1_050
 const HONEST = 5
 const DIAL_MS = 60_000
+/** All of them have been begun; how many come to be is the tracker's affair, and Tor's. */
+const SETTLE_MS = 15_000
 
 const oneCircuit: Attack = {
   number: 5,
@@ -35,19 +39,27 @@ const oneCircuit: Attack = {
     const onion = parseHostPort(data.onion)!
     const socks = parseHostPort(data.socks)!
     const isolation = freshIsolation()
-    for (let n = 0; n < STREAMS; n += 75) {
-      const opened = await Promise.allSettled(
-        times(Math.min(75, STREAMS - n), () => subscribed(onion, socks, isolation)),
-      )
-      for (const stream of opened) {
-        if (stream.status === 'rejected') count('refused')
-        else {
-          count('subscribed')
-          stream.value.resume().on('close', () => count('closed'))
-        }
-      }
+    for (let n = 0; n < STREAMS; n++) {
+      void stay(() => subscribed(onion, socks, isolation))
+      if (n % 75 === 74) await pause(500)
     }
+    await pause(SETTLE_MS)
   },
+}
+
+/** One of the streams, opened again whenever it is refused or ends: it may never come to be. */
+async function stay(subscribe: () => Promise<Socket>): Promise<void> {
+  for (;;) {
+    try {
+      const socket = await subscribe()
+      count('subscribed')
+      await once(socket.resume(), 'close')
+      count('closed')
+    } catch {
+      count('refused')
+    }
+    await pause(1_000)
+  }
 }
 
 /** A stream through Tor with one subscription. */
