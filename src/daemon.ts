@@ -97,7 +97,7 @@ export async function runDaemon(
       else canary?.lost(state.detail)
     },
   }
-  const monitor = newMonitor(core)
+  const monitor = newMonitor(core, signal)
   await runAll(signal, {
     thread: (s) => raceAbort(core.node.broken, s),
     sync: (s) => runSync(chain, s),
@@ -148,9 +148,10 @@ function handleSignals(signals: SignalHandlers, core: Core): void {
   }
 }
 
-function newMonitor(core: Core): Monitor {
+function newMonitor(core: Core, signal: AbortSignal): Monitor {
   const { config, clock, random, log, market, liveness, canary, cells, db, api, meters } = core
   const judging = { db, api, network: config.network }
+  const lane = core.work.lane(signal)
   return new Monitor(
     {
       rules: core.probeRules,
@@ -165,7 +166,7 @@ function newMonitor(core: Core): Monitor {
       market,
       liveness,
       network: canary ?? DIRECT_NETWORK,
-      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address),
+      judge: (proof, keys, address) => judgeProof(judging, proof, keys, address, lane),
       hasMarket: () => cells.following.hasReachedTip,
       self: () => core.self(),
       onProbe: (outcome, latencyMs) => meters.noteProbe(outcome, outcome === 'answered' ? latencyMs : undefined),

@@ -6,7 +6,7 @@
 import type { FidelityProof, OfferedKeys, ProofFacts, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { lockBlocksOf } from '../bonds/verify.ts'
-import { verifyProof } from '../bonds/verify-proof.ts'
+import { checkProof } from '../bonds/verify-proof.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { Network, Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
@@ -29,12 +29,13 @@ export interface Judgement {
   bond: ConfirmedBond | undefined
 }
 
-/** Three cheap calls of bitcoind and three curve operations. Throws TransientError when bitcoind is away. */
+/** Three cheap calls of bitcoind, and curve operations a piece each. Throws TransientError when bitcoind is away. */
 export async function judgeProof(
   { db, api, network }: JudgeDeps,
   proof: FidelityProof,
   keys: OfferedKeys,
   address: string,
+  lane: Pick<Lane, 'piece'>,
 ): Promise<Judgement> {
   const { tipHeight, output } = await api.output(proof.outpoint)
   const bond = readBondOfTx(db, proof.outpoint.txid)
@@ -44,7 +45,10 @@ export async function judgeProof(
     tipHeight,
     lockBlocks: lockBlocksOf(network),
   }
-  const verdict = verifyProof(proof, keys, facts, address)
+  const checks = checkProof(proof, keys, facts, address)
+  let step = await lane.piece(() => checks.next())
+  while (!step.done) step = await lane.piece(() => checks.next())
+  const verdict = step.value
   if (!verdict.ok || bond) return { verdict, bond }
   // In a block of bitcoind's that we have not connected yet.
   const text = 'its block is not indexed yet: try again'
@@ -78,17 +82,22 @@ export class Posts {
   }
 
   /** Throws PeerFault naming the check that failed, or `busy`. */
-  async take(address: string, proof: FidelityProof, keys: OfferedKeys, lane: Pick<Lane, 'ask'>): Promise<Posted> {
+  async take(
+    address: string,
+    proof: FidelityProof,
+    keys: OfferedKeys,
+    lane: Pick<Lane, 'ask' | 'piece'>,
+  ): Promise<Posted> {
     const name = parseMakerName(address, this.#deps)
     if (!name || !('address' in name)) {
       throw new PeerFault('bad_request', 'url: expected host.onion:port, the address that the bond announced')
     }
-    return lane.ask(() => this.#verify(address, proof, keys))
+    return lane.ask(() => this.#verify(address, proof, keys, lane))
   }
 
-  async #verify(address: string, proof: FidelityProof, keys: OfferedKeys): Promise<Posted> {
+  async #verify(address: string, proof: FidelityProof, keys: OfferedKeys, lane: Pick<Lane, 'piece'>): Promise<Posted> {
     try {
-      const { verdict, bond } = await judgeProof(this.#deps, proof, keys, address)
+      const { verdict, bond } = await judgeProof(this.#deps, proof, keys, address, lane)
       if (!verdict.ok) {
         throw new PeerFault('bad_request', `the proof failed the check ${verdict.failed}: ${verdict.text}`)
       }
