@@ -26,7 +26,9 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { TorNetwork } from '../sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { ask as askHttp } from '../support/http.ts'
 import { readFrame, socksConnect } from '../support/raw-socks.ts'
+import { tempDir } from '../support/temp-dir.ts'
 import { wireVector } from '../support/vectors.ts'
 
 let tor: TorNetwork
@@ -198,6 +200,46 @@ test('a service that torrc manages: its hostname is read, once it is there', asy
   const frame = await converse(parseHostPort(String(line.onionAddress))!, wireVector('get').frame)
   assert.equal(frame, wireVector('address_2').frame)
   rmSync(dir, { recursive: true })
+})
+
+test('circuits of a service in torrc are told apart: --circuit-ids, as print-torrc writes it', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'service', 'hostname')
+  await using tracker = await Tracker.start(node, {
+    args: ['--onion-hostname-file', file, '--circuit-ids', '--allow-test-addresses'],
+    http: true,
+  })
+  const printed = await runVerb(['print-torrc', '--onion-hostname-file', file, '--circuit-ids'])
+  const [, exported] = /^HiddenServiceExportCircuitID (\w+)$/m.exec(printed.stdout) ?? assert.fail(printed.stdout)
+  using control = new TorControl({ control: tor.clients[0]!.control, password: new Secret(tor.clients[0]!.password) })
+  await control.connect()
+  const service = [
+    `HiddenServiceDir="${join(dir.path, 'service')}"`,
+    `HiddenServicePort="${tracker.port} 127.0.0.1:${tracker.port}"`,
+    `HiddenServiceExportCircuitID=${exported}`,
+  ]
+  await control.must(`SETCONF ${service.join(' ')}`)
+  const address = parseHostPort(String((await tracker.said('onion service managed by torrc')).onionAddress))!
+  await using open = new AsyncDisposableStack()
+  for (const isolation of ['one', 'one', 'other']) {
+    const socket = await throughTor(`a stream of ${isolation}`, async (signal) => {
+      const dialled = await dial(address, { socks: tor.clients[1]!.socks, isolation, timeoutMs: ATTEMPT_MS, signal })
+      try {
+        await ask(dialled, { type: 'Status' }, { timeoutMs: ATTEMPT_MS, signal })
+        return dialled
+      } catch (error) {
+        dialled.destroy()
+        throw error
+      }
+    })
+    open.defer(() => void socket.destroy())
+  }
+  assert.equal((await tracker.ask({ type: 'Status' }, 'Status')).type, 'Status', 'who comes from here has no line')
+  const { clients } = (await askHttp(tracker.httpPort!, '/api/v1/clients')).json
+  const circuits: string[] = clients.flatMap(({ circuit }: { circuit: string | null }) => circuit ?? [])
+  assert.match(circuits.join('\n'), /^(fc00:dead:beef:4dad:[0-9a-f:]+\n?){3,}$/)
+  const streams = circuits.map((circuit) => circuits.filter((other) => other === circuit).length)
+  assert.ok(streams.includes(2) && streams.includes(1), `two over one circuit, another over another: ${circuits}`)
 })
 
 test('dials isolated from each other never share a circuit; a deadline and a stop leave no connection', async () => {
