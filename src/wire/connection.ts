@@ -12,12 +12,12 @@ import type { Logger } from 'pino'
 import { isAbort, PeerFault, type WireErrorCode } from '../errors.ts'
 import type { Clock } from '../world.ts'
 import type { Backlog } from './backlog.ts'
-import { FrameReader, FrameTooLarge } from './frame.ts'
+import { FrameTooLarge } from './frame.ts'
+import { Inbox } from './inbox.ts'
 import type { WireLimits } from './limits.ts'
 import { encodeError, parseRequest, type Request } from './messages.ts'
 import { Outbox } from './outbox.ts'
 import { priceOf, priceOfBytes } from './prices.ts'
-import { readProxyLine } from './proxy-line.ts'
 import type { SlotGroup } from './slots.ts'
 import { type Lane, WORK_LIMITS, type Work } from './work.ts'
 
@@ -92,15 +92,12 @@ export class Connection implements Peer {
   readonly conversation: Promise<void>
   readonly #socket: Socket
   readonly #world: ConnectionWorld
-  readonly #frames: FrameReader
+  readonly #inbox: Inbox
   readonly #outbox: Outbox
   readonly #gone = new AbortController()
   readonly #sinceMs: number
   /** Made with the first bytes, which may tell the circuit. */
   #lane: Lane | undefined
-  #circuit: string | undefined
-  /** First bytes that may be a PROXY line; undefined once that is settled. */
-  #head: Buffer | undefined
   #subscriptions = 0
   #requests = 0
   #waiting: (() => void)[] = []
@@ -117,8 +114,6 @@ export class Connection implements Peer {
   #isStopping = false
   /** Last time a whole request came, a reply was made or some of it was taken; until then, when the connection came. */
   #activeAtMs: number
-  /** Since when we wait for the rest of a frame. */
-  #midFrameSinceMs: number | undefined
   /** Since when our last word is out. */
   #lingerSinceMs: number | undefined
 
@@ -126,10 +121,9 @@ export class Connection implements Peer {
     this.#socket = socket
     this.#world = world
     const { limits, clock, circuitIds } = world
-    this.#frames = new FrameReader(limits.frameBytesMax)
+    this.#inbox = new Inbox(limits, circuitIds, clock)
     this.#activeAtMs = clock.monotonicMs()
     this.#sinceMs = clock.nowMs()
-    if (circuitIds) this.#head = Buffer.alloc(0)
     this.#outbox = new Outbox(socket, {
       limits,
       clock,
@@ -152,7 +146,7 @@ export class Connection implements Peer {
     socket.on('data', (chunk) => {
       if (this.#isOver) return // let it go by
       socket.pause()
-      this.#take(chunk)
+      if (!this.#inbox.push(chunk)) this.#refuse('bad_frame', 'a PROXY line that is none')
       this.#wake()
     })
     this.conversation = this.#converse().catch((error) => {
@@ -162,7 +156,7 @@ export class Connection implements Peer {
   }
 
   get lane(): Lane {
-    this.#lane ??= this.#world.work.lane(this.#gone.signal, this.#circuit)
+    this.#lane ??= this.#world.work.lane(this.#gone.signal, this.#inbox.circuit)
     return this.#lane
   }
 
@@ -176,16 +170,16 @@ export class Connection implements Peer {
   }
 
   facts(): ClientFacts {
-    const { account } = this.lane
+    const { account, units = 0 } = this.#lane ?? {}
     return {
       id: this.id,
       sinceMs: this.#sinceMs,
-      circuit: this.#circuit,
+      circuit: this.#inbox.circuit,
       subscriptions: this.#subscriptions,
       requests: this.#requests,
-      units: this.lane.units,
-      unitsLately: account.lately,
-      unitsLeft: account.left,
+      units,
+      unitsLately: account?.lately ?? 0,
+      unitsLeft: account?.left ?? this.#world.limits.unitsBurst,
       unsentBytes: this.#socket.writableLength,
     }
   }
@@ -233,29 +227,13 @@ export class Connection implements Peer {
     if (unsentSinceMs !== undefined || this.#isHandling) return
     if (isOverdue(this.#lingerSinceMs, limits.lingerMsMax)) return this.destroy()
     if (this.#isOver) return
-    if (isOverdue(this.#midFrameSinceMs, limits.frameMsMax)) {
+    if (isOverdue(this.#inbox.midFrameSinceMs, limits.frameMsMax)) {
       const message = `a frame begun must be finished within ${limits.frameMsMax / 1000} s`
       return this.#refuse('bad_frame', message)
     }
     const idleMsMax = this.#subscriptions > 0 ? limits.subscribedIdleMsMax : limits.idleMsMax
     if (isOverdue(this.#activeAtMs, idleMsMax)) return this.#finish()
     this.#wake()
-  }
-
-  /** Bytes have come. */
-  #take(chunk: Buffer): void {
-    if (this.#head === undefined) return this.#frames.push(chunk)
-    const head = Buffer.concat([this.#head, chunk])
-    const line = readProxyLine(head)
-    if (line.kind === 'partial') {
-      this.#head = head // at most the length of such a line
-      this.#midFrameSinceMs ??= this.#world.clock.monotonicMs()
-      return
-    }
-    this.#head = undefined
-    if (line.kind === 'broken') return this.#refuse('bad_frame', 'a PROXY line that is none')
-    if (line.kind === 'line') this.#circuit = line.circuit
-    this.#frames.push(line.kind === 'line' ? head.subarray(line.bytes) : head)
   }
 
   async #converse(): Promise<void> {
@@ -273,24 +251,22 @@ export class Connection implements Peer {
       if (this.#outbox.isFull || !this.#mayAsk()) continue
       let payload: Buffer | undefined
       try {
-        payload = this.#frames.next()
+        payload = this.#inbox.next()
       } catch (error) {
         if (!(error instanceof FrameTooLarge)) throw error
         this.#refuse('too_large', error.message)
         return undefined
       }
       if (payload) {
-        this.#midFrameSinceMs = undefined
         if (this.#requests++ === 0) this.#world.onGroup(this, 'asked')
         this.#activeAtMs = nowMs
         return payload
       }
-      const isMidFrame = this.#frames.isMidFrame || (this.#head?.length ?? 0) > 0
       if (this.#isHalfClosed) {
-        if (isMidFrame) this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
+        if (this.#inbox.midFrameSinceMs !== undefined)
+          this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
         return undefined
       }
-      if (isMidFrame) this.#midFrameSinceMs ??= nowMs
       this.#socket.resume()
     }
     return undefined

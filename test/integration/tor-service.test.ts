@@ -13,6 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -202,6 +203,20 @@ test('a service that torrc manages: its hostname is read, once it is there', asy
   rmSync(dir, { recursive: true })
 })
 
+/** A connection to the tracker that has been answered, over the circuit of `isolation`. */
+function streamTo(address: HostPort, isolation: string): Promise<Socket> {
+  return throughTor(`a stream of ${isolation}`, async (signal) => {
+    const socket = await dial(address, { socks: tor.clients[1]!.socks, isolation, timeoutMs: ATTEMPT_MS, signal })
+    try {
+      await ask(socket, { type: 'Status' }, { timeoutMs: ATTEMPT_MS, signal })
+      return socket
+    } catch (error) {
+      socket.destroy()
+      throw error
+    }
+  })
+}
+
 test('circuits of a service in torrc are told apart: --circuit-ids, as print-torrc writes it', async () => {
   using dir = tempDir()
   const file = join(dir.path, 'service', 'hostname')
@@ -222,16 +237,7 @@ test('circuits of a service in torrc are told apart: --circuit-ids, as print-tor
   const address = parseHostPort(String((await tracker.said('onion service managed by torrc')).onionAddress))!
   await using open = new AsyncDisposableStack()
   for (const isolation of ['one', 'one', 'other']) {
-    const socket = await throughTor(`a stream of ${isolation}`, async (signal) => {
-      const dialled = await dial(address, { socks: tor.clients[1]!.socks, isolation, timeoutMs: ATTEMPT_MS, signal })
-      try {
-        await ask(dialled, { type: 'Status' }, { timeoutMs: ATTEMPT_MS, signal })
-        return dialled
-      } catch (error) {
-        dialled.destroy()
-        throw error
-      }
-    })
+    const socket = await streamTo(address, isolation)
     open.defer(() => void socket.destroy())
   }
   assert.equal((await tracker.ask({ type: 'Status' }, 'Status')).type, 'Status', 'who comes from here has no line')
@@ -305,19 +311,9 @@ test('dials isolated from each other never share a circuit; a deadline and a sto
 test('one circuit has 16 streams: with one more Tor closes it, and nobody else’s', async () => {
   await using tracker = await Tracker.start(node, { args: torFlags() })
   const address = await published(tracker)
-  const socks = tor.clients[1]!.socks
   await using open = new AsyncDisposableStack()
   const connect = async (isolation: string) => {
-    const socket = await throughTor(`a stream of ${isolation}`, async (signal) => {
-      const one = await dial(address, { socks, isolation, timeoutMs: ATTEMPT_MS, signal })
-      try {
-        await ask(one, { type: 'Status' }, { timeoutMs: ATTEMPT_MS, signal })
-        return one
-      } catch (error) {
-        one.destroy()
-        throw error
-      }
-    })
+    const socket = await streamTo(address, isolation)
     open.defer(() => void socket.destroy())
     let hasEnded = false
     const noteEnd = () => {
