@@ -11,8 +11,12 @@ import type { RecordedSpend } from '../store/spends.ts'
 import type { Output } from './spend.ts'
 
 export const BOOK_LIMITS = {
-  /** Entries that nobody holds, about 0.5 kB each; from here on each new one closes the two oldest. */
-  idle: 20_000,
+  /**
+   * Entries that nobody holds, about 0.5 kB each; from here on each new one closes the two oldest. Those that were asked
+   * about once, and those asked about again: a flood of new outpoints pushes none out that a wallet polls.
+   */
+  idle: 10_000,
+  idleAgain: 10_000,
   /** Blocks an entry stays after it was last asked about, or a subscription to it ended. */
   idleBlocks: 2,
 }
@@ -36,6 +40,8 @@ export class Entry {
   #subscribers: Subscriber | Set<Subscriber> | undefined
   /** Requests that are being answered with it. */
   holds = 0
+  /** Somebody has come back to it. */
+  isAgain = false
   /** Whether every spend is recorded that index and mempool hold. */
   isComplete: boolean
   /** The recorded spends, the one that counts first; undefined: to be read (again). */
@@ -112,6 +118,7 @@ export class Book {
   readonly #byTxid = new Map<Txid, Entry | Siblings>()
   /** Without subscriber or hold, the longest first. */
   readonly #idle = new Set<Entry>()
+  readonly #idleAgain = new Set<Entry>()
   #size = 0
   #moves: Moves = 0
   /** When all that is known became doubtful. */
@@ -194,7 +201,7 @@ export class Book {
     const entry = this.get(outpoint) ?? this.#open(outpoint, height)
     entry.holds++
     entry.askedAtHeight = height
-    this.#idle.delete(entry)
+    if (this.#notIdle(entry)) entry.isAgain = true
     return entry
   }
 
@@ -222,11 +229,21 @@ export class Book {
 
   /** Two for one: what requests under way have left behind above the limit goes, too. */
   #makeRoom(): void {
-    let places = 2
-    for (const oldest of this.#idle) {
-      if (this.#idle.size < BOOK_LIMITS.idle || places-- === 0) return
-      this.#close(oldest)
+    for (const [idle, max] of [
+      [this.#idle, BOOK_LIMITS.idle],
+      [this.#idleAgain, BOOK_LIMITS.idleAgain],
+    ] as const) {
+      let places = 2
+      for (const oldest of idle) {
+        if (idle.size < max || places-- === 0) break
+        this.#close(oldest)
+      }
     }
+  }
+
+  /** Returns whether it was. */
+  #notIdle(entry: Entry): boolean {
+    return this.#idle.delete(entry) || this.#idleAgain.delete(entry)
   }
 
   release(entry: Entry): void {
@@ -236,7 +253,8 @@ export class Book {
 
   subscribe(entry: Entry, subscriber: Subscriber): void {
     entry.add(subscriber)
-    this.#idle.delete(entry)
+    entry.isAgain = true
+    this.#notIdle(entry)
   }
 
   /** From `height` on it counts as only asked about: a wallet that comes back soon finds what was seen. */
@@ -248,23 +266,26 @@ export class Book {
 
   #letGo(entry: Entry): void {
     if (entry.holds > 0 || entry.isWanted || this.get(entry.outpoint) !== entry) return
-    this.#idle.delete(entry)
-    this.#idle.add(entry)
+    this.#notIdle(entry)
+    const idle = entry.isAgain ? this.#idleAgain : this.#idle
+    idle.add(entry)
   }
 
   /** Closes up to `count` entries that nobody has asked about for long; returns whether there may be more. */
   sweep(height: Height, count: number): boolean {
-    for (const entry of this.#idle) {
-      if (entry.askedAtHeight + BOOK_LIMITS.idleBlocks > height) return false
-      if (count-- === 0) return true
-      this.#close(entry)
+    for (const idle of [this.#idle, this.#idleAgain]) {
+      for (const entry of idle) {
+        if (entry.askedAtHeight + BOOK_LIMITS.idleBlocks > height) break
+        if (count-- === 0) return true
+        this.#close(entry)
+      }
     }
     return false
   }
 
   #close(entry: Entry): void {
     const { txid, vout } = entry.outpoint
-    this.#idle.delete(entry)
+    this.#notIdle(entry)
     this.#size--
     entry.siblings?.byVout.delete(vout)
     if (!entry.siblings || entry.siblings.byVout.size === 0) this.#byTxid.delete(txid)

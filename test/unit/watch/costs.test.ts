@@ -171,3 +171,23 @@ test('what nobody asks about any more is bounded, whoever has asked', async () =
   const underWay = 1_000
   assert.ok(setup.watcher.entries <= BOOK_LIMITS.idle + underWay, `${setup.watcher.entries} entries`)
 })
+
+test('a flood of new outpoints pushes out none that somebody comes back to', async () => {
+  using setup = setUp()
+  await setup.connect(10)
+  await setup.settle()
+  const polled = batch(900_000, 5)
+  await setup.ask(polled)
+  await setup.ask(polled)
+  const asked = setup.asked.outpoints
+  const flood = BOOK_LIMITS.idle + 3_000
+  for (let i = 0; i < flood; i += 1_000) await setup.ask(batch(i, 1_000))
+  assert.equal(setup.asked.outpoints, asked + flood)
+  await setup.ask(polled)
+  assert.equal(setup.asked.outpoints, asked + flood, 'known all along')
+  for (let i = 0; i < BOOK_LIMITS.idleAgain + 5_000; i += 1_000) {
+    await setup.ask(batch(i, 1_000))
+    await setup.ask(batch(i, 1_000))
+  }
+  assert.ok(setup.watcher.entries <= BOOK_LIMITS.idle + BOOK_LIMITS.idleAgain + 1_000)
+})
