@@ -4,7 +4,17 @@
  * messages are is read from the source, so that a new one can't be forgotten.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Database from 'better-sqlite3'
@@ -404,6 +414,7 @@ const FOLLOWED: Record<string, readonly string[]> = {
   ],
   'nobody, for it asks for nothing that could be done here': [
     "… can't be looked at any more: is its disk still there?",
+    "the database … can't be written to its disk: …",
     'what was saved makes no sound database: …',
     "… can't be salvaged: …",
     '… damaged databases are kept beside …: move them away',
