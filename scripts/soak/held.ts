@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
 import { rssMb } from '../bench/process.ts'
+import type { Collector } from './collector.ts'
 
 export interface Held {
   rssMb: number
@@ -21,12 +22,13 @@ const EVERY_MS = 400
 const GONE_MS = 150_000
 
 /** Waits until `connections` clients are left. Of some looks the least: a probe on its way is no leak. */
-export async function heldAtRest(tracker: Tracker, connections: number): Promise<Held> {
+export async function heldAtRest(tracker: Tracker, collector: Collector, connections: number): Promise<Held> {
   await waitUntil(
     `${connections} clients are left`,
     async () => (await metrics(tracker)).get('fidelity_tracker_connections') === connections,
     { timeoutMs: GONE_MS, everyMs: 200 },
   )
+  await collector.collect()
   const looks: Held[] = []
   for (let i = 0; i < SAMPLES; i++) {
     looks.push(await look(tracker))

@@ -22,9 +22,9 @@ export const WORK_LIMITS = {
   pieceOutpoints: 50,
   /**
    * How far a unit spent lately puts a client's work behind that of others. A wallet that polls five outpoints every three
-   * seconds is 0.1 s behind a newcomer, a loop of large requests the most there is.
+   * seconds is 50 ms behind a newcomer, who asks for a thousand at once 0.5 s, a loop of such requests many seconds.
    */
-  behindMsPerUnit: 1,
+  behindMsPerUnit: 0.25,
   behindMsMax: 30_000,
   /** What was spent is forgotten by half in this time. */
   halfLifeMs: 30_000,
@@ -167,16 +167,15 @@ export class Work {
     return { pieces: this.#pieces.size, questions: this.#questions.size, large: this.#large.size }
   }
 
-  /** When `account`'s work would like to be done: earlier for whoever has asked for little. */
-  #priority(account: Account): number {
+  /** When work that comes now is due: earlier for whoever has asked for little. On the monotonic clock. */
+  dueMs(account: Account): number {
     const { behindMsPerUnit, behindMsMax } = WORK_LIMITS
-    return -(this.#clock.monotonicMs() + Math.min(behindMsMax, account.lately * behindMsPerUnit))
+    return this.#clock.monotonicMs() + Math.min(behindMsMax, account.lately * behindMsPerUnit)
   }
 
   /** See Lane.piece. */
-  piece<T>(account: Account, signal: AbortSignal, work: () => T): Promise<T> {
-    const priority = this.#priority(account)
-    return this.#pieces.add(() => this.#runPiece(work), { priority, signal })
+  piece<T>(dueMs: number, signal: AbortSignal, work: () => T): Promise<T> {
+    return this.#pieces.add(() => this.#runPiece(work), { priority: -dueMs, signal })
   }
 
   async #runPiece<T>(work: () => T): Promise<T> {
@@ -197,13 +196,13 @@ export class Work {
   }
 
   /** See Lane.ask. */
-  ask<T>(account: Account, signal: AbortSignal, question: () => Promise<T>): Promise<T> {
-    return this.#inTurn(this.#questions, account, signal, question, 'bitcoind is asked by many just now')
+  ask<T>(dueMs: number, signal: AbortSignal, question: () => Promise<T>): Promise<T> {
+    return this.#inTurn(this.#questions, dueMs, signal, question, 'bitcoind is asked by many just now')
   }
 
   /** See Lane.large. */
-  large<T>(account: Account, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return this.#inTurn(this.#large, account, signal, work, 'many large requests are being answered just now')
+  large<T>(dueMs: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(this.#large, dueMs, signal, work, 'many large requests are being answered just now')
   }
 
   /**
@@ -211,13 +210,7 @@ export class Work {
    * reason of its signal. Work that has begun keeps its place to its end, though nobody may want it any more: else who
    * comes and goes would have more than its share.
    */
-  async #inTurn<T>(
-    queue: PQueue,
-    account: Account,
-    client: AbortSignal,
-    work: () => Promise<T>,
-    why: string,
-  ): Promise<T> {
+  async #inTurn<T>(queue: PQueue, dueMs: number, client: AbortSignal, work: () => Promise<T>, why: string): Promise<T> {
     client.throwIfAborted()
     const waiting = new AbortController()
     const leave = () => waiting.abort(client.reason)
@@ -235,7 +228,7 @@ export class Work {
       return work()
     }
     try {
-      return await queue.add(begin, { priority: this.#priority(account), signal: waiting.signal })
+      return await queue.add(begin, { priority: -dueMs, signal: waiting.signal })
     } finally {
       stopWaiting()
     }
@@ -248,6 +241,8 @@ export class Lane {
   readonly #work: Work
   readonly #signal: AbortSignal
   #units = 0
+  /** When the small request that is being answered is due, with all that it needs: the longer it waits, the sooner. */
+  #dueMs: number | undefined
 
   constructor(work: Work, account: Account, signal: AbortSignal) {
     this.#work = work
@@ -280,28 +275,44 @@ export class Lane {
     this.#work.counts.exhausted++
   }
 
-  /** Runs one piece of work on the serving thread in its turn: synchronous, a few milliseconds at the most. */
-  piece<T>(work: () => T): Promise<T> {
-    return this.#work.piece(this.account, this.#signal, work)
+  get #due(): number {
+    return this.#dueMs ?? this.#work.dueMs(this.account)
   }
 
-  /** Begins an answer in its turn: what of it is synchronous is one piece. */
+  /** Runs one piece of work on the serving thread in its turn: synchronous, a few milliseconds at the most. */
+  piece<T>(work: () => T): Promise<T> {
+    return this.#work.piece(this.#due, this.#signal, work)
+  }
+
+  /**
+   * Begins the answer to a request in its turn, one at a time: what of it is synchronous is one piece. Whatever it needs
+   * besides is due with it, unless it is `large`.
+   */
   async begin<T>(answer: () => T | Promise<T>): Promise<T> {
-    const { coming } = await this.piece(() => {
-      const coming = answer()
-      if (coming instanceof Promise) coming.catch(() => {}) // awaited a moment later
-      return { coming }
-    })
-    return coming
+    this.#dueMs = this.#work.dueMs(this.account)
+    try {
+      const { coming } = await this.piece(() => {
+        const coming = answer()
+        if (coming instanceof Promise) coming.catch(() => {}) // awaited a moment later
+        return { coming }
+      })
+      return await coming
+    } finally {
+      this.#dueMs = undefined
+    }
   }
 
   /** Asks bitcoind in its turn, about at most `pieceOutpoints` outputs at once. Throws PeerFault `busy` after a long wait. */
   ask<T>(question: () => Promise<T>): Promise<T> {
-    return this.#work.ask(this.account, this.#signal, question)
+    return this.#work.ask(this.#due, this.#signal, question)
   }
 
-  /** Answers a request of more than `largeUnits` when there is room for it. Throws PeerFault `busy` after a long wait. */
+  /**
+   * Answers a request of more than `largeUnits` when there is room for it. However long it takes, each of its pieces waits
+   * behind newcomers. Throws PeerFault `busy` after a long wait.
+   */
   large<T>(answer: () => Promise<T>): Promise<T> {
-    return this.#work.large(this.account, this.#signal, answer)
+    this.#dueMs = undefined
+    return this.#work.large(this.#due, this.#signal, answer)
   }
 }

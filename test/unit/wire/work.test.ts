@@ -81,6 +81,28 @@ test('who waits is not passed for ever: a long wait outweighs what was spent', a
   assert.deepEqual(order, ['greedy', 'newcomer'])
 })
 
+test('what a small request needs is due with it; a large one waits anew with each piece', async () => {
+  const place = async (isLarge: boolean) => {
+    const clock = new HandClock()
+    const work = new Work(LIMITS, clock)
+    const order: string[] = []
+    const lane = work.lane(open())
+    const answer = async () => {
+      for (let i = 1; i <= 3; i++) await lane.piece(() => order.push(`piece ${i}`))
+    }
+    const all: Promise<unknown>[] = []
+    await work.lane(open()).piece(() => {
+      all.push(lane.begin(() => (isLarge ? lane.large(answer) : answer()))) // waits for this piece's end
+      clock.atMs += 1
+      for (let i = 0; i < 20; i++) all.push(work.lane(open()).piece(() => order.push('newcomer')))
+    })
+    await Promise.all(all)
+    return order.indexOf('piece 3')
+  }
+  assert.ok((await place(false)) < 10, `number ${await place(false)}`)
+  assert.ok((await place(true)) > 20, `number ${await place(true)}`)
+})
+
 test('so many questions and large requests at once, and no more', async () => {
   const work = new Work(LIMITS, systemClock)
   for (const [atOnce, run] of [
