@@ -24,7 +24,7 @@ const HEX_BYTES_MAX = 80
  * announce in format A are older than the limits of the lock's range.
  */
 export function verifyProof(proof: FidelityProof, keys: OfferedKeys, facts: ProofFacts, address: string): ProofVerdict {
-  const checks = checkProof(proof, keys, facts, address)
+  const checks = proofChecks(proof, keys, facts, address)
   for (;;) {
     const { done, value } = checks.next()
     if (done) return value
@@ -32,7 +32,7 @@ export function verifyProof(proof: FidelityProof, keys: OfferedKeys, facts: Proo
 }
 
 /** As `verifyProof`; stops before each check that takes milliseconds, for whoever has others to serve in between. */
-export function* checkProof(
+export function* proofChecks(
   proof: FidelityProof,
   keys: OfferedKeys,
   facts: ProofFacts,

@@ -6,7 +6,7 @@
 import type { FidelityProof, OfferedKeys, ProofFacts, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { lockBlocksOf } from '../bonds/verify.ts'
-import { checkProof } from '../bonds/verify-proof.ts'
+import { proofChecks } from '../bonds/verify-proof.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import type { Network, Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
@@ -45,7 +45,7 @@ export async function judgeProof(
     tipHeight,
     lockBlocks: lockBlocksOf(network),
   }
-  const checks = checkProof(proof, keys, facts, address)
+  const checks = proofChecks(proof, keys, facts, address)
   let step = await lane.piece(() => checks.next())
   while (!step.done) step = await lane.piece(() => checks.next())
   const verdict = step.value
