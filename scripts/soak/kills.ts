@@ -53,9 +53,10 @@ export async function soakKills(kills: number, onKill: (n: number) => void = () 
   await using node = await Regtest.start()
   const coins: Coin[] = []
   for (let left = kills * LIMITS.coinsPerLife; left > 0; left -= 400) {
-    coins.push(...(await makeCoins(node, Math.min(left, 400), 20_000)))
+    const some = await makeCoins(node, Math.min(left, 400), 20_000)
+    await lock(node, some) // before the next ones are paid for
+    coins.push(...some)
   }
-  await lock(node, coins)
   await using tracker = await Tracker.start(node)
   await tracker.caughtUp(node)
   const promised: Promised = { registered: new Map(), spenders: new Map(), firstSeenS: new Map(), bonds: 0 }
