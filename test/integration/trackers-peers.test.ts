@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
 import { asTxid, formatOutpoint } from '../../src/chain/types.ts'
+import type { TrackerRow } from '../../src/views/schemas.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeRequest, type Reply } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -19,26 +20,14 @@ import { startPretender } from '../support/pretender.ts'
 
 const FLAGS = ['--no-tor', '--allow-test-addresses', '--tracker-interval', '1']
 
-interface Row {
-  address: string
-  source: string
-  agrees: boolean | null
-  compared_height: number | null
-  only_ours: string[]
-  only_theirs: string[]
-  last_seen: number | null
-  version: string | null
-  failure: string | null
-}
-
-async function rowsOf(tracker: Tracker): Promise<Row[]> {
+async function rowsOf(tracker: Tracker): Promise<TrackerRow[]> {
   const shown = await runVerb(['trackers', '--json', '--network', 'regtest', '--datadir', tracker.dataDir])
   assert.equal(shown.code, 0, shown.stderr)
   return JSON.parse(shown.stdout)
 }
 
 /** Waits for the row of `address` to be as wanted. */
-function known(tracker: Tracker, address: string, isWanted: (row: Row) => boolean): Promise<Row> {
+function known(tracker: Tracker, address: string, isWanted: (row: TrackerRow) => boolean): Promise<TrackerRow> {
   return waitUntil(`${address} is known so`, async () => {
     const row = (await rowsOf(tracker)).find((one) => one.address === address)
     return row && isWanted(row) ? row : false
@@ -65,7 +54,7 @@ test('two trackers find each other, agree digest for digest, and go on agreeing 
   await Promise.all([one.caughtUp(node), two.caughtUp(node)])
 
   const agreeAt = async (height: number) => {
-    const agrees = (row: Row) => row.agrees === true && row.compared_height === height
+    const agrees = (row: TrackerRow) => row.agrees === true && row.compared_height === height
     await Promise.all([known(one, b, agrees), known(two, a, agrees)])
     const [first, second] = await Promise.all([one, two].map((tracker) => tracker.ask({ type: 'Status' }, 'Status')))
     assert.deepEqual(first!.digest, second!.digest)

@@ -9,6 +9,7 @@ import { asTxid, formatOutpoint, fromInternal, toInternal } from '../../src/chai
 import { DIAL_LIMITS } from '../../src/peers/dial-budget.ts'
 import { COMPARISON_LIMITS } from '../../src/peers/list-comparison.ts'
 import { VISIT_LIMITS } from '../../src/peers/tracker-visit.ts'
+import type { TrackerRow } from '../../src/views/schemas.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeRequest, type ReplyOf } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -23,22 +24,12 @@ import { type Pretender, startPretender } from '../support/pretender.ts'
 
 const FLAGS = ['--no-tor', '--allow-test-addresses', '--tracker-interval', '1']
 
-interface Row {
-  address: string
-  source: string
-  agrees: boolean | null
-  compared_height: number | null
-  only_ours: string[]
-  only_theirs: string[]
-  failure: string | null
-}
-
-async function rowsOf(tracker: Tracker): Promise<Row[]> {
+async function rowsOf(tracker: Tracker): Promise<TrackerRow[]> {
   const reply = await fetch(`http://127.0.0.1:${tracker.httpPort}/api/v1/trackers`)
-  return ((await reply.json()) as { trackers: Row[] }).trackers
+  return ((await reply.json()) as { trackers: TrackerRow[] }).trackers
 }
 
-function known(tracker: Tracker, address: string, isWanted: (row: Row) => boolean): Promise<Row> {
+function known(tracker: Tracker, address: string, isWanted: (row: TrackerRow) => boolean): Promise<TrackerRow> {
   return waitUntil(
     `${address} is known so`,
     async () => {
