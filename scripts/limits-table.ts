@@ -22,8 +22,15 @@ export interface Limit {
 
 /** Every limit in the source: properties of constants named …LIMITS, and numbers named …_MAX or …_MIN. */
 export function limitsInSource(): Limit[] {
-  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(?:ts|js)$/.test(file))
-  return files.sort().flatMap((file) => limitsOf(file, readFileSync(new URL(file, SRC), 'utf8')))
+  return sourceFiles().flatMap((file) => limitsOf(file, readFileSync(new URL(file, SRC), 'utf8')))
+}
+
+/** Paths below src/; what is compiled from a file may lie beside it, and is not counted. */
+export function sourceFiles(): string[] {
+  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  const all = new Set(files)
+  const isSource = (file: string) => /\.ts$/.test(file) || (/\.js$/.test(file) && !all.has(file.replace(/js$/, 'ts')))
+  return files.filter(isSource).sort()
 }
 
 /** Pure; relies on how Biome formats. */

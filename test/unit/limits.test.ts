@@ -1,9 +1,9 @@
 /** docs/limits.md says what the source says, all of it and nothing else. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { AT_BOUND, AT_SETTING, type Bound } from '../../scripts/limits.ts'
-import { LIMITS_PAGE, limitsInSource, limitsOf, withLimitsTables } from '../../scripts/limits-table.ts'
+import { LIMITS_PAGE, limitsInSource, limitsOf, sourceFiles, withLimitsTables } from '../../scripts/limits-table.ts'
 import { METRICS } from '../support/metric-names.ts'
 
 const SRC = new URL('../../src/', import.meta.url)
@@ -15,8 +15,7 @@ test('the page is what scripts/limits-table.ts writes', () => {
 
 test('every constant that is named LIMITS is found, with every property of it', () => {
   const limits = limitsInSource()
-  const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => /\.[tj]s$/.test(file))
-  for (const file of files) {
+  for (const file of sourceFiles()) {
     const text = readFileSync(new URL(file, SRC), 'utf8')
     const constants = [...text.matchAll(/\bconst (\w*LIMITS)\b[^=]*=\s*\{/g)]
     const found = limits.filter((limit) => limit.file === file && /^[a-z]/.test(limit.name))
