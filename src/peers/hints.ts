@@ -45,10 +45,12 @@ export class Hints {
 
   /** False where that host waits already, or another hint of that client. */
   mayAdd(target: HostPort, from: object): boolean {
-    for (const before of [this.#accountOf(from).waiting, this.#byHost.get(dialledHost(target))]) {
-      if (!before) continue
-      if (!this.#isStale(before)) return false
-      this.#remove(before)
+    // Often one and the same.
+    const before = new Set([this.#accountOf(from).waiting, this.#byHost.get(dialledHost(target))])
+    for (const hint of before) {
+      if (!hint) continue
+      if (!this.#isStale(hint)) return false
+      this.#remove(hint)
     }
     return true
   }

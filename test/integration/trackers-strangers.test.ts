@@ -81,12 +81,18 @@ test('a flood of Pings makes one dial a host and a bounded number of all, and an
       socket.resume()
     }
   }
-  const floodUntil = (what: string, isSo: () => boolean) => {
+  /** Time for several dials, one in 36 s: one of them may be lost on its way to the proxy. */
+  const floodUntil = async (what: string, isSo: () => boolean) => {
     const look = () => {
+      assert.ok(tracker.isRunning, tracker.stderr)
       flood()
       return isSo()
     }
-    return waitUntil(what, look, { timeoutMs: 120_000, everyMs: 500 })
+    try {
+      await waitUntil(what, look, { timeoutMs: 240_000, everyMs: 500 })
+    } catch (cause) {
+      throw new Error(`${tor.dialled.length} dials, the last ${tor.dialled.slice(-9)}`, { cause })
+    }
   }
   await floodUntil('the first dials are used up', () => tor.dialled.length >= DIAL_LIMITS.burst)
   const honest = onionHost('honest')

@@ -76,3 +76,16 @@ test('what does not come again is not waited for, and what is not wanted any mor
   clock.atMs += HINT_LIMITS.waitMs + 1
   assert.ok(hints.add(at('b'), from), 'the stale one is in nobody’s way')
 })
+
+test('a client that says the same again after a long time takes no other hint away', () => {
+  const clock = new HandClock()
+  const hints = new Hints(clock, () => 0)
+  const from = {}
+  hints.add(at('a'), from)
+  clock.atMs += HINT_LIMITS.waitMs
+  hints.add(at('fresh'), {})
+  clock.atMs += 1
+  assert.ok(hints.add(at('a'), from), 'its own was stale')
+  assert.equal(hints.size, 2)
+  assert.deepEqual(new Set([hints.take(all)?.host, hints.take(all)?.host]), new Set(['a.onion', 'fresh.onion']))
+})
