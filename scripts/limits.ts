@@ -148,6 +148,13 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     but: { tipsRemembered: { at: 'everything is read anew' } },
   },
   'notify.ts': { at: 'told again; the message is given up' },
+  'nostr/event.ts': {
+    at: 'the event is refused, as invalid',
+    but: {
+      lifeS: { at: 'takers skip it, and so it counts as invalid' },
+      aheadS: { at: 'takers skip it, and so it counts as invalid' },
+    },
+  },
   'peers/dial-budget.ts': {
     at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
     metric: 'stranger_dials_total',

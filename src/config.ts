@@ -48,6 +48,12 @@ export interface Config {
   readonly listen: HostPort
   /** Undefined: no HTTP server. `hosts`: names it answers to besides those of this machine. */
   readonly http: { readonly listen: HostPort; readonly hosts: readonly string[] } | undefined
+  /** `listen` undefined: no relay of our own. `publish`: what is missing at `relays` is announced there. */
+  readonly nostr: {
+    readonly listen: HostPort | undefined
+    readonly relays: readonly string[]
+    readonly publish: boolean
+  }
   readonly tor:
     | { readonly kind: 'none' }
     | {
@@ -222,6 +228,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
     },
     listen: values.address!,
     http: http(values),
+    nostr: nostr(values),
     tor:
       values.tor === false
         ? { kind: 'none' as const }
@@ -280,14 +287,29 @@ function http(values: Values): Config['http'] {
   return { listen, hosts }
 }
 
+function nostr(values: Values): Config['nostr'] {
+  const relays = values['nostr-relays'] ?? []
+  const publish = values['nostr-publish']!
+  if (publish && relays.length === 0) {
+    throw new ConfigError('--nostr-publish needs to know where: name relays with --nostr-relays, or leave it out')
+  }
+  const onion = relays.find((url) => new URL(url).hostname.endsWith('.onion'))
+  if (onion !== undefined && values.tor === false) {
+    throw new ConfigError(`--nostr-relays names ${onion}, which needs Tor: leave out --no-tor`)
+  }
+  const listen = values.nostr!
+  return { listen: listen === 'off' ? undefined : listen, relays, publish }
+}
+
 /** Doors that other machines reach: whoever finds one there has the onion service's address and this machine's together. */
-export function exposedDoors({ tor, listen, http }: Pick<Config, 'tor' | 'listen' | 'http'>): {
-  flag: '--address' | '--http'
+export function exposedDoors({ tor, listen, http, nostr }: Pick<Config, 'tor' | 'listen' | 'http' | 'nostr'>): {
+  flag: '--address' | '--http' | '--nostr'
   at: HostPort
 }[] {
   const doors = [
     { flag: '--address' as const, at: listen },
     ...(http ? [{ flag: '--http' as const, at: http.listen }] : []),
+    ...(nostr.listen ? [{ flag: '--nostr' as const, at: nostr.listen }] : []),
   ]
   return tor.kind === 'none' ? [] : doors.filter(({ at }) => !isLoopback(at.host))
 }

@@ -108,6 +108,22 @@ const httpUrl = text.transform((value, context): URL => {
   return z.NEVER
 })
 
+/** WebSocket addresses of relays, in a list or separated by commas; as URLs are written, without a trailing slash. */
+const relayUrls = z.union([z.array(z.string()), z.string()]).transform((value, context): string[] => {
+  const names = (typeof value === 'string' ? value.split(',') : value).map((name) => name.trim())
+  const parsed = names.map(readRelayUrl)
+  if (parsed.every((url) => url !== undefined)) return [...new Set(parsed)]
+  context.addIssue(
+    'expected addresses of relays, wss://host or ws://host:port, separated by commas, without user, password or #',
+  )
+  return z.NEVER
+})
+function readRelayUrl(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  const isPlain = url && url.username === '' && url.password === '' && url.hash === '' && url.hostname !== ''
+  return isPlain && /^wss?:$/.test(url.protocol) ? url.href.replace(/\/$/, '') : undefined
+}
+
 /** As other programs call the networks. */
 const NETWORK_ALIASES: { readonly [name: string]: string } = { mainnet: 'main', testnet: 'testnet3' }
 const network = text.transform((name) => NETWORK_ALIASES[name] ?? name).pipe(z.enum(NETWORKS))
@@ -124,6 +140,7 @@ export const SETTING_VALUES = {
   rpcAddress,
   hostNames,
   httpUrl,
+  relayUrls,
   userPass,
   secret,
 }

@@ -9,7 +9,7 @@ import { SETTING_VALUES } from './setting-values.ts'
 import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
-const { text, flag, whole, network, secret, userPass, hostNames, httpUrl } = SETTING_VALUES
+const { text, flag, whole, network, secret, userPass, hostNames, httpUrl, relayUrls } = SETTING_VALUES
 const { hostPort, hostPorts, hostPortOrOff, localPort, rpcAddress } = SETTING_VALUES
 
 interface Setting {
@@ -75,6 +75,26 @@ export const SETTINGS = {
     argument: '<names>',
     about: 'further names under which a browser may reach --http; needed to listen beyond this machine',
     defaultText: 'none: only names of this machine',
+  },
+  nostr: {
+    schema: hostPortOrOff,
+    argument: '<host:port>',
+    about:
+      'where takers and makers that speak Nostr find a relay with the bonds of this tracker; port 80 of the onion service leads there; "off" for none',
+    default: '127.0.0.1:8082',
+  },
+  'nostr-relays': {
+    schema: relayUrls,
+    argument: '<urls>',
+    about:
+      'public relays to compare with the chain, wss:// or ws:// separated by commas; read through Tor, nothing is sent',
+    defaultText: 'none',
+  },
+  'nostr-publish': {
+    schema: flag,
+    about:
+      'also announce there, under the key of this tracker, bonds that are missing, and this tracker itself (docs/nostr.md)',
+    default: false,
   },
   'control-port': {
     schema: localPort,

@@ -27,6 +27,8 @@ export interface TrackerOptions {
   via?: { rpcPort: number }
   /** True: with its HTTP server, on a free port. */
   http?: boolean
+  /** True: with its Nostr relay, on a free port. */
+  nostr?: boolean
   /** False: no --cookie-file; `args` or `env` have the credentials. */
   cookie?: boolean
 }
@@ -43,6 +45,8 @@ export class Tracker implements AsyncDisposable {
   readonly port: number
   /** Of the HTTP server; undefined without one. */
   readonly httpPort: number | undefined
+  /** Of the Nostr relay; undefined without one. */
+  readonly nostrPort: number | undefined
   readonly log: LogLine[] = []
   /** What it wrote that is no log line: its last words. */
   stderr = ''
@@ -54,7 +58,7 @@ export class Tracker implements AsyncDisposable {
   private constructor(
     dataDir: string,
     ownsDir: boolean,
-    ports: { port: number; httpPort: number | undefined },
+    ports: { port: number; httpPort: number | undefined; nostrPort: number | undefined },
     flags: string[],
     env: NodeJS.ProcessEnv,
   ) {
@@ -62,6 +66,7 @@ export class Tracker implements AsyncDisposable {
     this.#ownsDir = ownsDir
     this.port = ports.port
     this.httpPort = ports.httpPort
+    this.nostrPort = ports.nostrPort
     this.#flags = flags
     this.#env = env
   }
@@ -71,14 +76,22 @@ export class Tracker implements AsyncDisposable {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
     const port = options.port ?? (await freePorts(1))[0]!
     const httpPort = options.http ? (await freePorts(1))[0]! : undefined
+    const nostrPort = options.nostr ? (await freePorts(1))[0]! : undefined
     const flags = [
       ...['--network', 'regtest', '--rpc', `127.0.0.1:${(options.via ?? node).rpcPort}`],
       ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
       ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
       ...['--http', httpPort === undefined ? 'off' : `127.0.0.1:${httpPort}`],
+      ...['--nostr', nostrPort === undefined ? 'off' : `127.0.0.1:${nostrPort}`],
       ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
     ]
-    const tracker = new Tracker(dataDir, options.dataDir === undefined, { port, httpPort }, flags, options.env ?? {})
+    const tracker = new Tracker(
+      dataDir,
+      options.dataDir === undefined,
+      { port, httpPort, nostrPort },
+      flags,
+      options.env ?? {},
+    )
     tracker.launch()
     return tracker
   }

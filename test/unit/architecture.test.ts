@@ -70,6 +70,7 @@ const PURE = [
   ...['chain/block-proof.ts', 'chain/merkle-block.ts', 'chain/answers.ts'],
   ...[
     'peers/types.ts',
+    'nostr/event.ts',
     'peers/reach.ts',
     'peers/attempts.ts',
     'peers/dialects.ts',
@@ -113,6 +114,8 @@ test('each library has its place', () => {
     'better-sqlite3': /^store\//,
     kysely: /^store\//,
     fastify: /^http\/server\.ts$/,
+    'nostr-tools/wasm': /^nostr\/signatures\.ts$/,
+    'nostr-wasm': /^nostr\/signatures\.ts$/,
     'prom-client': /^metrics\.ts$/,
     commander: /^cli\//,
     'smol-toml': /^config\.ts$/,
