@@ -155,6 +155,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       aheadS: { at: 'takers skip it, and so it counts as invalid' },
     },
   },
+  'nostr/tracker-event.ts': { at: 'it is said anew; when it stands no more, others take no hint from it' },
   'peers/dial-budget.ts': {
     at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
     metric: 'stranger_dials_total',

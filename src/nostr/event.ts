@@ -81,12 +81,16 @@ export function expirationS({ tags }: Pick<NostrEvent, 'tags'>): number | undefi
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
-/** Why a taker of today's market skips an event of the right kind at `nowS`; undefined when it looks its bond up. */
-export function whySkipped(event: NostrEvent, nowS: number): string | undefined {
+/** Why an event is not of now; undefined when it is. Takers hold bonds' events to the same. */
+export function whyUntimely(event: Pick<NostrEvent, 'created_at' | 'tags'>, nowS: number): string | undefined {
   const untilS = expirationS(event)
   if (untilS === undefined) return 'no expiration'
   if (untilS < nowS) return 'expired'
   if (event.created_at > nowS + EVENT_LIMITS.aheadS) return 'created in the future'
-  if (event.created_at < nowS - EVENT_LIMITS.lifeS) return 'older than a day'
-  return bondNamed(event) ? undefined : 'names no bond: <txid>:0 was expected'
+  return event.created_at < nowS - EVENT_LIMITS.lifeS ? 'older than a day' : undefined
+}
+
+/** Why a taker of today's market skips an event of the right kind at `nowS`; undefined when it looks its bond up. */
+export function whySkipped(event: NostrEvent, nowS: number): string | undefined {
+  return whyUntimely(event, nowS) ?? (bondNamed(event) ? undefined : 'names no bond: <txid>:0 was expected')
 }

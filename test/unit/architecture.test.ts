@@ -71,6 +71,7 @@ const PURE = [
   ...[
     'peers/types.ts',
     'nostr/event.ts',
+    'nostr/tracker-event.ts',
     'peers/reach.ts',
     'peers/attempts.ts',
     'peers/dialects.ts',
