@@ -81,10 +81,10 @@ export class Taker {
    */
   async run(signal?: AbortSignal): Promise<this> {
     const { url, route, eoseWaitMs } = this.#options
+    this.hasEose = false
     const socket = await RelaySocket.open(url, route)
     const leave = () => socket.drop()
     signal?.addEventListener('abort', leave)
-    this.hasEose = false
     const startMs = performance.now()
     try {
       socket.sendText(this.request)
