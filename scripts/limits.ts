@@ -49,6 +49,8 @@ export const AT_SETTING: Partial<Record<SettingName, Bound>> = {
 
 export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> = {
   'bonds/announcement.ts': { at: 'the transaction announces nothing' },
+  'bonds/op-return.ts': { at: 'more is written behind PUSHDATA1' },
+  'bonds/today.ts': { at: '`today` is false, and `today_refusals` says why' },
   'bonds/verify-proof.ts': { at: 'the proof fails its check' },
   'bonds/verify.ts': { at: 'the bond is refused, and the row says why', metric: 'bonds' },
   'chain/answers.ts': { at: SHORTENED },
@@ -179,6 +181,10 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       forgetMs: { at: 'it is forgotten', metric: 'trackers_learnt' },
       failureChars: { at: SHORTENED },
     },
+  },
+  'rereading.ts': {
+    at: 'the rest is a further piece',
+    but: { triesMax: { at: 'they stay `unread` until the next hour' }, againMs: { at: 'asked for again' } },
   },
   'store/backup.ts': { at: 'a look at the signal' },
   'store/bonds.ts': { at: 'the youngest are read, the rest is not' },

@@ -16,6 +16,7 @@ import { runNotify, type Supervisor } from './notify.ts'
 import { DIRECT_NETWORK } from './peers/canary.ts'
 import { judgeProof } from './peers/judge.ts'
 import { Monitor } from './peers/monitor.ts'
+import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
 import { formatHostPort, reachableAddress } from './tor/address.ts'
@@ -105,6 +106,7 @@ export async function runDaemon(
     watch: (s) => core.watcher.run(s),
     registrations: (s) => core.registered.run(s),
     forgetting: (s) => runForgetting(core, s),
+    rereading: (s) => runRereading({ ...core, api: core.node.with(s), log: chain.log, following }, s),
     status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
     trackers: (s) => core.trackers.run(s),

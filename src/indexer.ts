@@ -5,14 +5,22 @@
  */
 import { Transaction } from 'bitcoinjs-lib'
 import { findAnnouncement } from './bonds/announcement.ts'
-import type { AnnouncedOutput, Tip } from './bonds/types.ts'
+import type { AnnouncedOutput, Tip, TxRefusal } from './bonds/types.ts'
 import { refusalOf } from './bonds/verify.ts'
 import type { ScannedBlock } from './chain/decode.ts'
 import type { MempoolChanges } from './chain/mempool.ts'
 import type { MempoolIndex } from './chain/mempool-sync.ts'
 import type { NodeApi, NodeInfo } from './chain/node-reader.ts'
 import type { ChainIndex } from './chain/sync.ts'
-import type { BlockHash, BlockRef, Height, Network, Outpoint, Txid } from './chain/types.ts'
+import {
+  type BlockHash,
+  type BlockRef,
+  formatOutpoint,
+  type Height,
+  type Network,
+  type Outpoint,
+  type Txid,
+} from './chain/types.ts'
 import {
   clearPendingBonds,
   deleteBond,
@@ -23,6 +31,7 @@ import {
   type NewBond,
   readBondOutpoints,
   readBondOutpointsAt,
+  updateTxRefusals,
 } from './store/bonds.ts'
 import { claimSignet, type Db } from './store/open.ts'
 import type { SpendingTx } from './store/spends.ts'
@@ -251,6 +260,24 @@ export class Indexer implements ChainIndex, MempoolIndex {
       }
     })
     this.#revision++
+  }
+
+  /**
+   * Transactions of bonds that an older version has stored, looked at again as today's takers do. Returns what was found,
+   * by `txid:vout`.
+   */
+  reread(transactions: readonly Uint8Array[]): Map<string, readonly TxRefusal[]> {
+    const readings = new Map<string, readonly TxRefusal[]>()
+    this.#db.transaction(() => {
+      for (const raw of transactions) {
+        const { outpoint, txRefusals } = this.#announcementIn(raw) ?? {}
+        if (!outpoint || !txRefusals) continue // test addresses are no longer taken
+        updateTxRefusals(this.#db, outpoint, txRefusals)
+        readings.set(formatOutpoint(outpoint), txRefusals)
+      }
+    })
+    if (readings.size > 0) this.#revision++
+    return readings
   }
 
   /** Transactions that spend thousands of outpoints somebody asks about are noted in pieces. Returns the last of them. */

@@ -5,7 +5,15 @@
  */
 import { compareOutpoints } from './bonds/digest.ts'
 import { listLive, type MakerList, type ValuedBond } from './bonds/list.ts'
-import type { AnnouncedOutput, AnnouncementFormat, BondEnd, BondState, ConfirmedBond, Tip } from './bonds/types.ts'
+import type {
+  AnnouncedOutput,
+  AnnouncementFormat,
+  BondEnd,
+  BondState,
+  ConfirmedBond,
+  Tip,
+  TxRefusal,
+} from './bonds/types.ts'
 import { endHeight, stateOf } from './bonds/verify.ts'
 import { type BlockRef, formatOutpoint, type Height, type Outpoint } from './chain/types.ts'
 import { readBondEnds, readBonds, readPendingBonds } from './store/bonds.ts'
@@ -76,6 +84,8 @@ export class CurrentMarket {
   #tips: BlockRef[] = []
   /** Keys of bonds whose rows are gone. */
   #forgotten = new Set<string>()
+  /** What today's takers hold against bonds that were stored without it, by key. */
+  #reread = new Map<string, readonly TxRefusal[]>()
   #atTip: Market | undefined
   /** What `#market` was made of. */
   #pendingRevision = -1
@@ -137,6 +147,11 @@ export class CurrentMarket {
     for (const outpoint of outpoints) this.#forgotten.add(formatOutpoint(outpoint))
   }
 
+  /** The rows of these bonds, by key, say this now; the index has a new revision. */
+  reread(readings: ReadonlyMap<string, readonly TxRefusal[]>): void {
+    for (const [key, refusals] of readings) this.#reread.set(key, refusals)
+  }
+
   #marketAt(tip: Tip): Market {
     const last = this.#tips.at(-1)
     const from = this.#branchHeight()
@@ -144,7 +159,8 @@ export class CurrentMarket {
     this.#tips = [...this.#tips, tip].slice(-MARKET_LIMITS.tipsRemembered)
     const fresh = readBonds(this.#db, from).map((bond) => knownAt(bond, tip))
     const ends = from === 0 ? new Map<string, BondEnd>() : readBondEnds(this.#db, from)
-    const isQuiet = from > 0 && !isReorg && fresh.length + ends.size + this.#forgotten.size === 0
+    const changes = fresh.length + ends.size + this.#forgotten.size + this.#reread.size
+    const isQuiet = from > 0 && !isReorg && changes === 0
     const before = isQuiet ? this.#atTip : undefined
     if (before) this.#confirmed = this.#grownOlder(tip)
     else {
@@ -152,6 +168,7 @@ export class CurrentMarket {
       this.#confirmed = merge(kept, fresh.sort(byOutpoint))
     }
     this.#forgotten.clear()
+    this.#reread.clear()
     const isLive = (at: number) => this.#confirmed[at]!.state === 'live'
     const candidates = before ? this.#liveAt : this.#confirmed.keys()
     this.#liveAt = [...candidates].filter(isLive)
@@ -174,8 +191,10 @@ export class CurrentMarket {
     for (const known of this.#confirmed) {
       if (known.bond.conf.height >= from || this.#forgotten.has(known.key)) continue
       const spentBy = ends.get(known.key)
-      const mayChange = isReorg || known.state === 'live' || spentBy !== undefined
-      kept.push(mayChange ? knownAt(spentAs(known.bond, from, spentBy), tip) : known)
+      const txRefusals = this.#reread.get(known.key)
+      const bond = txRefusals ? { ...known.bond, txRefusals } : known.bond
+      const mayChange = isReorg || known.state === 'live' || spentBy !== undefined || txRefusals !== undefined
+      kept.push(mayChange ? knownAt(spentAs(bond, from, spentBy), tip) : known)
     }
     return kept
   }

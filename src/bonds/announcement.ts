@@ -7,6 +7,8 @@
 import type { Transaction } from 'bitcoinjs-lib'
 import { asSats, asTxid } from '../chain/types.ts'
 import { isOnionLabel } from '../tor/address.ts'
+import { opReturnScript, readOpReturn } from './op-return.ts'
+import { txRefusalsOf } from './today.ts'
 import type { AnnouncedOutput, Announcement } from './types.ts'
 
 const LIMITS = {
@@ -21,9 +23,6 @@ const MONEY_SATS_MAX = 2_100_000_000_000_000n
 /** Virtual port of makers whose announcement names none. */
 export const DEFAULT_MAKER_PORT = 21
 
-const OP_RETURN = 0x6a
-const OP_PUSHDATA1 = 0x4c
-const OP_PUSHDATA2 = 0x4d
 const NUMBER = '(0|[1-9][0-9]{0,9})'
 const ONION = new RegExp(`^([a-z2-7]{56})(?:(\\.onion)(?::${NUMBER})?)?(?:#${NUMBER})?$`)
 const TEST = new RegExp(`^(127\\.0\\.0\\.1:${NUMBER})(?:#${NUMBER})?$`)
@@ -36,7 +35,7 @@ export interface AnnouncementOptions {
 /** The announcement of a transaction and the output 0 it stands for; undefined when it announces nothing. */
 export function findAnnouncement(tx: Transaction, options: AnnouncementOptions): AnnouncedOutput | undefined {
   if (tx.locktime === 0 || tx.outs.length < LIMITS.outputsMin || tx.outs.length > LIMITS.outputsMax) return undefined
-  for (const { script } of tx.outs) {
+  for (const [vout, { script }] of tx.outs.entries()) {
     const announcement = parseAnnouncementScript(script, options)
     if (!announcement) continue
     const bond = tx.outs[0]!
@@ -46,6 +45,7 @@ export function findAnnouncement(tx: Transaction, options: AnnouncementOptions):
       outpoint: { txid: asTxid(tx.getId()), vout: 0 },
       amountSats: asSats(bond.value),
       isP2wsh: isP2wsh(bond.script),
+      txRefusals: txRefusalsOf(tx, vout),
     }
   }
   return undefined
@@ -53,8 +53,8 @@ export function findAnnouncement(tx: Transaction, options: AnnouncementOptions):
 
 /** Reads an output script: OP_RETURN, exactly one push, nothing after it. */
 export function parseAnnouncementScript(script: Uint8Array, options: AnnouncementOptions): Announcement | undefined {
-  const data = singlePush(script)
-  return data && parseAnnouncementText(Buffer.from(data).toString('latin1'), options)
+  const push = readOpReturn(script)
+  return push && parseAnnouncementText(Buffer.from(push.data).toString('latin1'), options)
 }
 
 export function parseAnnouncementText(text: string, options: AnnouncementOptions): Announcement | undefined {
@@ -90,27 +90,6 @@ function isPort(digits: string): boolean {
   return Number(digits) >= 1 && Number(digits) <= 65535
 }
 
-function singlePush(script: Uint8Array): Uint8Array | undefined {
-  if (script[0] !== OP_RETURN) return undefined
-  const opcode = script[1]
-  if (opcode === undefined) return undefined
-  let start: number
-  let length: number
-  if (opcode >= 0x01 && opcode <= 0x4b) {
-    start = 2
-    length = opcode
-  } else if (opcode === OP_PUSHDATA1 && script.length > 2) {
-    start = 3
-    length = script[2]!
-  } else if (opcode === OP_PUSHDATA2 && script.length > 3) {
-    start = 4
-    length = script[2]! | (script[3]! << 8)
-  } else {
-    return undefined
-  }
-  return script.length === start + length ? script.subarray(start) : undefined
-}
-
 /** OP_0 and a push of 32 bytes (BIP141). */
 export function isP2wsh(script: Uint8Array): boolean {
   return script.length === 34 && script[0] === 0x00 && script[1] === 0x20
@@ -131,9 +110,7 @@ export function formatAnnouncement({ format, address, lockHeight }: Announcement
   }
 }
 
-/** OP_RETURN and one push, as the Rust programs write it: PUSHDATA1 above 75 bytes. */
+/** OP_RETURN and one push, as the Rust programs write it. */
 export function announcementScript(text: string): Buffer {
-  const data = Buffer.from(text, 'latin1')
-  const push = data.length <= 75 ? [data.length] : [OP_PUSHDATA1, data.length]
-  return Buffer.concat([Buffer.of(OP_RETURN, ...push), data])
+  return opReturnScript(Buffer.from(text, 'latin1'))
 }

@@ -12,7 +12,16 @@ import {
   type OutputFacts,
 } from '../chain/types.ts'
 import { findAnnouncement, isP2wsh } from './announcement.ts'
-import type { AnnouncedOutput, AnnouncementFormat, BondState, ConfirmedBond, Tip } from './types.ts'
+import { todayRefusalsOf } from './today.ts'
+import {
+  type AnnouncedOutput,
+  type AnnouncementFormat,
+  type BondState,
+  type ConfirmedBond,
+  type Tip,
+  TODAY_REFUSALS,
+  TX_REFUSALS,
+} from './types.ts'
 import { bondValue } from './value.ts'
 import { refusalOf, stateOf } from './verify.ts'
 
@@ -29,6 +38,9 @@ export interface ClaimedRow {
   format: AnnouncementFormat
   state: BondState
   refusal?: string
+  /** Absent where its tracker does not look. */
+  today?: boolean
+  todayRefusals?: readonly string[]
 }
 
 /** `field` is its name on the wire. */
@@ -73,10 +85,29 @@ export function checkRow(row: ClaimedRow, facts: OutputFacts, tip: Tip, rules: R
     ['format', row.format, bond.format],
     ['state', row.state, state],
     ['refusal', row.refusal, bond.refusal],
+    ...todayPairs(row, bond, rules.network),
   ]
   return pairs
     .filter(([, says, is]) => says !== is)
     .map(([field, says = 'nothing', is = 'nothing']) => ({ field, says, is }))
+}
+
+/**
+ * What a row says of today's takers. One that calls it not known says nothing, nor does one with codes of a later version.
+ */
+function todayPairs(
+  { today, todayRefusals = [] }: ClaimedRow,
+  bond: ConfirmedBond,
+  network: Network,
+): [field: string, says: string, is: string][] {
+  if (today === undefined || todayRefusals.includes('unread')) return []
+  const says = TODAY_REFUSALS.filter((code) => todayRefusals.includes(code))
+  if (says.length < new Set(todayRefusals).size) return []
+  const is = todayRefusalsOf(bond, network)
+  return [
+    ['today', String(today), String(is.length === 0)],
+    ['today_refusals', says.join(' ') || 'none', is.join(' ') || 'none'],
+  ]
 }
 
 /** The announcement, or what the block has instead. */
@@ -96,5 +127,6 @@ function takenFrom(row: ClaimedRow, { block, unspent }: OutputFacts): AnnouncedO
     amountSats: unspent.amountSats,
     isP2wsh: isP2wsh(unspent.scriptPubKey),
     ...(row.lockHeight !== undefined && { lockHeight: row.lockHeight }),
+    txRefusals: TX_REFUSALS.filter((code) => row.todayRefusals?.includes(code)),
   }
 }

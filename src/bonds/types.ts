@@ -16,12 +16,47 @@ export interface Announcement {
 export const REFUSALS = ['not-p2wsh', 'too-small', 'lock-too-short', 'lock-too-long', 'lock-passed'] as const
 export type Refusal = (typeof REFUSALS)[number]
 
+/** What takers of today's market hold against the transaction of an announcement itself; see today.ts. */
+export const TX_REFUSALS = [
+  /** Not 2 or 3 of them. */
+  'outputs',
+  /** The announcement is not output 1, where alone they look. */
+  'announcement-place',
+  /** Of output 1, more than 0 sats. */
+  'announcement-value',
+  /** Not one direct push of 1 to 67 bytes that fills the script. */
+  'push',
+  /** Not `<56>#<height>`. */
+  'text-format',
+  'leading-zero',
+  /** nLockTime is 0 or a time. */
+  'locktime-kind',
+  /** Every input is final, so that nLockTime means nothing. */
+  'sequences',
+] as const
+export type TxRefusal = (typeof TX_REFUSALS)[number]
+
+/** All that they hold against an announcement. */
+export const TODAY_REFUSALS = [
+  ...TX_REFUSALS,
+  'not-p2wsh',
+  'too-small',
+  'lock-range',
+  /** It is in the mempool. */
+  'unconfirmed',
+  /** Not known: a version that did not look has stored it, and its transaction could not be read again. */
+  'unread',
+] as const
+export type TodayRefusal = (typeof TODAY_REFUSALS)[number]
+
 /** An announcement with the output 0 it stands for; nothing about where or whether it is confirmed. */
 export interface AnnouncedOutput extends Announcement {
   outpoint: Outpoint
   amountSats: Sats
   /** False: output 0 is something else, so the bond will be refused as `not-p2wsh`. */
   isP2wsh: boolean
+  /** What today's takers hold against the transaction itself; absent where it was not read for that. */
+  txRefusals?: readonly TxRefusal[]
 }
 
 /** An announcement in a block. Immutable facts of the chain: state and value are computed against a tip. */

@@ -1,8 +1,16 @@
 /** Bonds, confirmed and pending. A bond's spend stands in `spends`; its block's hash and time in `blocks`. */
 import { type InferResult, sql as raw } from 'kysely'
-import type { AnnouncedOutput, AnnouncementFormat, BondEnd, ConfirmedBond, Refusal } from '../bonds/types.ts'
+import {
+  type AnnouncedOutput,
+  type AnnouncementFormat,
+  type BondEnd,
+  type ConfirmedBond,
+  type Refusal,
+  TX_REFUSALS,
+  type TxRefusal,
+} from '../bonds/types.ts'
 import { asSats, type BlockRef, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
-import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
+import { columnBlockHash, columnList, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import type { AnnouncementColumns } from './schema.ts'
 
@@ -132,6 +140,43 @@ function withEnd(db: Db, bond: ConfirmedBond): ConfirmedBond {
   return row ? { ...bond, spentBy: bondEnd(row) } : bond
 }
 
+/** A bond whose transaction was stored by a version that did not look at it as today's takers do. */
+export interface UnreadBond {
+  outpoint: Outpoint
+  conf: BlockRef
+}
+
+/** The youngest first, at most `limit`; those that come after `after` in this order. */
+export function readUnreadBonds(db: Db, limit: number, after?: UnreadBond): UnreadBond[] {
+  const unread = sql
+    .selectFrom('bonds as b')
+    .innerJoin('blocks as c', 'c.height', 'b.conf_height')
+    .select(['b.txid', 'b.vout', 'c.height', 'c.hash'])
+    .where('b.tx_refusals', 'is', null)
+    .$if(after !== undefined, (query) =>
+      query.where(({ eb, refTuple, tuple }) =>
+        eb(refTuple('b.conf_height', 'b.txid'), '<', tuple(after!.conf.height, hashColumn(after!.outpoint.txid))),
+      ),
+    )
+    .orderBy('b.conf_height', 'desc')
+    .orderBy('b.txid', 'desc')
+    .limit(limit)
+  return db.all(unread).map((row) => ({
+    outpoint: outpointOf(row),
+    conf: { height: row.height, hash: columnBlockHash(row.hash) },
+  }))
+}
+
+export function updateTxRefusals(db: Db, { txid, vout }: Outpoint, refusals: readonly TxRefusal[]): void {
+  db.run(
+    sql
+      .updateTable('bonds')
+      .set({ tx_refusals: JSON.stringify(refusals) })
+      .where('txid', '=', hashColumn(txid))
+      .where('vout', '=', vout),
+  )
+}
+
 /** Only rows that nothing depends on any more: see Indexer.forgetBonds. */
 export function deleteBond(db: Db, { txid, vout }: Outpoint): void {
   db.run(sql.deleteFrom('bonds').where('txid', '=', hashColumn(txid)).where('vout', '=', vout))
@@ -214,6 +259,7 @@ function announcementColumns(bond: AnnouncedOutput): AnnouncementColumns {
     amount_sats: bond.amountSats,
     is_p2wsh: bond.isP2wsh ? 1 : 0,
     lock_height: bond.lockHeight ?? null,
+    tx_refusals: bond.txRefusals ? JSON.stringify(bond.txRefusals) : null,
   }
 }
 
@@ -226,5 +272,14 @@ function announcedOutput(row: AnnouncementColumns): AnnouncedOutput {
     isP2wsh: row.is_p2wsh === 1,
   }
   if (row.lock_height !== null) output.lockHeight = row.lock_height
+  if (row.tx_refusals !== null) output.txRefusals = txRefusals(row.tx_refusals)
   return output
+}
+
+/** Nearly every bond has none. */
+const NO_TX_REFUSALS: readonly TxRefusal[] = []
+
+function txRefusals(column: string): readonly TxRefusal[] {
+  if (column === '[]') return NO_TX_REFUSALS
+  return columnList(column, 'bonds', (text) => TX_REFUSALS.find((code) => code === text))
 }

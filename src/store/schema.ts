@@ -10,6 +10,7 @@ export interface AnnouncementColumns {
   amount_sats: number
   is_p2wsh: number
   lock_height: number | null
+  tx_refusals: string | null
 }
 
 export interface MakerColumns {
@@ -42,6 +43,8 @@ export interface OfferColumns {
   lock_blocks_min: number
   amount_sats_min: number
   amount_sats_max: number
+  lightning: string | null
+  lightning_fault: string | null
 }
 
 export interface ProbeColumns {

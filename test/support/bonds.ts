@@ -29,6 +29,7 @@ export function aBond({ confHeight = 100_000, ...change }: BondChange = {}): Con
     outpoint: { txid: txidOf(1), vout: 0 },
     amountSats: asSats(50_000),
     isP2wsh: true,
+    txRefusals: [],
     conf: { height: confHeight, hash: hashOf(confHeight) },
     confTimeS: tipAt(confHeight).timeS,
     ...rest,

@@ -9,6 +9,7 @@ import fc from 'fast-check'
 import { compareOutpoints } from '../../src/bonds/digest.ts'
 import type { AnnouncedOutput, Refusal, Tip } from '../../src/bonds/types.ts'
 import { asBlockHash, asSats, asTxid, formatOutpoint, type Outpoint, type Txid } from '../../src/chain/types.ts'
+import type { Config } from '../../src/config.ts'
 import { forgetSurplus } from '../../src/forgetting.ts'
 import { Indexer } from '../../src/indexer.ts'
 import { CurrentMarket, MARKET_LIMITS, type Market } from '../../src/market.ts'
@@ -46,6 +47,7 @@ function setUp() {
     format: 'D',
     amountSats: asSats(20_000 + made),
     isP2wsh: true,
+    txRefusals: [],
     lockHeight,
   })
   const connect = (work: (height: number) => void = () => {}) => {
@@ -259,7 +261,8 @@ test('a page costs its own rows, in pieces, however many bonds are known; the sa
     },
   } as unknown as Liveness
   const clock = { ...systemClock, monotonicMs: () => nowMs }
-  const pages = new BondPages({ market, liveness, clock, unseen: () => undefined })
+  const config = { network: 'regtest' } as Config
+  const pages = new BondPages({ market, liveness, config, clock, unseen: () => undefined })
   const lane = {
     async piece<T>(work: () => T): Promise<T> {
       pieces++

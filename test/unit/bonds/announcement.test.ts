@@ -163,7 +163,15 @@ test('a transaction announces with a lock time, two to five outputs, and the fir
   const found = findAnnouncement(funding({ scripts: [P2WSH, ANNOUNCED] }), strict)
   assert.deepEqual(
     { ...found, outpoint: found?.outpoint.vout },
-    { format: 'D', address: `${LABEL}.onion:21`, lockHeight: 915_000, outpoint: 0, amountSats: 10_000, isP2wsh: true },
+    {
+      format: 'D',
+      address: `${LABEL}.onion:21`,
+      lockHeight: 915_000,
+      outpoint: 0,
+      amountSats: 10_000,
+      isP2wsh: true,
+      txRefusals: [],
+    },
   )
   assert.equal(found?.outpoint.txid, funding({ scripts: [P2WSH, ANNOUNCED] }).getId())
   const formatOf = (change: Parameters<typeof funding>[0]) => findAnnouncement(funding(change), strict)?.format
