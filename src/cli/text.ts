@@ -90,7 +90,7 @@ export function describeDoctor(findings: readonly Finding[]): string {
 export function describeBonds(rows: readonly BondRow[], height: number | null, unseen?: HeightRange): string {
   if (height === null) return 'nothing scanned yet'
   if (rows.length === 0) return `no bonds at block ${height}${describeUnseen(unseen)}`
-  const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'LEFT', 'MAKER', 'OUTPOINT']
+  const head = ['STATE', 'ADDRESS', 'FMT', 'SATS', 'VALUE', 'CONFIRMED', 'LOCK', 'LEFT', 'TODAY', 'MAKER', 'OUTPOINT']
   const body = rows.map((row) => [
     row.refusal ? `${row.state} (${row.refusal})` : row.state,
     row.address,
@@ -100,10 +100,17 @@ export function describeBonds(rows: readonly BondRow[], height: number | null, u
     cell(row.conf_height),
     cell(row.lock_height),
     cell(row.blocks_left),
+    describeToday(row),
     describeMaker(row),
     row.outpoint,
   ])
   return `${table([head, ...body])}\n${rows.length} bonds at block ${height}${describeUnseen(unseen)}`
+}
+
+/** Whether takers of today accept the announcement, or what they hold against it. */
+function describeToday({ today, today_refusals }: Pick<BondRow, 'today' | 'today_refusals'>): string {
+  if (today === null) return '-'
+  return today ? 'yes' : `no: ${today_refusals?.join(', ') || 'no reason given'}`
 }
 
 /** The line under a list that is not whole; nothing under one that is. */
@@ -126,11 +133,12 @@ function percentOf(ppm: number): string {
 export function describeMakers(rows: readonly MakerRow[], height: number | null, unseen?: HeightRange): string {
   if (height === null) return 'nothing scanned yet'
   if (rows.length === 0) return `no makers at block ${height}${describeUnseen(unseen)}`
-  const head = ['ADDRESS', 'REACH', 'PROOF', 'VALUE', 'LEFT', 'UP 1d', 'UP 30d', 'FEE', 'SIZES', 'PROTOCOLS']
+  const head = ['ADDRESS', 'REACH', 'PROOF', 'TODAY', 'VALUE', 'LEFT', 'UP 1d', 'UP 30d', 'FEE', 'SIZES', 'PROTOCOLS']
   const body = rows.map((row) => [
     row.address,
     row.reach,
     describeProof(row),
+    row.bonds_today > 0 && !row.today ? 'by another bond' : describeToday(row),
     cell(row.value),
     cell(row.blocks_left),
     describeUptime(row.uptime_1d_ppm, row.probes_1d),

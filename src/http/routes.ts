@@ -135,7 +135,7 @@ export const ROUTES: readonly AnyRoute[] = [
       const from = query.after === undefined ? 0 : indexAfter(wanted, parseOutpoint(query.after)!)
       const rows = wanted.slice(from, from + query.limit)
       const next = from + query.limit < wanted.length ? rows.at(-1)!.key : null
-      const bonds = rows.map((known) => bondRow(known, market, core.liveness))
+      const bonds = rows.map((known) => bondRow(known, market, core))
       return { body: { ...listOf(core, market), total: wanted.length, bonds, next } }
     },
   }),
@@ -152,7 +152,7 @@ export const ROUTES: readonly AnyRoute[] = [
       const key = formatOutpoint(outpoint)
       const known = market.known[indexAfter(market.known, outpoint) - 1]
       if (known?.key !== key) throw new HttpFault('not_found', `no bond is known at ${key}`)
-      return { body: { ...tipOf(market), bond: bondRow(known, market, core.liveness) } }
+      return { body: { ...tipOf(market), bond: bondRow(known, market, core) } }
     },
   }),
   route({
@@ -166,7 +166,7 @@ export const ROUTES: readonly AnyRoute[] = [
     answer: (core, _, query) => {
       const market = synced(core)
       const { rows, next } = page([...market.makers.values()], query.limit, query.after, ({ address }) => address)
-      const makers = rows.map((maker) => makerRow(maker, market, core.liveness))
+      const makers = rows.map((maker) => makerRow(maker, market, core))
       return { body: { ...listOf(core, market), total: market.makers.size, makers, next } }
     },
   }),
@@ -188,8 +188,8 @@ export const ROUTES: readonly AnyRoute[] = [
           ...tipOf(market),
           address,
           listed: listed !== undefined,
-          maker: listed ? makerRow(listed, market, core.liveness) : null,
-          bonds: bonds.map((known) => bondRow(known, market, core.liveness)),
+          maker: listed ? makerRow(listed, market, core) : null,
+          bonds: bonds.map((known) => bondRow(known, market, core)),
         },
       }
     },

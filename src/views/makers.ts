@@ -1,12 +1,12 @@
 /** Makers with a live bond as rows, and what a swap with one costs. */
+import { isTakenToday } from '../bonds/today.ts'
 import { blocksLeft } from '../bonds/verify.ts'
 import { formatOutpoint } from '../chain/types.ts'
 import type { Market, MarketMaker } from '../market.ts'
-import type { Liveness } from '../peers/liveness.ts'
 import { termsFault } from '../peers/offer-terms.ts'
 import { uptimePpm } from '../peers/reach.ts'
 import type { OfferTerms } from '../peers/types.ts'
-import { probed } from './bonds.ts'
+import { probed, type RowFacts, taken } from './bonds.ts'
 import type { Facts } from './facts.ts'
 import type { MakerRow, OfferRow } from './schemas.ts'
 
@@ -24,7 +24,8 @@ export function swapFee(
   return Math.ceil(baseFeeSats + (amountSats * amountFeePct) / 100 + (amountSats * refundLockBlocks * timeFeePct) / 100)
 }
 
-export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liveness: Liveness): MakerRow {
+export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, facts: RowFacts): MakerRow {
+  const { liveness, config } = facts
   const { bond, value } = bonds[0]!
   const record = liveness.record(address)
   const { day } = liveness.lifeOf(address)
@@ -37,10 +38,12 @@ export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liven
     lock_height: bond.lockHeight ?? null,
     blocks_left: blocksLeft(bond, tip),
     format: bond.format,
+    ...taken(bond, config.network),
     proven: liveness.isProven(bond),
     proof_failed: record?.verdict?.failed ?? null,
     proof_note: (record?.verdict?.failed === undefined && record?.verdict?.text) || null,
     bonds: bonds.length,
+    bonds_today: bonds.filter((own) => isTakenToday(own.bond, config.network)).length,
     total_amount: bonds.reduce((sum, own) => sum + own.bond.amountSats, 0),
     ...probed(liveness, address),
     probes_1d: day.observed,
@@ -52,9 +55,9 @@ export function makerRow({ address, bonds }: MarketMaker, { tip }: Market, liven
 }
 
 /** In the order of the list: highest bond value first. */
-export function makerRows({ market, liveness }: Facts): MakerRow[] {
-  const now = market.read()
-  return now ? [...now.makers.values()].map((maker) => makerRow(maker, now, liveness)) : []
+export function makerRows(facts: Facts): MakerRow[] {
+  const now = facts.market.read()
+  return now ? [...now.makers.values()].map((maker) => makerRow(maker, now, facts)) : []
 }
 
 /** An offer with a fault is not shown, nor are terms that another version has kept and this one doesn't take. */

@@ -4,7 +4,7 @@
  * display order; heights, sats and Unix seconds as numbers; what is not known is null, never left out.
  */
 import { z } from 'zod'
-import { ANNOUNCEMENT_FORMATS, BOND_STATES, REFUSALS } from '../bonds/types.ts'
+import { ANNOUNCEMENT_FORMATS, BOND_STATES, REFUSALS, TODAY_REFUSALS } from '../bonds/types.ts'
 import { NETWORKS } from '../chain/types.ts'
 import { DIALECTS, REACHES } from '../peers/types.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
@@ -43,6 +43,18 @@ export const unseen = z
   .nullable()
   .describe('blocks of the window that were never read: bonds confirmed there are not known; null when there are none')
 
+/** Whether takers of today's market, who read less than we do, accept a bond's announcement. */
+const taken = {
+  today: z
+    .boolean()
+    .nullable()
+    .describe('whether takers of today accept its announcement; null where another tracker does not say'),
+  today_refusals: z
+    .array(z.enum(TODAY_REFUSALS))
+    .nullable()
+    .describe('why they skip it; empty when they do not, null where another tracker does not say'),
+}
+
 /** What probes have found out of a maker. */
 const probed = {
   reach,
@@ -69,6 +81,7 @@ export const bondSchema = component(
     refusal: z.enum(REFUSALS).nullable(),
     blocks_left: count.nullable().describe('blocks that may still follow with the bond alive; null unless live'),
     spent_by: z.strictObject({ txid, vin: count, height, block_hash: blockHash }).nullable(),
+    ...taken,
     proven: z.boolean().describe("whether an offer of the maker's, or a `Post`, has proven the bond to be its"),
     ...probed,
   }),
@@ -104,6 +117,7 @@ export const makerSchema = component(
     lock_height: lockHeight,
     blocks_left: count,
     format: z.enum(ANNOUNCEMENT_FORMATS),
+    ...taken,
     proven: z.boolean(),
     proof_failed: z.string().nullable().describe('the check that the proof in its last offer failed'),
     proof_note: z
@@ -111,6 +125,7 @@ export const makerSchema = component(
       .nullable()
       .describe('why takers older than September 2026 refuse the proof in its last offer, which holds'),
     bonds: count.describe('live ones'),
+    bonds_today: count.describe('those of them that takers of today accept: with none they do not find it'),
     total_amount: sats.describe('locked in all its live bonds'),
     ...probed,
     probes_1d: count.describe('observed in the last day'),
@@ -138,6 +153,7 @@ export const REASON_CODES = [
   'expired',
   'shadowed',
   'expiring',
+  'not-today',
   'down',
   'failing',
   'never-probed',

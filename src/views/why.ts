@@ -14,6 +14,7 @@ import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
 import { type MakerName, parseMakerName } from '../tor/address.ts'
 import type { Facts } from './facts.ts'
 import type { ReasonRow, WhyRow } from './schemas.ts'
+import { skippedPendingText, skippedText } from './today-advice.ts'
 
 const LIMITS = {
   /** About a week: time to make the next bond before the old one ends. */
@@ -92,10 +93,10 @@ export function explain(facts: WhyFacts): WhyRow {
     .sort((a, b) => b.value - a.value || compareOutpoints(a.bond.outpoint, b.bond.outpoint)) // as in the list
   const addresses = [...new Set(live.map(({ bond }) => bond.address))]
   for (const own of addresses) reasons.push(...lifeOf(own, live, facts))
-  for (const { bond } of live) reasons.push(...standingOf(bond, live, tip))
+  for (const { bond } of live) reasons.push(...standingOf(bond, live, tip), ...skipped(bond, facts.network))
   for (const bond of pending) {
     const text = `the bond ${formatOutpoint(bond.outpoint)} is in the mempool: it counts from the block that confirms it. Wait, or raise its fee`
-    reasons.push({ code: 'pending', text, outpoint: bond.outpoint })
+    reasons.push({ code: 'pending', text, outpoint: bond.outpoint }, ...skipped(bond, facts.network))
   }
   const dead = bonds.filter((bond) => stateOf(bond, tip) !== 'live').sort((a, b) => b.conf.height - a.conf.height)
   for (const bond of dead) reasons.push(endOf(bond, facts.network))
@@ -160,6 +161,13 @@ function standingOf(bond: ConfirmedBond, live: readonly { bond: ConfirmedBond; v
   const away = end - tip.height
   const text = `the bond ${formatOutpoint(outpoint)} ends at block ${end}, ${away} ${away === 1 ? 'block' : 'blocks'} after this one; from then on the maker is not listed by it. Makers renew only once it has ended: expect a gap until the next bond confirms`
   return [{ code: 'expiring', text, outpoint, height: end }]
+}
+
+/** Why takers of today don't accept a bond that counts, or will. */
+function skipped(bond: AnnouncedOutput | ConfirmedBond, network: Network): Reason[] {
+  const text = 'conf' in bond ? skippedText(bond, network) : skippedPendingText(bond, network)
+  if (text === undefined) return []
+  return [{ code: 'not-today', text, outpoint: bond.outpoint, ...('conf' in bond && { height: bond.conf.height }) }]
 }
 
 /** Why a bond does not count. */

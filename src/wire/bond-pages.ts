@@ -23,7 +23,7 @@ const LIMITS = {
 type PageRequest = Omit<Extract<Request, { type: 'Bonds' }>, 'type'>
 
 export class BondPages {
-  readonly #core: Pick<Core, 'market' | 'liveness' | 'clock' | 'unseen'>
+  readonly #core: Pick<Core, 'market' | 'liveness' | 'config' | 'clock' | 'unseen'>
   /** What the rows below are of: the same object until blocks change. */
   #atTip: Market | undefined
   #market: Market | undefined
@@ -34,7 +34,7 @@ export class BondPages {
   /** Bonds whose row keeps to its schema: looked at once a tip, as it costs as much as making the row. */
   readonly #sound = new WeakSet<KnownBond>()
 
-  constructor(core: Pick<Core, 'market' | 'liveness' | 'clock' | 'unseen'>) {
+  constructor(core: Pick<Core, 'market' | 'liveness' | 'config' | 'clock' | 'unseen'>) {
     this.#core = core
   }
 
@@ -87,7 +87,7 @@ export class BondPages {
 
   /** None of a row that breaks its schema: it may not cost the others their page. */
   #rowOf(known: KnownBond, market: Market): readonly BondFields[] {
-    const row = bondRow(known, market, this.#core.liveness)
+    const row = bondRow(known, market, this.#core)
     if (!this.#sound.has(known)) {
       if (!bondSchema.safeParse(row).success) return []
       this.#sound.add(known)

@@ -137,6 +137,10 @@ const bondFields = {
   lastUpS: named('last_up', optional(u64)),
   probes: u32,
   uptimePpm: named('uptime_ppm', optional(u32)),
+  /** Absent in rows of trackers that do not look. */
+  today: optional(bool),
+  /** Absent where there are none. */
+  todayRefusals: named('today_refusals', optional(list(text))),
 }
 export type BondFields = StructOf<typeof bondFields>
 const bond = encodedOnce(struct(bondFields))

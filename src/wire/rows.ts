@@ -2,6 +2,7 @@
  * Rows ↔ the wire's fields: names and byte orders change, nothing else. Absent on the wire is null in a row; zeros on the
  * wire (a block of a bond that is pending, a tip before the first, a digest that is not known) are null, too.
  */
+import type { TodayRefusal } from '../bonds/types.ts'
 import { blocksLeft } from '../bonds/verify.ts'
 import { type BlockHash, formatOutpoint, NO_BLOCK, type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { BrokenInvariant } from '../errors.ts'
@@ -30,6 +31,8 @@ export function bondFields(row: BondRow): BondFields {
     ...(row.last_up !== null && { lastUpS: row.last_up }),
     probes: row.probes,
     ...(row.uptime_ppm !== null && { uptimePpm: row.uptime_ppm }),
+    ...(row.today !== null && { today: row.today }),
+    ...(row.today_refusals?.length && { todayRefusals: row.today_refusals }),
   }
 }
 
@@ -109,6 +112,11 @@ export function bondRowOf(fields: BondFields, pageHeight: number): BondRow {
     refusal: fields.refusal === undefined ? null : (printable(fields.refusal) as BondRow['refusal']),
     blocks_left: state === 'live' ? left(fields, pageHeight) : null,
     spent_by: null,
+    today: fields.today ?? null,
+    today_refusals:
+      fields.today === undefined
+        ? null
+        : ((fields.todayRefusals ?? []).map((code) => printable(code)) as TodayRefusal[]),
     proven: fields.proven,
     reach: fields.reach,
     last_up: fields.lastUpS ?? null,

@@ -14,6 +14,8 @@ export const WALK_LIMITS = {
   pageBytesMax: 1_048_576,
   /** Of a text in a row that is kept: enough to see what it is. An onion name and its port have 68, a refusal 14. */
   textCharsMax: 256,
+  /** Of what is told against a row by code; we know thirteen. */
+  refusalsMax: 32,
 }
 
 /** One request, one reply, on one connection; bounds the time it takes and, by `bytesMax`, what the reply may hold. */
@@ -92,12 +94,18 @@ export async function walkBonds(ask: AskTracker, walk: Walk = {}): Promise<Page 
 
 /** The row itself but for one that is made to fill memory. */
 function shortened(row: BondFields): BondFields {
-  const { address, refusal } = row
-  const { textCharsMax } = WALK_LIMITS
-  if (Math.max(address.length, refusal?.length ?? 0) <= textCharsMax) return row
+  const { address, refusal, todayRefusals } = row
+  const { textCharsMax, refusalsMax } = WALK_LIMITS
+  const texts = [address, refusal ?? '', ...(todayRefusals ?? [])]
+  if (texts.length <= refusalsMax + 2 && texts.every(({ length }) => length <= textCharsMax)) return row
   // A slice alone would hold on to the whole text.
   const cut = (text: string) => Buffer.from(text.slice(0, textCharsMax)).toString()
-  return { ...row, address: cut(address), ...(refusal !== undefined && { refusal: cut(refusal) }) }
+  return {
+    ...row,
+    address: cut(address),
+    ...(refusal !== undefined && { refusal: cut(refusal) }),
+    ...(todayRefusals && { todayRefusals: todayRefusals.slice(0, refusalsMax).map(cut) }),
+  }
 }
 
 function isSameBlock(a: WalkedList, b: WalkedList): boolean {

@@ -1,7 +1,7 @@
 /** Every reason a maker could meet, and that each says what to do. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ConfirmedBond } from '../../../src/bonds/types.ts'
+import { type ConfirmedBond, TX_REFUSALS } from '../../../src/bonds/types.ts'
 import { asBlockHash, asSats, asTxid, formatOutpoint } from '../../../src/chain/types.ts'
 import { REACH_RULES, reachOf } from '../../../src/peers/reach.ts'
 import type { MakerRecord } from '../../../src/peers/types.ts'
@@ -27,8 +27,9 @@ function aBond(overrides: Partial<ConfirmedBond> = {}): ConfirmedBond {
     format: 'D',
     amountSats: asSats(50_000),
     isP2wsh: true,
+    txRefusals: [],
     lockHeight: 110_000,
-    conf: { height: 95_000, hash: TIP.hash },
+    conf: { height: 85_000, hash: TIP.hash },
     confTimeS: TIP.timeS - 3_000_000,
     ...overrides,
   }
@@ -261,6 +262,37 @@ test('an offer that can not be meant is told with what is wrong', () => {
   const [reason] = why({ bonds: [aBond()] }, { record: { ...UP, offerFault, offerAskedMs: NOW_MS } }).reasons
   assert.equal(reason!.code, 'offer-refused')
   assert.ok(reason!.text.includes(`(2027-01-15 08:00:00 UTC) can't be used`) && reason!.text.includes(offerFault))
+})
+
+test('what today’s takers hold against a bond is told with what to do, of live ones and of those in the mempool', () => {
+  const told = (bond: ConfirmedBond) => why({ bonds: [bond] }).reasons.map(({ code, text }) => [code, text] as const)
+  for (const refusal of TX_REFUSALS) {
+    const [[code, text] = ['', '']] = told(aBond({ txRefusals: [refusal] }))
+    assert.equal(code, 'not-today')
+    assert.ok(text.includes(`(${refusal})`) && text.includes("today's takers skip the bond "), text)
+    assert.match(text, /because .+: .+ \(.+\). It counts here all the same, .*make a new bond$/)
+  }
+  const short = aBond({ conf: { height: 98_000, hash: TIP.hash }, txRefusals: ['outputs', 'push'] })
+  assert.match(
+    told(short)[0]![1],
+    /\(outputs\); and because .*\(push\); and because it is locked until 110000, 12000 blocks after its confirmation: lock it for 12960 to 25920 \(lock-range\)/,
+  )
+  const { txRefusals: _, ...unread } = aBond()
+  assert.deepEqual(codes({ bonds: [unread] }), [true, 'not-today'])
+  assert.match(told(unread)[0]![1], /is not known: .* in block 85000 was not read again yet/)
+  assert.deepEqual(codes({ bonds: [aBond({ refusal: 'too-small', txRefusals: ['push'] })] }), [
+    false,
+    'refused-too-small',
+  ])
+
+  const { conf: __, confTimeS: ___, ...pending } = aBond({ txRefusals: ['leading-zero'] })
+  const [waits, skipped, ...more] = why({ pending: [pending] }).reasons
+  assert.deepEqual([waits!.code, skipped!.code, more], ['pending', 'not-today', []])
+  assert.match(
+    skipped!.text,
+    /will skip the bond .* once it is confirmed, because .*\(leading-zero\)\. Replace its transaction/,
+  )
+  assert.equal(skipped!.height, null)
 })
 
 test('a maker that announced without end gets a bounded answer, what is alive first', () => {

@@ -49,6 +49,8 @@ const LIVE: BondRow = {
   refusal: null,
   blocks_left: 14_899,
   spent_by: null,
+  today: true,
+  today_refusals: [],
   proven: true,
   reach: 'up',
   last_up: 1_760_000_123,
@@ -70,6 +72,8 @@ const BONDS: Record<string, BondRow> = {
   refused: { ...notLive, state: 'refused', refusal: 'lock-too-short' },
   expired: { ...notLive, state: 'expired', lock_height: 100_050 },
   spent: { ...notLive, state: 'spent' },
+  'not for today’s takers': { ...LIVE, today: false, today_refusals: ['outputs', 'lock-range'] },
+  'of a tracker that does not look': { ...LIVE, today: null, today_refusals: null },
 }
 
 function page(row: BondRow): ReplyOf<'Bonds'> {
@@ -93,10 +97,10 @@ test('who spent a bond is not told, and nothing else is lost', () => {
 
 test('what is not known has no key on the wire', () => {
   const bytes = (row: BondRow) => encodeReply(page(row)).toString('latin1')
-  const keys = ['lock_height', 'refusal', 'last_up', 'uptime_ppm']
+  const keys = ['lock_height', 'refusal', 'last_up', 'uptime_ppm', 'today_refusals']
   const { refused, 'pending without a lock': pending } = BONDS
   for (const key of keys) {
-    assert.ok(bytes(refused!).includes(key), key)
+    assert.ok(bytes({ ...refused!, today: false, today_refusals: ['unread'] }).includes(key), key)
     assert.ok(!bytes({ ...pending!, last_up: null, uptime_ppm: null }).includes(key), key)
   }
 })
@@ -244,6 +248,7 @@ test('another tracker’s texts can’t steer a terminal', () => {
   const evil = '\u001b[2J'
   const [bond] = overWire(page({ ...LIVE, address: `${evil}a` })).bonds
   assert.equal(bondRowOf({ ...bond!, refusal: evil }, HEIGHT).refusal, '?[2J')
+  assert.deepEqual(bondRowOf({ ...bond!, todayRefusals: [evil] }, HEIGHT).today_refusals, ['?[2J'])
   assert.equal(bondRowOf(bond!, HEIGHT).address, '?[2Ja')
   const status = { type: 'Status', ...statusFields({ ...STATUS, version: evil }), uptimeS: 0 } as const
   assert.deepEqual([statusRowOf(status).version, statusRowOf({ ...status, network: evil }).network], ['?[2J', '?[2J'])
