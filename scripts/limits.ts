@@ -184,7 +184,11 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'rereading.ts': {
     at: 'the rest is a further piece',
-    but: { triesMax: { at: 'they stay `unread` until the next hour' }, againMs: { at: 'asked for again' } },
+    but: {
+      triesMax: { at: 'they stay `unread` for a minute' },
+      soonMs: { at: 'asked for again' },
+      againMs: { at: 'asked for again' },
+    },
   },
   'store/backup.ts': { at: 'a look at the signal' },
   'store/bonds.ts': { at: 'the youngest are read, the rest is not' },

@@ -21,7 +21,9 @@ const LIMITS = {
   waitMs: 2_000,
   /** Steps that failed in a row before the next bonds get their turn: one that bitcoind chokes on is not to stop all. */
   triesMax: 5,
-  /** When those that could not be read are asked for again: another node may have their blocks. */
+  /** When those whose turn was passed over get another. */
+  soonMs: 60_000,
+  /** When those whose blocks bitcoind does not have are asked for again: another node may have them. */
   againMs: 3_600_000,
 }
 
@@ -38,27 +40,34 @@ export async function runRereading(rereading: Rereading, signal: AbortSignal): P
   const { db, following, log } = rereading
   while (readUnreadBonds(db, 1).length > 0) {
     while (!following.hasReachedTip) await sleep(LIMITS.waitMs, signal)
-    const { read, unread } = await rereadAll(rereading, signal)
+    const { read, unread, passedOver } = await rereadAll(rereading, signal)
     log.info({ read, unread }, 'bonds stored by an older version were looked at again')
     if (unread === 0) return
-    await sleep(LIMITS.againMs, signal)
+    await sleep(passedOver > 0 ? LIMITS.soonMs : LIMITS.againMs, signal)
   }
 }
 
-/** Each once. Returns how many could be read, and how many not. */
-async function rereadAll(rereading: Rereading, signal: AbortSignal): Promise<{ read: number; unread: number }> {
+interface Counts {
+  read: number
+  unread: number
+  /** Those of the unread that bitcoind could not be asked about. */
+  passedOver: number
+}
+
+/** Each once. */
+async function rereadAll(rereading: Rereading, signal: AbortSignal): Promise<Counts> {
   const { db, indexer, market } = rereading
-  let read = 0
-  let unread = 0
+  const counts: Counts = { read: 0, unread: 0, passedOver: 0 }
   let after: UnreadBond | undefined
   for (;;) {
     const bonds = readUnreadBonds(db, LIMITS.atOnce, after)
-    if (bonds.length === 0) return { read, unread }
-    const facts = (await judged(rereading, bonds, signal))?.facts ?? []
-    const readings = indexer.reread(facts.flatMap(({ tx }) => (tx ? [tx] : [])))
+    if (bonds.length === 0) return counts
+    const facts = (await judged(rereading, bonds, signal))?.facts
+    const readings = indexer.reread(facts?.flatMap(({ tx }) => (tx ? [tx] : [])) ?? [])
     market.reread(readings)
-    read += readings.size
-    unread += bonds.length - readings.size
+    counts.read += readings.size
+    counts.unread += bonds.length - readings.size
+    if (!facts) counts.passedOver += bonds.length
     after = bonds.at(-1)
     await sleep(LIMITS.pauseMs, signal)
   }

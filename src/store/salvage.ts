@@ -161,10 +161,11 @@ function takeRecords(path: string, db: Database.Database): PagesRead {
 }
 
 function rowOf({ kind, rowid, values }: PageRecord, shape: Shape): SqlValue[] | undefined {
-  if (kind !== shape.kind || values.length !== shape.columns.length) return undefined
+  if (kind !== shape.kind || values.length > shape.columns.length) return undefined
   const row: SqlValue[] = []
   for (const [i, { name, type, isRequired, isRowid }] of shape.columns.entries()) {
-    const value = isRowid ? rowid! : values[i]!
+    // A record that was written before a migration lacks the columns which that one has added: they are null.
+    const value = isRowid ? rowid! : (values[i] ?? null)
     if (value === null ? isRequired : !isOfType(value, type)) return undefined
     // Its block will be scanned again.
     const isPlace = shape.table === 'spenders' && (name === 'height' || name === 'in_mempool')

@@ -21,8 +21,10 @@ import { type Deviation, deviations, labelOf, signPlans } from '../support/devia
 import { consistent, startForgedTracker } from '../support/forged-tracker.ts'
 import { freshRows } from '../support/fresh-index.ts'
 import { ask } from '../support/http.ts'
+import { NodeLine } from '../support/node-line.ts'
 import { onionHost } from '../support/onions.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { WEATHERS } from '../support/weathers.ts'
 
 /** Makers are not dialled: onion names, and no Tor. */
 const FLAGS = ['--no-tor']
@@ -222,7 +224,7 @@ function makeOlder(file: string): void {
   db.close()
 }
 
-test('bonds of an older database are unread at first; the daemon reads their transactions again', async () => {
+test('bonds of an older database are unread at first; the daemon reads their transactions again, whatever comes in between', async () => {
   await tracker.stop()
   using dir = tempDir()
   const file = join(dir.path, 'tracker.sqlite')
@@ -238,10 +240,16 @@ test('bonds of an older database are unread at first; the daemon reads their tra
   assert.match((await verb(dir.path, 'why', labelOf('ordinary'))).stdout, /not-today: whether .* is not known/)
 
   makeOlder(file)
-  await using upgraded = await Tracker.start(node, { dataDir: dir.path, args: FLAGS })
+  await using line = await NodeLine.before(node)
+  const weathers = ['connections reset', 'HTTP 200 with a page', 'other bytes', 'results of the next question']
+  line.fate = (asked) => {
+    const isReread = asked.calls.some(({ method, params }) => method === 'getrawtransaction' && params.length === 3)
+    return isReread && weathers.length > 0 ? WEATHERS[weathers.shift()!]!(asked) : undefined
+  }
+  await using upgraded = await Tracker.start(node, { dataDir: dir.path, args: FLAGS, via: line })
   await upgraded.caughtUp(node)
   const said = await upgraded.said('bonds stored by an older version were looked at again')
-  assert.deepEqual([said.read, said.unread], [made.size, 0])
+  assert.deepEqual([said.read, said.unread, weathers], [made.size, 0, []])
   const { bonds } = await upgraded.ask({ type: 'Bonds', all: true, limit: 1_000 }, 'Bonds')
   for (const [name, { refusals }] of Object.entries(planned)) {
     const row = bonds.find(({ outpoint }) => outpoint.txid === made.get(name)!.txid)!

@@ -149,6 +149,20 @@ test('what only the WAL has is saved too', async () => {
   assert.ok(existsSync(join(dir.path, 'tracker.sqlite.damaged-wal')), 'it is kept beside its database')
 })
 
+test('of a database that an older version has written, records without the columns of today are saved too', async () => {
+  using dir = tempDir()
+  damagedCopy(dir.path, (copy) => {
+    alter(
+      copy,
+      `ALTER TABLE offers DROP COLUMN lightning; ALTER TABLE offers DROP COLUMN lightning_fault;
+       DROP INDEX watches_unfunded; ALTER TABLE watches DROP COLUMN unfunded_until; PRAGMA user_version = 6`,
+    )
+    damage(copy, (bytes) => bytes.fill(0, 0, 100))
+  })
+  assert.equal((await salvageOf(dir.path)).code, 0)
+  assertKept(dir.path, kept)
+})
+
 test('a sound database, one that is in use, one of another network and none at all: nothing is changed', async () => {
   using dir = tempDir()
   const copy = damagedCopy(dir.path, () => {})

@@ -67,7 +67,7 @@ function writeHistory(file: string): void {
       maker.run(id, `${onionHost(`maker-${id}`)}:6102`, nowMs, nowMs)
       for (let i = 0; i < PROBES; i++) probe.run(id, nowMs - i * 600_000)
       for (let i = 0; i < HOURS; i++) hours.run(id, hour - i)
-      db.prepare('INSERT INTO offers VALUES (?, ?, 100, 0.5, 0.25, 1, 10, 10000, 9000000)').run(id, nowMs)
+      db.prepare('INSERT INTO offers VALUES (?, ?, 100, 0.5, 0.25, 1, 10, 10000, 9000000, NULL, NULL)').run(id, nowMs)
     }
     db.prepare("INSERT INTO proofs VALUES (?, 0, ?, 'today', 'offer', ?)").run(
       Buffer.alloc(32, 7),

@@ -14,7 +14,16 @@ import { forgetSurplus } from '../../src/forgetting.ts'
 import { Indexer } from '../../src/indexer.ts'
 import { CurrentMarket, MARKET_LIMITS, type Market } from '../../src/market.ts'
 import type { Liveness } from '../../src/peers/liveness.ts'
-import { deleteBondsAt, insertBond, insertPendingBond, readBondsOf, readPendingBondsOf } from '../../src/store/bonds.ts'
+import {
+  deleteBondsAt,
+  insertBond,
+  insertPendingBond,
+  readBondsOf,
+  readPendingBondsOf,
+  readUnreadBonds,
+  type UnreadBond,
+  updateTxRefusals,
+} from '../../src/store/bonds.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
 import {
   readSpends,
@@ -23,7 +32,7 @@ import {
   upsertConfirmedSpends,
   upsertMempoolSpends,
 } from '../../src/store/spends.ts'
-import { deleteBlock, insertBlock, readTip } from '../../src/store/tip.ts'
+import { deleteBlock, insertBlock, readBlockHash, readTip } from '../../src/store/tip.ts'
 import { SpendRecorder } from '../../src/watch/recorder.ts'
 import { BondPages } from '../../src/wire/bond-pages.ts'
 import { parseReply, type Reply } from '../../src/wire/messages.ts'
@@ -294,6 +303,65 @@ test('a page costs its own rows, in pieces, however many bonds are known; the sa
   const worthMore = live.filter((bond) => bond.value >= value).length
   assert.equal((await ask({ limit: 1, minValue: value })).total, worthMore)
   assert.equal((await ask({ limit: 1, minValue: value, all: true })).total, worthMore)
+})
+
+test('what is learnt of bonds between blocks shows at once, and changes nothing else', () => {
+  using setup = setUp()
+  const { db, chain, market, announced, connect } = setup
+  const unread = (lockHeight: number) => {
+    const { txRefusals: _, ...bond } = announced(lockHeight)
+    return bond
+  }
+  const bonds = [unread(20_000), unread(START + 1), unread(20_001), announced(20_002)]
+  connect((height) => {
+    for (const bond of bonds) insertBond(db, bond, height)
+  })
+  connect()
+  const before = market.atTip()!
+  const readings = new Map([
+    [formatOutpoint(bonds[0]!.outpoint), []],
+    [formatOutpoint(bonds[1]!.outpoint), ['outputs' as const]],
+  ])
+  for (const bond of bonds.slice(0, 2)) {
+    updateTxRefusals(db, bond.outpoint, readings.get(formatOutpoint(bond.outpoint))!)
+  }
+  chain.revision++
+  market.reread(readings)
+  const after = market.atTip()!
+  const said = (now: Market) =>
+    bonds.map(({ outpoint }) => now.known.find(({ key }) => key === formatOutpoint(outpoint))!.bond.txRefusals)
+  assert.deepEqual(said(before), [undefined, undefined, undefined, []])
+  assert.deepEqual(said(after), [[], ['outputs'], undefined, []])
+  assert.deepEqual(told(after), told(new CurrentMarket(db, chain).atTip()!))
+  assert.deepEqual([after.list.digest, after.list.addresses], [before.list.digest, before.list.addresses])
+  connect()
+  assert.deepEqual(said(market.atTip()!), said(after), 'and stays')
+})
+
+test('unread bonds are found the youngest first, each once, however many are asked for at once', () => {
+  using setup = setUp()
+  const { db, announced, connect } = setup
+  const unread: string[] = []
+  for (let block = 0; block < 5; block++) {
+    connect((height) => {
+      for (let n = 0; n < 7; n++) {
+        const { txRefusals: _, ...bond } = announced(20_000)
+        const isRead = n % 3 === 0
+        insertBond(db, isRead ? { ...bond, txRefusals: ['push'] } : bond, height)
+        if (!isRead) unread.push(formatOutpoint(bond.outpoint))
+      }
+    })
+  }
+  for (const limit of [1, 2, 3, 20, 100]) {
+    const found: UnreadBond[] = []
+    for (let some = readUnreadBonds(db, limit); some.length > 0; some = readUnreadBonds(db, limit, found.at(-1))) {
+      assert.ok(some.length <= limit)
+      found.push(...some)
+    }
+    assert.deepEqual(found.map(({ outpoint }) => formatOutpoint(outpoint)).sort(), unread.toSorted())
+    assert.ok(found.every(({ conf }, i) => i === 0 || conf.height <= found[i - 1]!.conf.height))
+    assert.ok(found.every(({ conf }) => readBlockHash(db, conf.height) === conf.hash))
+  }
 })
 
 test('beyond the bound the oldest refused and the longest ended are forgotten, never what is live or ended lately', async () => {
