@@ -82,6 +82,7 @@ test('it shows what the API says, in both themes, wide and narrow, and asks nobo
   const makers = (await ask(tracker.httpPort!, '/api/v1/makers?limit=1000')).json.makers as {
     address: string
     value: number
+    today: boolean
   }[]
   assert.equal(makers.length, MAKERS)
   for (const colorScheme of THEMES) {
@@ -96,6 +97,16 @@ test('it shows what the API says, in both themes, wide and narrow, and asks nobo
       assert.equal(await first.locator('code').getAttribute('title'), makers[0]!.address)
       assert.ok((await first.innerText()).includes(makers[0]!.value.toLocaleString('en')))
       assert.equal(await rows(page).count(), name === '390' ? 10 : 25)
+      const skipped = makers.filter(({ today }) => !today).length
+      assert.ok(skipped > 0 && skipped < MAKERS)
+      assert.match(await text(page, '#today-legend'), new RegExp(`^not today: ${skipped} of ${MAKERS} makers announce`))
+      const marks = await page.locator('#makers-rows .mark').all()
+      const shownMakers = makers.slice(0, await rows(page).count())
+      assert.equal(marks.length, shownMakers.filter(({ today }) => !today).length)
+      for (const mark of marks) {
+        assert.match((await mark.getAttribute('title'))!, /older format/)
+        assert.match((await mark.textContent())!, /^not today: .*older format/)
+      }
       for (const plot of ['history', 'values', 'expiry']) {
         assert.equal(await page.locator(`#plot-${plot} canvas`).count(), 1, plot)
         assert.ok((await text(page, `#plot-${plot} .note`)).length > 10, 'each plot says in words what it shows')

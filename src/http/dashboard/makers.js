@@ -1,6 +1,6 @@
 /** The table of makers: search, sort, and a few rows at a time. */
 import { all, bar, byId, copy, make, setHidden, setText, showEmpty } from './dom.js'
-import { days, fees, feesInFull, number, plural, shortAddress } from './words.js'
+import { days, fees, feesInFull, number, plural, shortAddress, todayRefusals } from './words.js'
 
 /** Rows shown at first; fewer where each is a small card. "Show more" adds four times as many. */
 const STEP = matchMedia('(max-width: 760px)').matches ? 10 : 25
@@ -75,8 +75,7 @@ export class MakersTable {
   #draw(isFirst = false) {
     const list = this.#list
     byId('makers-table').hidden = !list || list.makers.length === 0
-    setHidden(byId('makers-empty'), true)
-    setHidden(byId('more'), true)
+    for (const id of ['makers-empty', 'more', 'today-legend']) setHidden(byId(id), true)
     this.#markHeads()
     if (!list) return
     const ranked = list.makers.map((maker, i) => ({ maker, rank: i + 1 }))
@@ -97,6 +96,7 @@ export class MakersTable {
       : plural(ranked.length, 'maker')
     const rest = list.broken.length > 0 ? `; ${plural(list.broken.length, 'row')} more can’t be shown` : ''
     setText(byId('makers-note'), `${what} with a live bond at block ${number(list.height)}${rest}`)
+    this.#drawLegend()
     const more = byId('more')
     setHidden(more, found.length <= rows.length)
     setText(more, `Show ${number(Math.min(4 * STEP, found.length - rows.length))} more`)
@@ -115,6 +115,16 @@ export class MakersTable {
         `No maker's address or bond has “${word}” in it. Escape clears the search.`,
       )
     }
+  }
+
+  #drawLegend() {
+    const { makers } = this.#list
+    const skipped = makers.filter(isSkipped).length
+    setHidden(byId('today-legend'), skipped === 0)
+    setText(
+      byId('today-legend'),
+      `not today: ${number(skipped)} of ${plural(makers.length, 'maker')} announce in a way that takers since September 2026 skip; why, the mark says.`,
+    )
   }
 
   #explain(refusal) {
@@ -161,7 +171,7 @@ function row(maker, rank, isFresh) {
     'tr',
     { role: 'row', 'data-address': address, class: isFresh && 'fresh' },
     cell('rank', undefined, String(rank)),
-    cell('who', undefined, who(address)),
+    cell('who', undefined, who(maker)),
     cell('number', 'Value', number(value)),
     cell('number', 'Locked (sats)', number(amount)),
     cell('number', 'Blocks left', blocksLeft(left)),
@@ -180,12 +190,24 @@ function cell(className, label, content) {
   return make('td', { role: 'cell', class: className }, caption, content)
 }
 
-function who(address) {
+function who(maker) {
+  const { address } = maker
   const [begin, rest] = shortAddress(address)
   const code = make('code', { title: address }, begin, make('span', {}, rest))
   const button = make('button', { type: 'button', class: 'button copy', 'aria-label': `Copy ${address}` }, 'Copy')
   button.addEventListener('click', () => copy(address, button))
-  return make('span', { class: 'maker' }, code, button)
+  return make('span', { class: 'maker' }, code, isSkipped(maker) ? mark(maker) : undefined, button)
+}
+
+/** Takers of today accept none of its bonds. */
+function isSkipped({ bonds_today: taken }) {
+  return taken === 0
+}
+
+/** Why, to whoever points at it, and to whoever hears it. */
+function mark({ today_refusals: codes }) {
+  const why = todayRefusals(codes)
+  return make('span', { class: 'mark', title: why }, 'not today', make('span', { class: 'hidden' }, `: ${why}`))
 }
 
 function blocksLeft(left) {

@@ -54,6 +54,24 @@ export function fees(offer) {
   return parts.length > 0 ? parts.join(' + ') : 'none'
 }
 
+/** What takers of today hold against an announcement, by the codes of `today_refusals`. */
+const TODAY = {
+  outputs: 'its transaction has more than three outputs',
+  'announcement-place': 'the announcement is not output 1',
+  'announcement-value': 'the announcement’s output has a value',
+  push: 'the announcement is not one plain push of at most 67 bytes',
+  'text-format': 'the announcement is in an older format',
+  'leading-zero': 'the height begins with a zero',
+  'locktime-kind': 'the transaction’s lock time is no height',
+  sequences: 'every input of the transaction is final',
+  'not-p2wsh': 'output 0 is not P2WSH',
+  'too-small': 'the bond is too small',
+  'lock-range': 'the bond is locked for too short or too long',
+  unread: 'not known, as the transaction could not be read again',
+}
+
+export const todayRefusals = (codes) => codes.map((code) => TODAY[code] ?? code).join('; ')
+
 /** The whole of it, with what grows with the time. */
 export function feesInFull(offer) {
   const { time_relative_fee_pct: perBlock, min_size: min, max_size: max, swap_fee: total } = offer
