@@ -93,14 +93,15 @@ export function checkRow(row: ClaimedRow, facts: OutputFacts, tip: Tip, rules: R
 }
 
 /**
- * What a row says of today's takers. One that calls it not known says nothing, nor does one with codes of a later version.
+ * What a row says of today's takers. One that calls it not known says nothing, nor does one with codes of a later version;
+ * and of a bond that never qualified its refusal says enough.
  */
 function todayPairs(
   { today, todayRefusals = [] }: ClaimedRow,
   bond: ConfirmedBond,
   network: Network,
 ): [field: string, says: string, is: string][] {
-  if (today === undefined || todayRefusals.includes('unread')) return []
+  if (today === undefined || bond.refusal || todayRefusals.includes('unread')) return []
   const says = TODAY_REFUSALS.filter((code) => todayRefusals.includes(code))
   if (says.length < new Set(todayRefusals).size) return []
   const is = todayRefusalsOf(bond, network)

@@ -2,7 +2,7 @@
  * Pure: whether takers of today's market accept an announcement, and what they hold against it. A function of the chain
  * alone, and never part of what is live: this tracker's own reading (announcement.ts) is the wider one. Every announcement
  * that they accept is one of ours, with the same address and lock height.
- * Source: docs/protocol.md, "What today's takers accept"; OpenSwap, `process_fidelity` (September 2026).
+ * Source: docs/protocol.md, "What takers of today accept"; OpenSwap, `process_fidelity` (September 2026).
  */
 import type { Transaction } from 'bitcoinjs-lib'
 import type { BlockRef, Network } from '../chain/types.ts'
@@ -21,7 +21,7 @@ const OUTPUTS_MAX = 3
 const PUSH_BYTES_MAX = 67
 /** From here on an nLockTime is a time (BIP65). */
 const LOCK_TIME_THRESHOLD = 500_000_000
-/** Of an input that ignores nLockTime (BIP68). */
+/** A transaction whose inputs all have it ignores its nLockTime. */
 const SEQUENCE_FINAL = 0xffff_ffff
 
 /** What the transaction itself has against it. `announcedAt`: the output in which we have read the announcement. */

@@ -11,7 +11,7 @@ import { formatOutpoint, type Height, type HeightRange, type Network, type Outpo
 import { printable, utc } from '../format.ts'
 import type { Liveness } from '../peers/liveness.ts'
 import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
-import { type MakerName, parseMakerName } from '../tor/address.ts'
+import { isOnionHost, type MakerName, parseMakerName } from '../tor/address.ts'
 import type { Facts } from './facts.ts'
 import type { ReasonRow, WhyRow } from './schemas.ts'
 import { skippedPendingText, skippedText } from './today-advice.ts'
@@ -163,8 +163,9 @@ function standingOf(bond: ConfirmedBond, live: readonly { bond: ConfirmedBond; v
   return [{ code: 'expiring', text, outpoint, height: end }]
 }
 
-/** Why takers of today don't accept a bond that counts, or will. */
+/** Why takers of today don't accept a bond that counts, or will; of test addresses none of them wants to know. */
 function skipped(bond: AnnouncedOutput | ConfirmedBond, network: Network): Reason[] {
+  if (!isOnionHost(bond.address.slice(0, bond.address.lastIndexOf(':')))) return []
   const text = 'conf' in bond ? skippedText(bond, network) : skippedPendingText(bond, network)
   if (text === undefined) return []
   return [{ code: 'not-today', text, outpoint: bond.outpoint, ...('conf' in bond && { height: bond.conf.height }) }]

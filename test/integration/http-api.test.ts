@@ -164,7 +164,7 @@ test('every path answers what its document says, and the facts are those of the 
   const codes = async (address: string) =>
     (await get('/api/v1/why/{address}', `/api/v1/why/${address}`)).reasons.map(({ code }: Json) => code)
   // An onion can't be asked without Tor: what the chain says is all that is known of it.
-  assert.deepEqual(await codes(first.address), ['never-probed'])
+  assert.deepEqual(await codes(first.address), ['never-probed', 'not-today'])
   assert.deepEqual(await codes(ending.address), ['spent'])
   assert.deepEqual(await codes(small.address), ['refused-too-small'])
   assert.deepEqual(await codes(pending.address), ['pending'])
