@@ -13,6 +13,7 @@ import { Webhook } from './events/webhook.ts'
 import { Indexer } from './indexer.ts'
 import { CurrentMarket } from './market.ts'
 import { Meters } from './metrics.ts'
+import type { NostrDoor } from './nostr/door.ts'
 import { Canary, canaryTimes } from './peers/canary.ts'
 import { DialBudget } from './peers/dial-budget.ts'
 import { Posts } from './peers/judge.ts'
@@ -55,6 +56,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly webhook: Webhook | undefined
   /** Requests of takers that are taken just now; undefined until the daemon listens. */
   wire: Listening | undefined
+  /** The Nostr relay; undefined until the daemon listens, and without one. */
+  door: NostrDoor | undefined
   /** Throws StoreError when the files we have open are no longer those of the data directory. */
   assertFilesInPlace(): void
   /**
@@ -215,6 +218,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     webhook:
       webhook && new Webhook({ ...webhook, socks, tracker: () => core.ownAddress() }, { ...world, log: webhookLog }),
     wire: undefined,
+    door: undefined,
     startedAtMs: clock.nowMs(),
     notSynced,
     assertFilesInPlace() {

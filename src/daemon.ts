@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { runMempool } from './chain/mempool-sync.ts'
 import { runSync } from './chain/sync.ts'
+import type { Outpoint } from './chain/types.ts'
 import { raceAbort, runAll } from './concurrency.ts'
 import { type Config, exposedDoors, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
@@ -12,6 +13,9 @@ import { UnreachableError } from './errors.ts'
 import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
+import { DOOR_VIRTUAL_PORT, type NostrDoor, openDoor } from './nostr/door.ts'
+import { openTrackerKey, TRACKER_KEY_FILE } from './nostr/key.ts'
+import { eventSigner } from './nostr/signatures.ts'
 import { runNotify, type Supervisor } from './notify.ts'
 import { DIRECT_NETWORK } from './peers/canary.ts'
 import { judgeProof } from './peers/judge.ts'
@@ -19,7 +23,7 @@ import { Monitor } from './peers/monitor.ts'
 import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
-import { formatHostPort, reachableAddress } from './tor/address.ts'
+import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { VERSION } from './version.ts'
 import { statusRow, summaryOf } from './views/status.ts'
@@ -68,6 +72,9 @@ export async function runDaemon(
     onHandled: (kind, tookMs) => meters.noteRequest(kind, tookMs),
   })
   core.wire = wire
+  const monitor = newMonitor(core, signal)
+  await using door = config.nostr.listen && (await openNostrDoor(config.nostr.listen, core, monitor))
+  core.door = door
   await using http = config.http && (await serveHttp(config.http, core, signal))
   log.info(
     {
@@ -77,6 +84,7 @@ export async function runDaemon(
       dataDir: config.dataDir,
       pid: process.pid,
       ...(http && { http: formatHostPort(http) }),
+      ...(door && { nostr: formatHostPort(door), pubkey: door.pubkey }),
     },
     'listening',
   )
@@ -98,7 +106,6 @@ export async function runDaemon(
       else canary?.lost(state.detail)
     },
   }
-  const monitor = newMonitor(core, signal)
   await runAll(signal, {
     thread: (s) => raceAbort(core.node.broken, s),
     sync: (s) => runSync(chain, s),
@@ -109,6 +116,7 @@ export async function runDaemon(
     rereading: (s) => runRereading({ ...core, api: core.node.with(s), log: chain.log, following }, s),
     status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
+    ...(door && { door: (s: AbortSignal) => door.run(s) }),
     trackers: (s) => core.trackers.run(s),
     start: (s) => watchStart(core, s),
     files: (s) => watchFiles(core, s),
@@ -122,7 +130,12 @@ export async function runDaemon(
         const { control, password, streamsPerCircuit } = config.tor as Extract<Config['tor'], { kind: 'control' }>
         const keyFile = join(config.dataDir, 'onion.key')
         const target = reachableAddress(wire)
-        return runOnion({ control, password, keyFile, virtualPort: wire.port, target, streamsPerCircuit }, tor, s)
+        const nostr = door && { virtualPort: DOOR_VIRTUAL_PORT, target: reachableAddress(door) }
+        return runOnion(
+          { control, password, keyFile, virtualPort: wire.port, target, nostr, streamsPerCircuit },
+          tor,
+          s,
+        )
       },
     }),
     ...(config.tor.kind === 'torrc' && {
@@ -150,6 +163,16 @@ function handleSignals(signals: SignalHandlers, core: Core): void {
   }
 }
 
+/** What makers announce there is a hint to ask them whether they are alive, and no more. */
+function openNostrDoor(listen: HostPort, core: Core, monitor: Monitor): Promise<NostrDoor> {
+  const signer = eventSigner(openTrackerKey(join(core.config.dataDir, TRACKER_KEY_FILE)))
+  const onNamed = (outpoint: Outpoint, from: object) => {
+    const address = core.market.liveAddressOf(outpoint)
+    if (address !== undefined) monitor.hint(address, from)
+  }
+  return openDoor({ listen, signer, onNamed }, core)
+}
+
 function newMonitor(core: Core, signal: AbortSignal): Monitor {
   const { config, clock, random, log, market, liveness, canary, cells, db, api, meters } = core
   const judging = { db, api, network: config.network }
@@ -168,6 +191,7 @@ function newMonitor(core: Core, signal: AbortSignal): Monitor {
       market,
       liveness,
       network: canary ?? DIRECT_NETWORK,
+      dials: core.dials,
       judge: (proof, keys, address) => judgeProof(judging, proof, keys, address, lane),
       hasMarket: () => cells.following.hasReachedTip,
       self: () => core.self(),

@@ -91,6 +91,9 @@ export class CurrentMarket {
   #pendingRevision = -1
   #ofAtTip: Market | undefined
   #market: Market | undefined
+  /** Addresses by outpoint, made when one is asked for. */
+  #addresses: ReadonlyMap<string, string> = new Map()
+  #addressesOf: Market | undefined
 
   constructor(db: Db, index: Indexed) {
     this.#db = db
@@ -118,6 +121,17 @@ export class CurrentMarket {
       this.#pendingRevision = pendingRevision
     }
     return this.#market
+  }
+
+  /** The maker of a bond that is live at our tip; undefined for any other outpoint. */
+  liveAddressOf(outpoint: Outpoint): string | undefined {
+    const market = this.atTip()
+    if (!market) return undefined
+    if (this.#addressesOf !== market) {
+      this.#addresses = new Map(market.live.map(({ key, bond }) => [key, bond.address]))
+      this.#addressesOf = market
+    }
+    return this.#addresses.get(formatOutpoint(outpoint))
   }
 
   makers(): ReadonlyMap<string, MarketMaker> {

@@ -1,18 +1,20 @@
 /**
  * The loop that keeps every maker's liveness fresh: of those whose turn it is (probe-turns.ts), at most so many at once,
  * the most overdue first. How a probe is made is probe.ts, what it means reach.ts, and whether our own network can be
- * trusted canary.ts.
+ * trusted canary.ts. That a maker has said something of itself is a hint to ask it earlier, within dial-budget.ts.
  */
 
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
 import { Bell, TaskGroup } from '../concurrency.ts'
 import { TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
-import { type HostPort, parseHostPort } from '../tor/address.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
 import { routeTo } from '../tor/socks.ts'
 import type { World } from '../world.ts'
 import { attemptsFor } from './attempts.ts'
 import type { OwnNetwork } from './canary.ts'
+import type { DialBudget } from './dial-budget.ts'
+import { Hints } from './hints.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
@@ -45,6 +47,8 @@ export interface MonitorDeps extends World {
   market: CurrentMarket
   liveness: Liveness
   network: OwnNetwork
+  /** What may be dialled because strangers ask for it. */
+  dials: DialBudget
   judge: (proof: FidelityProof, keys: OfferedKeys, address: string) => Promise<Judgement>
   /** False until the scan has reached the node's tip: before, the market is one of the past. */
   hasMarket: () => boolean
@@ -59,6 +63,7 @@ export class Monitor {
   readonly #deps: MonitorDeps
   readonly #bell = new Bell()
   readonly #turns: ProbeTurns
+  readonly #hints: Hints
   /** From a probe's start until its result is stored, by host; failures that wait for the canary are no connections. */
   readonly #tasks = new TaskGroup(() => this.#bell.ring())
   readonly #counts: Record<ProbeOutcome, number> = { answered: 0, failed: 0, unjudged: 0 }
@@ -72,11 +77,36 @@ export class Monitor {
     this.#options = options
     this.#deps = deps
     this.#turns = new ProbeTurns(options.rules, deps.random)
+    this.#hints = new Hints(deps.clock, deps.random)
   }
 
   /** Probes stored since the start, by outcome. */
   get counts(): Readonly<Record<ProbeOutcome, number>> {
     return this.#counts
+  }
+
+  /**
+   * The client `from` has brought word of a maker of the market. One that isn't known to be up is asked earlier than its
+   * schedule says, as far as strangers can make us dial; of one that is up, the schedule knows enough.
+   */
+  hint(address: string, from: object): void {
+    const target = parseHostPort(address)
+    if (!target || !this.#wantsHint(address) || this.#deps.dials.isResting(target)) return
+    if (this.#hints.add(target, from)) this.#bell.ring()
+  }
+
+  #wantsHint(address: string): boolean {
+    return this.#deps.market.makers().has(address) && this.#deps.liveness.reachOf(address) !== 'up'
+  }
+
+  /** Puts those forward that may be dialled now. */
+  #followHints(nowMs: number): void {
+    const { dials } = this.#deps
+    while (this.#hints.size > 0 && dials.hasRoom()) {
+      const target = this.#hints.take((one) => this.#wantsHint(formatHostPort(one)) && !dials.isResting(one))
+      if (!target) return
+      if (this.#turns.putForward(formatHostPort(target), nowMs)) dials.take(target)
+    }
   }
 
   /** Runs until the signal; rejects when a result can't be stored. */
@@ -109,6 +139,7 @@ export class Monitor {
     const { atOnce } = this.#options
     const nowMs = clock.nowMs()
     const makers = market.makers()
+    this.#followHints(nowMs)
     for (const address of this.#slow) if (!makers.has(address)) this.#slow.delete(address)
     const { due, nextMs } = this.#turns.due(
       makers.keys(),

@@ -73,6 +73,16 @@ export class ProbeTurns {
     return { due: [...chosen.values()].sort((a, b) => a.dueMs - b.dueMs), nextMs }
   }
 
+  /** Its turn is now, and its host's. False where it is that already, or its turn is not known yet: then it soon will be. */
+  putForward(address: string, nowMs: number): boolean {
+    const turn = this.#turns.get(address)
+    if (!turn || Math.max(turn.dueMs, this.#hosts.get(turn.host)?.freeMs ?? 0) <= nowMs) return false
+    turn.dueMs = nowMs
+    const host = this.#hosts.get(turn.host)
+    if (host) host.freeMs = Math.min(host.freeMs, nowMs)
+    return true
+  }
+
   /** Nothing was asked of the address at `atMs`, because we have no way to it. */
   postpone(address: string, atMs: number): void {
     const turn = this.#turns.get(address)

@@ -39,6 +39,8 @@ export interface OnionOptions extends ControlOptions {
   keyFile: string
   virtualPort: number
   target: HostPort
+  /** Where the Nostr relay is found, if there is one. */
+  nostr: { virtualPort: number; target: HostPort } | undefined
   /** Of one rendezvous circuit, at once; with one more Tor closes it. */
   streamsPerCircuit: number
 }
@@ -173,13 +175,14 @@ async function infoIfAllowed(control: TorControl, key: string): Promise<string |
  */
 async function addService(
   control: TorControl,
-  { virtualPort, target, keyFile, streamsPerCircuit }: OnionOptions,
+  { virtualPort, target, nostr, keyFile, streamsPerCircuit }: OnionOptions,
   key: Secret,
 ): Promise<{ onionHost: string; lacking: readonly string[] }> {
+  const further = nostr ? [`Port=${nostr.virtualPort},${formatHostPort(nostr.target)}`] : []
   let refusal: unknown
   for (const { arguments: some, lacking } of defencesToTry(streamsPerCircuit)) {
     try {
-      return { onionHost: await control.addService(key, virtualPort, target, some), lacking }
+      return { onionHost: await control.addService(key, virtualPort, target, [...some, ...further]), lacking }
     } catch (error) {
       refusal = error
       if (!isRefusedArgument(error) || NO_KEY.test(error.message)) break

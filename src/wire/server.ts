@@ -10,6 +10,7 @@ import { after, every, type World } from '../world.ts'
 import { Backlog } from './backlog.ts'
 import { type ClientFacts, Connection, type ConnectionWorld, type Handle } from './connection.ts'
 import type { WireLimits } from './limits.ts'
+import { whyNotListening } from './listening.ts'
 import { type SlotGroup, Slots } from './slots.ts'
 
 export type { Handle, Outcome, Peer } from './connection.ts'
@@ -83,7 +84,7 @@ export async function serveWire(
     server.listen({ host: listen.host, port: listen.port, backlog: 1_024 })
     await once(server, 'listening')
   } catch (error) {
-    throw new ConfigError(`--address ${formatHostPort(listen)} can't be listened on: ${whyNot(error)}`, {
+    throw new ConfigError(`--address ${formatHostPort(listen)} can't be listened on: ${whyNotListening(error)}`, {
       cause: error,
     })
   }
@@ -119,12 +120,4 @@ export async function serveWire(
       stopSweeping()
     },
   }
-}
-
-function whyNot(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  if (code === 'EADDRINUSE') return 'another program listens there. Stop it, or choose another port'
-  if (code === 'EACCES') return 'this user may not use that port. Choose one above 1023'
-  if (code === 'EADDRNOTAVAIL') return 'this machine has no such address. Choose 127.0.0.1'
-  return describeError(error)
 }

@@ -10,6 +10,7 @@ import pino from 'pino'
 import { asBlockHash, asSats, asTxid } from '../../src/chain/types.ts'
 import { CurrentMarket } from '../../src/market.ts'
 import { DIRECT_NETWORK, type OwnNetwork } from '../../src/peers/canary.ts'
+import { DialBudget } from '../../src/peers/dial-budget.ts'
 import { Liveness } from '../../src/peers/liveness.ts'
 import { Monitor } from '../../src/peers/monitor.ts'
 import { probeRules } from '../../src/peers/reach.ts'
@@ -77,6 +78,7 @@ function start(
       log: pino({ level: 'silent' }),
       market,
       liveness,
+      dials: new DialBudget(systemClock),
       network,
       judge: () => Promise.reject(new Error('no offer to judge')),
       hasMarket: () => true,

@@ -160,7 +160,16 @@ const quiet = { clock: systemClock, random: () => 0, log: pino({ level: 'silent'
 
 function onionOptions(control: { host: string; port: number }, dir: string) {
   const target = { host: '127.0.0.1', port: 1 }
-  return { control, password: undefined, keyFile: join(dir, 'key'), virtualPort: 8080, target, streamsPerCircuit: 16 }
+  const nostr = { virtualPort: 80, target: { host: '127.0.0.1', port: 2 } }
+  return {
+    control,
+    password: undefined,
+    keyFile: join(dir, 'key'),
+    virtualPort: 8080,
+    target,
+    nostr,
+    streamsPerCircuit: 16,
+  }
 }
 
 /** Adds whatever it is asked to, and says at once that the descriptor is up. */
@@ -226,6 +235,7 @@ test('a circuit has 16 streams, and a flood must work: where Tor knows one of th
     )
     const adds = commands.filter((command) => command.startsWith('ADD_ONION'))
     assert.match(adds.at(-1)!, /^ADD_ONION ED25519-V3:\S{88} .*Port=8080,127\.0\.0\.1:1$/)
+    for (const add of adds) assert.match(add, / Port=80,127\.0\.0\.1:2 /, 'the Nostr relay, every time')
     assert.deepEqual(argumentsOf(adds.at(-1)!), kept)
     assert.deepEqual(argumentsOf(adds[0]!), DEFENCES, 'all are asked for first')
     assert.deepEqual(

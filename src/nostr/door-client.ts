@@ -1,0 +1,386 @@
+/**
+ * One client of the Nostr door: its messages one by one, each charged before it costs anything, and what it is told. What
+ * it is subscribed to is told from the shelf piece by piece, as fast as it takes it: nothing waits in a queue for a client
+ * that doesn't read, but a place in the shelf's own order.
+ *
+ * `#converse` alone takes messages, `#tell` alone tells events. The socket is paused unless `#converse` waits for
+ * more, so that a client that has spent its allowance, or that doesn't read, feels it in its own TCP window.
+ */
+import type { Socket } from 'node:net'
+import type { Logger } from 'pino'
+import { WebSocket } from 'ws'
+import type { Network, Outpoint } from '../chain/types.ts'
+import { isAbort } from '../errors.ts'
+import type { WireLimits } from '../wire/limits.ts'
+import { priceOfBytes } from '../wire/prices.ts'
+import type { SlotGroup } from '../wire/slots.ts'
+import { type Lane, PRICES } from '../wire/work.ts'
+import type { Clock } from '../world.ts'
+import { judgeArrived } from './arrived-event.ts'
+import { DOOR_LIMITS as LIMITS } from './door-limits.ts'
+import {
+  type ClientMessage,
+  closedText,
+  endOfStoredText,
+  noticeText,
+  okText,
+  parseClientMessage,
+} from './door-messages.ts'
+import { FrameProgress } from './frame-progress.ts'
+import { NostrSubscription } from './nostr-subscription.ts'
+import type { Shelf } from './shelf.ts'
+
+export const DOOR_MESSAGES = ['EVENT', 'REQ', 'CLOSE', 'COUNT', 'unknown'] as const
+export type DoorMessage = (typeof DOOR_MESSAGES)[number]
+/** `closed`: the connection was ended for it. */
+export type DoorOutcome = 'ok' | 'invalid' | 'limit' | 'closed'
+
+export interface DoorWorld {
+  network: Network
+  limits: WireLimits
+  shelf: Shelf
+  clock: Clock
+  log: Logger
+  /** What all clients together have not taken yet, in bytes. */
+  unsent: { bytes: number }
+  /** An event that names a bond, by the client with this account. */
+  onNamed(outpoint: Outpoint, from: object): void
+  onGroup(client: DoorClient, group: SlotGroup): void
+  count(type: DoorMessage, outcome: DoorOutcome): void
+}
+
+/** Codes of RFC 6455, section 7.4.1. */
+const CLOSE = { goingAway: 1001, unsupported: 1003, policy: 1008, internal: 1011 }
+
+export class DoorClient {
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+  readonly #lane: Lane
+  readonly #gone: AbortSignal
+  readonly #world: DoorWorld
+  readonly #progress = new FrameProgress()
+  readonly #inbox: string[] = []
+  readonly #subscriptions = new Map<string, NostrSubscription>()
+  #chars = 0
+  #isConversing = false
+  #isTelling = false
+  #messages = 0
+  /** It has sent a REQ: only then it is told what it didn't ask for. */
+  #hasRequested = false
+  /** What was wrong before its first REQ, as it is told then. */
+  #fault: string | undefined
+  /** Last time it said something, or took some of what waits. */
+  #activeAtMs: number
+  #pingedAtMs: number
+  #midMessageSinceMs: number | undefined
+  /** Bytes the socket had taken at the last sweep, and since when it has taken no more. */
+  #taken = 0
+  #takenAtMs: number
+  /** As counted in `unsent`. */
+  #unsentBytes = 0
+  #drained: (() => void)[] = []
+
+  /** `gone` fires once the socket has closed. */
+  constructor(ws: WebSocket, socket: Socket, lane: Lane, gone: AbortSignal, world: DoorWorld) {
+    this.#ws = ws
+    this.#socket = socket
+    this.#lane = lane
+    this.#gone = gone
+    this.#world = world
+    const nowMs = world.clock.monotonicMs()
+    this.#activeAtMs = nowMs
+    this.#pingedAtMs = nowMs
+    this.#takenAtMs = nowMs
+    ws.on('error', () => {}) // a frame that is none and the like: the library closes with its code
+    ws.on('message', (data: Buffer, isBinary: boolean) => this.#take(data, isBinary))
+    ws.on('ping', (data: Buffer) => this.#pong(data))
+    ws.on('pong', () => {
+      if (this.#subscriptions.size > 0) this.#activeAtMs = this.#world.clock.monotonicMs()
+    })
+    socket.on('data', (chunk: Buffer) => this.#noteProgress(chunk))
+    socket.on('drain', () => this.#noteUnsent())
+    gone.addEventListener('abort', () => this.#end(), { once: true })
+  }
+
+  get subscriptions(): number {
+    return this.#subscriptions.size
+  }
+
+  get messages(): number {
+    return this.#messages
+  }
+
+  get lane(): Lane {
+    return this.#lane
+  }
+
+  get unsentBytes(): number {
+    return this.#ws.bufferedAmount
+  }
+
+  get isOpen(): boolean {
+    return this.#ws.readyState === WebSocket.OPEN
+  }
+
+  /** Says goodbye; the socket closes once the client has answered, or after a moment. */
+  close(code: number, why: string): void {
+    this.#inbox.length = 0
+    this.#ws.resume() // its own goodbye has to be read
+    this.#ws.close(code, why)
+  }
+
+  stop(): void {
+    this.close(CLOSE.goingAway, 'the tracker is being stopped')
+  }
+
+  destroy(): void {
+    this.#ws.terminate()
+  }
+
+  /** Looks after all deadlines, and pings who is subscribed. */
+  sweep(): void {
+    const { limits, clock } = this.#world
+    const nowMs = clock.monotonicMs()
+    this.#noteUnsent()
+    const unsent = this.#ws.bufferedAmount
+    const taken = this.#socket.bytesWritten - this.#socket.writableLength
+    if (taken !== this.#taken || unsent === 0) {
+      if (taken !== this.#taken) this.#activeAtMs = nowMs
+      this.#taken = taken
+      this.#takenAtMs = nowMs
+    } else if (nowMs - this.#takenAtMs > limits.unsentMsMax) return this.destroy()
+    if (!this.isOpen) return
+    if (this.#midMessageSinceMs !== undefined && nowMs - this.#midMessageSinceMs > limits.frameMsMax) {
+      return this.close(CLOSE.policy, `a message begun must be finished within ${limits.frameMsMax / 1000} s`)
+    }
+    const isSubscribed = this.#subscriptions.size > 0
+    const idleMsMax = isSubscribed ? limits.subscribedIdleMsMax : limits.idleMsMax
+    if (nowMs - this.#activeAtMs > idleMsMax) return this.close(CLOSE.goingAway, 'nothing was said for long')
+    if (isSubscribed && nowMs - this.#pingedAtMs >= LIMITS.pingMs) {
+      this.#pingedAtMs = nowMs
+      if (unsent === 0) this.#ws.ping() // who has something to read needs none
+    }
+  }
+
+  /** There may be something to tell. */
+  wake(): void {
+    if (this.#isTelling || !this.#hasNews()) return
+    this.#isTelling = true
+    void this.#tell().finally(() => {
+      this.#isTelling = false
+      if (this.#hasNews()) this.wake()
+    })
+  }
+
+  #noteProgress(chunk: Buffer): void {
+    this.#progress.push(chunk)
+    this.#midMessageSinceMs = this.#progress.isMidMessage
+      ? (this.#midMessageSinceMs ?? this.#world.clock.monotonicMs())
+      : undefined
+  }
+
+  #take(data: Buffer, isBinary: boolean): void {
+    this.#activeAtMs = this.#world.clock.monotonicMs()
+    this.#midMessageSinceMs = undefined
+    if (!this.isOpen) return
+    if (isBinary) {
+      this.#world.count('unknown', 'closed')
+      return this.close(CLOSE.unsupported, 'text messages only')
+    }
+    this.#inbox.push(data.toString())
+    this.#ws.pause()
+    if (this.#isConversing) return
+    this.#isConversing = true
+    void this.#converse().finally(() => {
+      this.#isConversing = false
+      this.#ws.resume()
+    })
+  }
+
+  /** Never rejects. */
+  async #converse(): Promise<void> {
+    try {
+      for (let text = this.#inbox.shift(); text !== undefined && this.isOpen; text = this.#inbox.shift()) {
+        const said = text
+        await this.#lane.afford()
+        await this.#room()
+        this.#lane.charge(Math.max(1, priceOfBytes(Buffer.byteLength(said))))
+        if (this.#messages++ === 0) this.#world.onGroup(this, 'asked')
+        await this.#lane.begin(() => this.#answer(said))
+      }
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  #answer(text: string): void {
+    if (!this.isOpen) return
+    const message = parseClientMessage(text)
+    if (message.type === 'EVENT') this.#answerEvent(message.event)
+    else if (message.type === 'CLOSE') this.#closeSubscription(message.id)
+    else if (message.type === 'unknown') this.#refuse(message.fault)
+    else this.#request(message, text.length)
+  }
+
+  /** The answer is the first thing that is said, and the only one. */
+  #answerEvent(value: unknown): void {
+    this.#lane.charge(PRICES.signature)
+    const { clock, network, count, onNamed } = this.#world
+    const judged = judgeArrived(value, network, Math.floor(clock.nowMs() / 1000))
+    count('EVENT', judged.ok ? 'ok' : 'invalid')
+    this.#send(okText(judged.id, judged.ok ? undefined : judged.refusal))
+    if (judged.ok) onNamed(judged.outpoint, this.#lane.account)
+  }
+
+  #request(message: Extract<ClientMessage, { type: 'REQ' | 'COUNT' }>, chars: number): void {
+    this.#hasRequested = true
+    const { type, token } = message
+    if ('refusal' in message) {
+      this.#world.count(type, 'invalid')
+      this.#send(closedText(token, message.refusal))
+    } else {
+      const refusal = this.#subscribe(message, chars)
+      this.#noteGroup()
+      this.#world.count(type, refusal === undefined ? 'ok' : 'limit')
+      if (refusal !== undefined) this.#send(closedText(token, refusal))
+    }
+    this.#tellFault()
+    this.wake()
+  }
+
+  /** One that has the same id is replaced, whatever becomes of this one. Returns why there is no room for it. */
+  #subscribe(message: Extract<ClientMessage, { filters: unknown }>, chars: number): string | undefined {
+    this.#forget(message.id)
+    if (this.#subscriptions.size >= LIMITS.subscriptions) {
+      return `rate-limited: a connection has at most ${LIMITS.subscriptions} subscriptions`
+    }
+    if (this.#chars + chars > LIMITS.subscriptionChars) {
+      return `rate-limited: the subscriptions of a connection have at most ${LIMITS.subscriptionChars} characters together`
+    }
+    if (this.#subscriptions.size === 0) this.#pingedAtMs = this.#world.clock.monotonicMs()
+    this.#subscriptions.set(message.id, new NostrSubscription(message.token, message.filters, chars))
+    this.#chars += chars
+    return undefined
+  }
+
+  #closeSubscription(id: string): void {
+    this.#world.count('CLOSE', 'ok')
+    this.#forget(id)
+    this.#noteGroup()
+  }
+
+  #noteGroup(): void {
+    this.#world.onGroup(this, this.#subscriptions.size > 0 ? 'subscribed' : 'asked')
+  }
+
+  #forget(id: string): void {
+    const subscription = this.#subscriptions.get(id)
+    if (!subscription) return
+    this.#subscriptions.delete(id)
+    this.#chars -= subscription.chars
+  }
+
+  /** In words to who is subscribed, or once it is: a maker reads one message, and takes this one for its answer. */
+  #refuse(fault: string): void {
+    this.#world.count('unknown', 'invalid')
+    this.#fault = fault
+    this.#tellFault()
+  }
+
+  #tellFault(): void {
+    if (this.#fault === undefined || !this.#hasRequested) return
+    this.#send(noticeText(`invalid: ${this.#fault}`))
+    this.#fault = undefined
+  }
+
+  #pong(data: Buffer): void {
+    this.#lane.charge(1)
+    if (this.isOpen && this.#unsentBytes === 0) this.#ws.pong(data)
+  }
+
+  #hasNews(): boolean {
+    const { shelf } = this.#world
+    return this.isOpen && this.#nextToTell() !== undefined && shelf.isWhole()
+  }
+
+  /** Whose stored events are not all told first, in the order in which they were asked for. */
+  #nextToTell(): NostrSubscription | undefined {
+    const { shelf } = this.#world
+    let live: NostrSubscription | undefined
+    for (const subscription of this.#subscriptions.values()) {
+      if (!subscription.hasNext(shelf)) continue
+      if (!subscription.isLive) return subscription
+      live ??= subscription
+    }
+    return live
+  }
+
+  /** Tells all there is, piece by piece. Never rejects. */
+  async #tell(): Promise<void> {
+    try {
+      while (this.#hasNews()) {
+        await this.#room()
+        await this.#lane.piece(() => this.#tellSome())
+      }
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  #tellSome(): void {
+    if (!this.#hasNews()) return
+    const subscription = this.#nextToTell()!
+    const { head, token } = subscription
+    const { events, isEnd } = subscription.next(this.#world.shelf, LIMITS.eventsPerPiece)
+    let bytes = 0
+    this.#socket.cork()
+    for (const { json } of events) {
+      this.#ws.send(`${head}${json}]`)
+      bytes += head.length + json.length + 1
+    }
+    if (isEnd) this.#ws.send(endOfStoredText(token))
+    this.#socket.uncork()
+    this.#lane.charge(1 + priceOfBytes(bytes))
+    this.#noteUnsent()
+    if (this.#unsentBytes > 0) this.#socket.write('', () => this.#noteUnsent())
+  }
+
+  #send(text: string): void {
+    this.#ws.send(text)
+    this.#noteUnsent()
+  }
+
+  /** Resolves once so little is unread that more may be said; rejects when the client has gone. */
+  async #room(): Promise<void> {
+    while (!this.#hasRoom()) {
+      await new Promise<void>((resolve) => this.#drained.push(resolve))
+      this.#gone.throwIfAborted()
+    }
+  }
+
+  #hasRoom(): boolean {
+    const { unsent, limits } = this.#world
+    return this.#unsentBytes <= (unsent.bytes > LIMITS.unsentTogetherBytes ? 0 : limits.unsentBytesMax)
+  }
+
+  #noteUnsent(): void {
+    const { unsent } = this.#world
+    const bytes = this.#gone.aborted ? 0 : this.#ws.bufferedAmount
+    unsent.bytes += bytes - this.#unsentBytes
+    this.#unsentBytes = bytes
+    if (this.#drained.length > 0 && this.#hasRoom()) for (const resolve of this.#drained.splice(0)) resolve()
+  }
+
+  #end(): void {
+    this.#noteUnsent()
+    this.#subscriptions.clear()
+    this.#inbox.length = 0
+    for (const resolve of this.#drained.splice(0)) resolve()
+  }
+
+  #fail(error: unknown): void {
+    if (isAbort(error, this.#gone)) return
+    this.#world.log.error({ err: error }, 'a client of the Nostr door could not be answered')
+    this.close(CLOSE.internal, 'this tracker failed to answer; its log says why')
+  }
+}
