@@ -150,6 +150,20 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     but: { tipsRemembered: { at: 'everything is read anew' } },
   },
   'notify.ts': { at: 'told again; the message is given up' },
+  'nostr/door-limits.ts': {
+    at: '`CLOSED` with a reason; the connection goes on',
+    metric: 'nostr_door_messages_total',
+    but: {
+      eventsPerPiece: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+      pingMs: { at: 'the client is pinged' },
+      unsentTogetherBytes: { at: 'each client’s next piece waits until it has taken the one before' },
+      headBytes: { at: 'HTTP 431, and the connection is closed' },
+      echoedIdChars: { at: 'the refusal has an empty id' },
+      lookMs: { at: 'looked at again' },
+      signedAnewS: { at: 'the event is signed anew' },
+      signaturesPerPiece: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
+    },
+  },
   'nostr/event.ts': {
     at: 'the event is refused, as invalid',
     but: {

@@ -29,6 +29,7 @@ import {
   setting,
 } from './settings.ts'
 import { formatHostPort, type HostPort, isLoopback, urlHost } from './tor/address.ts'
+import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 
@@ -298,6 +299,11 @@ function nostr(values: Values): Config['nostr'] {
     throw new ConfigError(`--nostr-relays names ${onion}, which needs Tor: leave out --no-tor`)
   }
   const listen = values.nostr!
+  if (listen !== 'off' && values.tor !== false && values.address!.port === NOSTR_VIRTUAL_PORT) {
+    throw new ConfigError(
+      `--address ${formatHostPort(values.address!)} and --nostr both want port ${NOSTR_VIRTUAL_PORT} of the onion service: give --address another port, or --nostr off`,
+    )
+  }
   return { listen: listen === 'off' ? undefined : listen, relays, publish }
 }
 

@@ -236,6 +236,21 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     connections: () => core.wire?.connections() ?? 0,
     subscriptions: () => watcher.subscriptions,
     registrations: () => registered.count,
+    nostr() {
+      const { door } = core
+      if (!door) return null
+      // The default port is left out of a URL.
+      const url =
+        cells.onionHost === undefined ? `ws://${formatHostPort(reachableAddress(door))}` : `ws://${cells.onionHost}`
+      const { pubkey } = door
+      return {
+        url,
+        pubkey,
+        events: door.events(),
+        connections: door.connections(),
+        subscriptions: door.subscriptions(),
+      }
+    },
     async [Symbol.asyncDispose]() {
       changes[Symbol.dispose]()
       await held[Symbol.asyncDispose]()

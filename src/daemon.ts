@@ -13,7 +13,7 @@ import { UnreachableError } from './errors.ts'
 import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
-import { DOOR_VIRTUAL_PORT, type NostrDoor, openDoor } from './nostr/door.ts'
+import { type NostrDoor, openDoor } from './nostr/door.ts'
 import { openTrackerKey, TRACKER_KEY_FILE } from './nostr/key.ts'
 import { eventSigner } from './nostr/signatures.ts'
 import { runNotify, type Supervisor } from './notify.ts'
@@ -25,6 +25,7 @@ import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
 import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
+import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import { VERSION } from './version.ts'
 import { statusRow, summaryOf } from './views/status.ts'
 import { newHandle } from './wire/handlers.ts'
@@ -130,7 +131,7 @@ export async function runDaemon(
         const { control, password, streamsPerCircuit } = config.tor as Extract<Config['tor'], { kind: 'control' }>
         const keyFile = join(config.dataDir, 'onion.key')
         const target = reachableAddress(wire)
-        const nostr = door && { virtualPort: DOOR_VIRTUAL_PORT, target: reachableAddress(door) }
+        const nostr = door && { virtualPort: NOSTR_VIRTUAL_PORT, target: reachableAddress(door) }
         return runOnion(
           { control, password, keyFile, virtualPort: wire.port, target, nostr, streamsPerCircuit },
           tor,

@@ -88,6 +88,28 @@ export class Meters {
       () => trackers.list().filter(({ source }) => source === 'learnt').length,
     )
     this.#gauge('connections', 'Connections of takers', core.connections)
+    this.#gauge('nostr_door_connections', 'Connections to the Nostr relay of this tracker; no value without it', () =>
+      core.door?.connections(),
+    )
+    this.#gauge(
+      'nostr_door_subscriptions',
+      'Subscriptions at the Nostr relay of this tracker; no value without it',
+      () => core.door?.subscriptions(),
+    )
+    this.#gauge('nostr_door_events', 'Bonds that the Nostr relay of this tracker announces; no value without it', () =>
+      core.door?.events(),
+    )
+    this.#counter(
+      'nostr_door_messages_total',
+      'Messages at the Nostr relay of this tracker, by type and outcome',
+      ['type', 'outcome'],
+      (counter) => {
+        for (const [key, times] of core.door?.counts ?? []) {
+          const [type = '', outcome = ''] = key.split('/')
+          counter.inc({ type, outcome }, times)
+        }
+      },
+    )
     this.#gauge('subscriptions', 'Outpoints subscribed to by takers', core.subscriptions)
     this.#gauge('registrations', 'Outpoints registered by takers', core.registrations)
     this.#gauge(
@@ -136,7 +158,9 @@ export class Meters {
       () => work.counts.longestPieceMs / 1000,
     )
     this.#counter('evicted_total', 'Connections that made room for newcomers, by group', ['group'], (counter) => {
-      for (const [group, times] of Object.entries(core.wire?.evicted ?? {})) counter.inc({ group }, times)
+      for (const door of [core.wire, core.door]) {
+        for (const [group, times] of Object.entries(door?.evicted ?? {})) counter.inc({ group }, times)
+      }
     })
     this.#counter('hints_total', 'Pings that name a tracker, by what became of them', ['outcome'], (counter) => {
       for (const [outcome, times] of Object.entries(trackers.hintCounts)) counter.inc({ outcome }, times)

@@ -47,7 +47,7 @@ export function describeStatus(status: StatusRow): string {
 }
 
 function describeRunning(status: StatusRow): [string, string][] {
-  const { onion, bitcoind, mempool, progress } = status
+  const { onion, bitcoind, mempool, nostr, progress } = status
   const since = status.started_at === null ? '' : `, pid ${status.pid}, since ${utc(status.started_at * 1000)}`
   const blocksBy = bitcoind.blocks_by === null ? '' : `, blocks by ${bitcoind.blocks_by}`
   return [
@@ -56,6 +56,9 @@ function describeRunning(status: StatusRow): [string, string][] {
     ['address', status.address],
     ['onion', `${onion.state}: ${onion.detail}`],
     ...(onion.canary ? [['canary', `${onion.canary.state}: ${onion.canary.detail}`] as [string, string]] : []),
+    ...(nostr
+      ? [['nostr', `${nostr.url}: ${nostr.events} events, ${nostr.connections} connections`] as [string, string]]
+      : []),
     ['bitcoind', `${bitcoind.state}${blocksBy}`],
     ...bitcoind.warnings.map((warning): [string, string] => ['', `- ${warning}`]),
     ...(progress ? [['catching up', describeProgress(progress)] as [string, string]] : []),

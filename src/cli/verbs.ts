@@ -327,13 +327,14 @@ function addPrintingVerbs({ verb }: Cli): void {
   )
   verb('print-torrc', 'Print the lines that Tor needs in its torrc for these settings.').action(
     (_options: unknown, command: Command) => {
-      const { tor, listen, wire } = configOf(command)
+      const { tor, listen, nostr, wire } = configOf(command)
       const options = {
         ...TORRC_DEFAULTS,
         ...(tor.kind !== 'none' && { socks: tor.socks, streamsPerCircuit: tor.streamsPerCircuit }),
         ...(tor.kind === 'control' && { control: tor.control }),
         virtualPort: listen.port,
         target: reachableAddress(listen),
+        nostr: nostr.listen && reachableAddress(nostr.listen),
         managed: tor.kind === 'torrc',
         circuitIds: wire.circuitIds,
       }

@@ -23,17 +23,19 @@ export async function examine(config: Config, configFile: string | undefined, cl
   const status = isRunning ? storedStatus(dataDir) : undefined
   const [bitcoind, throughTor] = await Promise.all([
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
-    tor.kind === 'none' ? [well('tor', 'not used (--no-tor)')] : torFindings(tor, config.wire.circuitIds),
+    tor.kind === 'none'
+      ? [well('tor', 'not used (--no-tor)')]
+      : torFindings(tor, config.wire.circuitIds, config.nostr.listen),
   ])
   return [
     nodeFinding(process.versions.node),
     configFinding(config, configFile),
     ...dataDirFindings(dataDir, config.network, config.retentionBlocks),
-    fileLimitFinding(status?.pid ?? 'self', config.wire.connectionsMax),
+    fileLimitFinding(status?.pid ?? 'self', config.wire.connectionsMax, config.nostr.listen ? 2 : 1),
     ...(await portFindings(config, isRunning)),
     ...exposedDoors(config).map(({ flag, at }) =>
       worth(
-        flag === '--http' ? 'http-exposed' : 'exposed',
+        EXPOSED[flag],
         `${formatHostPort(at)} (${flag}) is open to other machines: whoever reaches it ties the onion service to this IP address`,
         `${flag} 127.0.0.1:${at.port}, if Tor${flag === '--http' ? ' or your browser' : ''} runs on this machine; else let nobody but ${flag === '--http' ? 'you' : 'Tor'} reach that port (a firewall, a container's own network)`,
       ),
@@ -45,10 +47,13 @@ export async function examine(config: Config, configFile: string | undefined, cl
   ]
 }
 
-async function portFindings({ listen, http }: Config, isRunning: boolean): Promise<Finding[]> {
+const EXPOSED = { '--address': 'exposed', '--http': 'http-exposed', '--nostr': 'nostr-exposed' } as const
+
+async function portFindings({ listen, http, nostr }: Config, isRunning: boolean): Promise<Finding[]> {
   const ports = [
     { check: 'port', flag: '--address', at: listen },
     ...(http ? [{ check: 'http-port', flag: '--http', at: http.listen }] : []),
+    ...(nostr.listen ? [{ check: 'nostr-port', flag: '--nostr', at: nostr.listen }] : []),
   ]
   return Promise.all(
     ports.map(({ check, flag, at }) => (isRunning ? takenPortFinding(check, flag, at) : portFinding(check, flag, at))),

@@ -30,9 +30,9 @@ export function nodeFinding(version: string): Finding {
   )
 }
 
-/** `pid`: the running daemon's, else our own. */
-export function fileLimitFinding(pid: number | 'self', connectionsMax: number): Finding {
-  const needed = connectionsMax + LIMITS.filesBesides
+/** `pid`: the running daemon's, else our own. `doors`: each of which takes `connectionsMax`. */
+export function fileLimitFinding(pid: number | 'self', connectionsMax: number, doors: number): Finding {
+  const needed = doors * connectionsMax + LIMITS.filesBesides
   let limit: number | undefined
   try {
     const line = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))
@@ -44,8 +44,8 @@ export function fileLimitFinding(pid: number | 'self', connectionsMax: number): 
   if (limit >= needed) return well('open-files', `up to ${limit} open files, ${needed} are needed`)
   return worth(
     'open-files',
-    `only ${limit} open files, but ${connectionsMax} connections (--connections-max) need ${needed}`,
-    `LimitNOFILE=${needed} in the unit (systemctl edit fidelity-tracker), or ulimit -n ${needed} before start, or a lower --connections-max`,
+    `only ${limit} open files, but ${connectionsMax} connections (--connections-max)${doors > 1 ? ', and as many to --nostr,' : ''} need ${needed}`,
+    `LimitNOFILE=${needed} in the unit (systemctl edit fidelity-tracker), or ulimit -n ${needed} before start, or a lower --connections-max${doors > 1 ? ', or --nostr off' : ''}`,
   )
 }
 

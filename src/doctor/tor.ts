@@ -5,9 +5,10 @@ import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import type { Config } from '../config.ts'
 import { AccessRefused, describeError } from '../errors.ts'
-import { formatHostPort, type HostPort, isOnionHost } from '../tor/address.ts'
+import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from '../tor/address.ts'
 import { TorControl } from '../tor/control.ts'
 import { dial } from '../tor/socks.ts'
+import { NOSTR_VIRTUAL_PORT } from '../tor/torrc.ts'
 import type { StatusRow } from '../views/schemas.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
@@ -26,11 +27,11 @@ const ADD_LINES = `fidelity-tracker print-torrc | sudo tee -a /etc/tor/torrc; ${
 
 type Tor = Exclude<Config['tor'], { kind: 'none' }>
 
-export async function torFindings(tor: Tor, circuitIds: boolean): Promise<Finding[]> {
+/** `nostr`: where the Nostr relay listens, if there is one. */
+export async function torFindings(tor: Tor, circuitIds: boolean, nostr: HostPort | undefined): Promise<Finding[]> {
   const socks = await socksFinding(tor.socks)
   if (tor.kind === 'control') return [socks, ...(await controlFindings(tor))]
-  const streams = torrcFinding(readTorrc(), tor.hostnameFile, circuitIds)
-  return [socks, hostnameFinding(tor.hostnameFile), ...(streams ? [streams] : [])]
+  return [socks, hostnameFinding(tor.hostnameFile), ...torrcFindings(readTorrc(), tor.hostnameFile, circuitIds, nostr)]
 }
 
 async function socksFinding(socks: HostPort): Promise<Finding> {
@@ -177,20 +178,29 @@ function readTorrc(): string | undefined {
 }
 
 /**
- * Whether the service of `hostnameFile` bounds the streams of a circuit, and names circuits where we are told to expect
- * that. Undefined where `torrc` doesn't have the service: it may stand in another file, or the hostname file be a copy.
+ * Whether the service of `hostnameFile` bounds the streams of a circuit, names circuits where we are told to expect that,
+ * and leads to the Nostr relay. Nothing where `torrc` doesn't have the service: it may stand in another file, or the
+ * hostname file be a copy.
  */
-export function torrcFinding(
+export function torrcFindings(
   torrc: string | undefined,
   hostnameFile: string,
   circuitIds: boolean,
-): Finding | undefined {
+  nostr: HostPort | undefined,
+): Finding[] {
   const sections = (torrc ?? '').split(/^[ \t]*HiddenServiceDir[ \t]+/im).slice(1)
   const dirOf = (section: string) => /^"?([^"\n]*?)\/?"?[ \t]*(?:#.*)?$/m.exec(section)?.[1]
   const section = sections.find((one) => dirOf(one) === dirname(hostnameFile))
-  if (section === undefined) return undefined
+  if (section === undefined) return []
+  return [streamsFinding(section, circuitIds), ...(nostr ? [nostrPortFinding(section, nostr)] : [])]
+}
+
+const PUT_LINES = `put them after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}`
+
+/** `section`: the service's lines of torrc. */
+function streamsFinding(section: string, circuitIds: boolean): Finding {
   const has = (line: string) => new RegExp(`^[ \\t]*${line}\\b`, 'im').test(section)
-  const again = `fidelity-tracker print-torrc shows the lines: put them after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}`
+  const again = `fidelity-tracker print-torrc shows the lines: ${PUT_LINES}`
   if (has('HiddenServiceExportCircuitID[ \\t]+haproxy') !== circuitIds) {
     return circuitIds
       ? broken('tor-streams', 'torrc does not name the circuits that --circuit-ids expects', again)
@@ -204,6 +214,28 @@ export function torrcFinding(
     return well('tor-streams', 'one Tor circuit has a bounded number of connections')
   }
   return worth('tor-streams', 'one Tor circuit may take every connection: torrc has no HiddenServiceMaxStreams', again)
+}
+
+function nostrPortFinding(section: string, nostr: HostPort): Finding {
+  const [, target] =
+    new RegExp(`^[ \\t]*HiddenServicePort[ \\t]+${NOSTR_VIRTUAL_PORT}(?:[ \\t]+(\\S+))?[ \\t]*(?:#.*)?$`, 'im').exec(
+      section,
+    ) ?? []
+  const line = `HiddenServicePort ${NOSTR_VIRTUAL_PORT} ${formatHostPort(reachableAddress(nostr))}`
+  const fix = `${line} after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}; or --nostr off`
+  if (target === undefined) {
+    return worth(
+      'tor-nostr',
+      `torrc leads nobody to the Nostr relay: the service has no port ${NOSTR_VIRTUAL_PORT}`,
+      fix,
+    )
+  }
+  // Tor takes a bare port for one of this machine.
+  const port = Number(/(\d+)$/.exec(target)?.[1])
+  if (port !== nostr.port) {
+    return worth('tor-nostr', `torrc leads port ${NOSTR_VIRTUAL_PORT} to ${target}, where the Nostr relay is not`, fix)
+  }
+  return well('tor-nostr', `port ${NOSTR_VIRTUAL_PORT} of the service leads to the Nostr relay`)
 }
 
 /** What the running daemon says of its onion service. */

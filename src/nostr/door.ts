@@ -23,9 +23,6 @@ import { doorPage, relayDocument } from './door-pages.ts'
 import { Shelf } from './shelf.ts'
 import type { EventSigner } from './signatures.ts'
 
-/** The onion service's port for it: that of `ws://` without one. */
-export const DOOR_VIRTUAL_PORT = 80
-
 /** Clients told of news between two turns of the event loop. */
 const WOKEN_AT_ONCE = 50
 

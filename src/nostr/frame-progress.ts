@@ -4,10 +4,10 @@
  */
 
 /** The longest head: two bytes, eight of length, four of mask. */
-const HEAD_BYTES_MAX = 14
+const LONGEST_HEAD_BYTES = 14
 
 export class FrameProgress {
-  readonly #head = Buffer.alloc(HEAD_BYTES_MAX)
+  readonly #head = Buffer.alloc(LONGEST_HEAD_BYTES)
   #headBytes = 0
   /** Of the payload begun. */
   #left = 0

@@ -9,11 +9,16 @@ export const ONION_LIMITS = {
   streamsPerCircuit: 16,
 }
 
+/** The onion service's port for the Nostr relay: that of `ws://` without one. */
+export const NOSTR_VIRTUAL_PORT = 80
+
 export interface TorrcOptions {
   socks: HostPort
   control: HostPort
   virtualPort: number
   target: HostPort
+  /** Where the Nostr relay listens, if there is one. */
+  nostr: HostPort | undefined
   /** Tor manages the service itself: no control port. */
   managed: boolean
   streamsPerCircuit: number
@@ -26,6 +31,7 @@ export const TORRC_DEFAULTS: TorrcOptions = {
   control: { host: '127.0.0.1', port: 9051 },
   virtualPort: 8080,
   target: { host: '127.0.0.1', port: 8080 },
+  nostr: { host: '127.0.0.1', port: 8082 },
   managed: false,
   streamsPerCircuit: ONION_LIMITS.streamsPerCircuit,
   circuitIds: false,
@@ -64,10 +70,11 @@ export function torrcFor(options: TorrcOptions): string {
 }
 
 /** One circuit has so many places and no more; a flood has to work for its circuits. */
-function serviceLines({ virtualPort, target, streamsPerCircuit, circuitIds }: TorrcOptions): string[] {
+function serviceLines({ virtualPort, target, nostr, streamsPerCircuit, circuitIds }: TorrcOptions): string[] {
   return [
     'HiddenServiceDir /var/lib/tor/fidelity-tracker/',
     `HiddenServicePort ${virtualPort} ${formatHostPort(target)}`,
+    ...(nostr ? [`HiddenServicePort ${NOSTR_VIRTUAL_PORT} ${formatHostPort(nostr)}`] : []),
     `HiddenServiceMaxStreams ${streamsPerCircuit}`,
     'HiddenServiceMaxStreamsCloseCircuit 1',
     'HiddenServicePoWDefensesEnabled 1',

@@ -82,6 +82,7 @@ export function readStatus(facts: Facts): StatusRow {
       connections: () => 0,
       subscriptions: () => 0,
       registrations: () => 0,
+      nostr: () => null,
     })
   const check = { ok: false, detail }
   return {
@@ -96,6 +97,7 @@ export function readStatus(facts: Facts): StatusRow {
     ...chainStatus(facts),
     synced: false,
     progress: null,
+    nostr: null,
     connections: 0,
     subscriptions: 0,
     registrations: countRegistrations(db),

@@ -313,6 +313,16 @@ export const statusSchema = component(
         .nullable()
         .describe('whether our own onion service is reached through Tor; null without Tor'),
     }),
+    nostr: z
+      .strictObject({
+        url: z.string().describe('under which it is found: through Tor once the onion service has a name'),
+        pubkey: z.string().describe('whose events are served: x-only, hex'),
+        events: count.describe('served just now'),
+        connections: count,
+        subscriptions: count,
+      })
+      .nullable()
+      .describe('the Nostr relay of this tracker; null without one'),
     mempool: z.strictObject({
       transactions: count,
       complete: z.boolean(),

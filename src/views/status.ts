@@ -114,6 +114,8 @@ export interface RunningFacts extends Facts {
   connections(): number
   subscriptions(): number
   registrations(): number
+  /** The Nostr relay; null without one. */
+  nostr(): StatusRow['nostr']
 }
 
 /** What a database alone tells of it. */
@@ -214,6 +216,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
       canary: canary ? { state: canary.kind, detail: canary.detail } : null,
     },
+    nostr: facts.nostr(),
     mempool: { transactions: mempool.size, complete: mempool.isComplete, detail: mempool.fault?.detail ?? null },
     reorgs: following.reorgs,
     reorg_depth_max: following.reorgDepthMax,

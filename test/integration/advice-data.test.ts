@@ -67,7 +67,7 @@ async function isReadyWithAll(dataDir: string): Promise<void> {
 /** `start` with these flags ends at once, with one line. Returns it. */
 async function refusal(code: number, args: readonly string[], before: readonly string[] = []): Promise<string> {
   const [port] = await freePorts(1)
-  const all = ['start', '--no-tor', '--http', 'off', '--address', `127.0.0.1:${port}`, ...args]
+  const all = ['start', '--no-tor', '--http', 'off', '--nostr', 'off', '--address', `127.0.0.1:${port}`, ...args]
   const ended = await runVerb(all, {}, before)
   assert.equal(ended.code, code, ended.stderr)
   assert.equal(ended.stderr.trim().split('\n').length, 1, ended.stderr)
@@ -268,7 +268,17 @@ const torArgs = (tor: FakeControl) => [
 async function refusedKey(dataDir: string, tor: FakeControl, before: readonly string[] = []): Promise<string> {
   const [port] = await freePorts(1)
   const bitcoind = ['--rpc', `127.0.0.1:${node.rpcPort}`, '--cookie-file', node.cookieFile]
-  const args = ['--http', 'off', '--address', `127.0.0.1:${port}`, ...bitcoind, ...torArgs(tor), ...about(dataDir)]
+  const args = [
+    '--http',
+    'off',
+    '--nostr',
+    'off',
+    '--address',
+    `127.0.0.1:${port}`,
+    ...bitcoind,
+    ...torArgs(tor),
+    ...about(dataDir),
+  ]
   const ended = await runVerb(['start', ...args], {}, before)
   assert.equal(ended.code, 2, ended.stderr)
   assert.equal(ended.stderr.trim().split('\n').length, 1, ended.stderr)
@@ -331,7 +341,7 @@ test('a hostname file that can not be read, or holds no name: the folder is give
   const flags = [...about(data.path), '--onion-hostname-file', hostname]
   const start = async (before: readonly string[] = []) => {
     const [port] = await freePorts(1)
-    return runVerb(['start', '--http', 'off', '--address', `127.0.0.1:${port}`, ...flags], {}, before)
+    return runVerb(['start', '--http', 'off', '--nostr', 'off', '--address', `127.0.0.1:${port}`, ...flags], {}, before)
   }
   const wrong = await start()
   assert.equal(wrong.code, 2)

@@ -21,7 +21,7 @@ const compose = readFileSync(join(ROOT, 'deploy/compose.yaml'), 'utf8')
 test('environment alone, everything else read-only: it serves, health says so, and only the data directory has files', async () => {
   await using node = await Regtest.start({ blocks: 20 })
   using dir = tempDir()
-  const [port] = await freePorts(1)
+  const [port, nostrPort] = await freePorts(2)
   const env = {
     FIDELITY_TRACKER_NETWORK: 'regtest',
     FIDELITY_TRACKER_RPC: `127.0.0.1:${node.rpcPort}`,
@@ -30,6 +30,7 @@ test('environment alone, everything else read-only: it serves, health says so, a
     FIDELITY_TRACKER_DATADIR: dir.path,
     FIDELITY_TRACKER_TOR: 'false',
     FIDELITY_TRACKER_HTTP: 'off',
+    FIDELITY_TRACKER_NOSTR: `127.0.0.1:${nostrPort}`,
   }
   const readOnly = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && ! touch /ft-probe 2>/dev/null && exec "$@"'
   const asRoot = process.getuid?.() === 0 ? '-m' : '-rm'
@@ -48,7 +49,7 @@ test('environment alone, everything else read-only: it serves, health says so, a
     return (await runVerb(['health'], env)).code === 0
   })
   const names = readdirSync(dir.path).filter((name) => !/-(wal|shm|journal)$/.test(name))
-  assert.deepEqual(names.sort(), ['lock', 'tracker.sqlite'])
+  assert.deepEqual(names.sort(), ['lock', 'tracker.key', 'tracker.sqlite'])
   child.kill('SIGTERM')
   assert.deepEqual(await exited, [0, null])
   assert.equal((await runVerb(['health'], env)).code, 1)
@@ -84,6 +85,7 @@ test('compose.yaml sets settings that exist, to values that are taken; only Tor 
   )
   const { code, stdout, stderr } = await runVerb(['print-config'], { ...env, FIDELITY_TRACKER_DATADIR: '/data' })
   assert.equal(code, 0, stderr)
+  assert.match(stdout, /^nostr = "172\.30\.80\.4:8082" {2}# environment$/m)
   assert.match(stdout, /^address = "172\.30\.80\.4:8080" {2}# environment$/m)
   assert.match(stdout, /^datadir = "\/data" {2}# environment$/m)
 

@@ -239,6 +239,8 @@ test('a port that is taken, or an address of another machine', async () => {
   await once(other.close(), 'close')
   assertFinding((await doctor(flags(dir.path, ...page))).of('http-port'), 'ok', /is free to listen on/)
   assertFinding((await doctor(flags(dir.path))).of('port'), 'ok', /is free to listen on/)
+  const nostr = ['--address', `127.0.0.1:${spare}`, '--nostr', `127.0.0.1:${port}`]
+  assertFinding((await doctor(flags(dir.path, ...nostr))).of('nostr-port'), 'ok', /is free to listen on/)
   const foreign = await doctor([...flags(dir.path), '--address', '192.0.2.1:8080'])
   assertFinding(foreign.of('port'), 'failure', /can't be listened on \(EADDRNOTAVAIL\)/)
 })
@@ -256,6 +258,9 @@ test('too few open files, of doctor’s shell or of the running daemon', async (
   assert.match(advice, /LimitNOFILE=1152 .*ulimit -n 1152.*lower --connections-max/)
   const lower = await doctor(flags(dir.path, '--connections-max', '400'), { before: limited })
   assertFinding(lower.of('open-files'), 'ok', /up to 600 open files, 528 are needed/)
+  const [spare] = await freePorts(1)
+  const both = await doctor(flags(dir.path, '--nostr', `127.0.0.1:${spare}`), { before: limited })
+  assertFinding(both.of('open-files'), 'warning', /1024 connections .* as many to --nostr, need 2176/)
 
   await using tracker = await Tracker.start(node, { dataDir: dir.path, port })
   await tracker.caughtUp(node)
@@ -286,12 +291,16 @@ test('a webhook: which way it is told, and what that shows', async () => {
 test('a door that other machines reach is told of, by the daemon too: it ties the onion service to an IP address', async () => {
   using dir = tempDir()
   const withTor = (...more: string[]) => [...flags(dir.path).filter((flag) => flag !== '--no-tor'), ...more]
-  const [http] = await freePorts(1)
+  const [http, nostr] = await freePorts(2)
   const open = await doctor(
-    withTor('--address', `0.0.0.0:${port}`, '--http', `[::]:${http}`, '--http-hosts', 'tracker.lan'),
+    withTor(
+      ...['--address', `0.0.0.0:${port}`, '--http', `[::]:${http}`, '--http-hosts', 'tracker.lan'],
+      ...['--nostr', `0.0.0.0:${nostr}`],
+    ),
   )
   assert.match(assertFinding(open.of('exposed'), 'warning', /0\.0\.0\.0:\d+ \(--address\).*IP address/), /127\.0\.0\.1/)
   assertFinding(open.of('http-exposed'), 'warning', /\[::\]:\d+ \(--http\)/)
+  assertFinding(open.of('nostr-exposed'), 'warning', /0\.0\.0\.0:\d+ \(--nostr\)/)
   const shut = await doctor(withTor())
   assert.ok(!shut.findings.some(({ check }) => check.endsWith('exposed')))
 

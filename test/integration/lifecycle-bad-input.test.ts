@@ -27,7 +27,7 @@ async function startFails(code: number, says: RegExp, args: string[], env: NodeJ
   using dir = tempDir()
   const [port] = await freePorts(1)
   const defaults = ['--network', 'regtest', '--no-tor', '--datadir', dir.path, '--address', `127.0.0.1:${port}`]
-  defaults.push('--http', 'off')
+  defaults.push('--http', 'off', '--nostr', 'off')
   const result = await runVerb(['start', ...defaults, ...args], env)
   assert.equal(result.code, code, `${result.stderr}${result.stdout}`)
   assert.match(result.stderr, says)

@@ -20,7 +20,18 @@ export async function doctor(
   args: readonly string[],
   { before = [], env = {} }: { before?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
 ): Promise<Diagnosis> {
-  const [program, ...rest] = [...before, process.execPath, MAIN, 'doctor', '--json', '--http', 'off', ...args]
+  const [program, ...rest] = [
+    ...before,
+    process.execPath,
+    MAIN,
+    'doctor',
+    '--json',
+    '--http',
+    'off',
+    '--nostr',
+    'off',
+    ...args,
+  ]
   const child = spawn(program!, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
   let stdout = ''
   child.stdout.on('data', (chunk) => {

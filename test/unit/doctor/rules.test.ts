@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { spaceFinding } from '../../../src/doctor/data-dir.ts'
 import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
 import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
-import { powFinding, torrcFinding } from '../../../src/doctor/tor.ts'
+import { powFinding, torrcFindings } from '../../../src/doctor/tor.ts'
 
 const NOW_S = 1_800_000_000
 
@@ -48,7 +48,7 @@ test('a service in torrc: its streams are bounded, and circuits named exactly wh
       .concat('HiddenServicePort 8080 127.0.0.1:8080', lines)
       .join('\n')
   const look = (text: string | undefined, circuitIds = false) =>
-    torrcFinding(text, '/var/lib/tor/ft/hostname', circuitIds)?.level
+    torrcFindings(text, '/var/lib/tor/ft/hostname', circuitIds, undefined)[0]?.level
   const bounded = ['HiddenServiceMaxStreams 16', 'HiddenServiceMaxStreamsCloseCircuit 1']
   assert.equal(look(torrc(...bounded)), 'ok')
   assert.equal(look(torrc()), 'warning', 'those of another service are not ours')
@@ -58,4 +58,22 @@ test('a service in torrc: its streams are bounded, and circuits named exactly wh
   assert.equal(look(torrc(...bounded, 'HiddenServiceExportCircuitID haproxy'), true), 'ok')
   assert.equal(look('HiddenServiceDir /elsewhere'), undefined)
   assert.equal(look(undefined), undefined)
+})
+
+test('a service in torrc: its port 80 leads to where the Nostr relay listens', () => {
+  const look = (lines: string, listen = { host: '0.0.0.0', port: 8082 }) => {
+    const torrc = `HiddenServiceDir /other\nHiddenServicePort 80 127.0.0.1:8082\nHiddenServiceDir /ft\nHiddenServicePort 8080\n${lines}`
+    return torrcFindings(torrc, '/ft/hostname', false, listen).find(({ check }) => check === 'tor-nostr')
+  }
+  for (const right of ['HiddenServicePort 80 127.0.0.1:8082', '  hiddenserviceport 80  8082 # Nostr']) {
+    assert.equal(look(right)?.level, 'ok', right)
+  }
+  for (const wrong of ['', '#HiddenServicePort 80 127.0.0.1:8082', 'HiddenServicePort 8000 127.0.0.1:8082']) {
+    const { level, text, fix } = look(wrong)!
+    assert.equal(level, 'warning', wrong)
+    assert.match(text, /has no port 80/)
+    assert.match(fix!, /^HiddenServicePort 80 127\.0\.0\.1:8082 /)
+  }
+  assert.match(look('HiddenServicePort 80 127.0.0.1:8081')!.text, /leads port 80 to 127\.0\.0\.1:8081/)
+  assert.deepEqual(torrcFindings('HiddenServiceDir /x', '/ft/hostname', false, { host: '127.0.0.1', port: 1 }), [])
 })

@@ -90,5 +90,8 @@ test('a service that torrc keeps: its streams are bounded, and its circuits name
     lines({ streamsPerCircuit: 5 }).filter((line) => /Streams|CircuitID|PoW/.test(line) && !line.startsWith('#')),
     ['HiddenServiceMaxStreams 5', 'HiddenServiceMaxStreamsCloseCircuit 1', 'HiddenServicePoWDefensesEnabled 1'],
   )
+  const ports = (more: Partial<TorrcOptions>) => lines(more).filter((line) => line.startsWith('HiddenServicePort'))
+  assert.deepEqual(ports({}), ['HiddenServicePort 8080 127.0.0.1:8080', 'HiddenServicePort 80 127.0.0.1:8082'])
+  assert.deepEqual(ports({ nostr: undefined }), ['HiddenServicePort 8080 127.0.0.1:8080'])
   assert.ok(lines({ circuitIds: true }).includes('HiddenServiceExportCircuitID haproxy'))
 })
