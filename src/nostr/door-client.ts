@@ -150,6 +150,11 @@ export class DoorClient {
       this.#takenAtMs = nowMs
     } else if (nowMs - this.#takenAtMs > limits.unsentMsMax) return this.destroy()
     if (!this.isOpen) return
+    if (this.#isConversing) {
+      // Not read just now: what is missing of its next message is not its fault.
+      if (this.#midMessageSinceMs !== undefined) this.#midMessageSinceMs = nowMs
+      this.#activeAtMs = nowMs
+    }
     if (this.#midMessageSinceMs !== undefined && nowMs - this.#midMessageSinceMs > limits.frameMsMax) {
       return this.close(CLOSE.policy, `a message begun must be finished within ${limits.frameMsMax / 1000} s`)
     }
