@@ -74,9 +74,9 @@ async function absentMaker(node: Regtest) {
   return { bond, address, start: () => startMakers([{ name: 'back', reach: { listenPort: port! }, bond: told }]) }
 }
 
-async function makerRow({ httpPort }: Tracker, address: string): Promise<{ reach: string; probes: number }> {
+async function makerRow({ httpPort }: Tracker, address: string): Promise<{ reach: string; probes_1d: number }> {
   const reply = await fetch(`http://127.0.0.1:${httpPort}/api/v1/makers/${address}`)
-  return (await reply.json()) as { reach: string; probes: number }
+  return ((await reply.json()) as { maker: { reach: string; probes_1d: number } }).maker
 }
 
 test('a maker that announces itself is asked at once, and not again for it within the hour', async () => {
@@ -87,14 +87,14 @@ test('a maker that announces itself is asked at once, and not again for it withi
   await using tracker = await Tracker.start(node, { nostr: true, http: true, args })
   await tracker.caughtUp(node)
   const url = doorUrl(tracker)
-  await waitUntil('it was probed once', async () => (await makerRow(tracker, address)).probes === 1)
-  const maker = await start()
+  await waitUntil('it was probed once', async () => (await makerRow(tracker, address)).probes_1d === 1)
+  await using maker = await start()
   assert.ok((await announce(url, makerEvent(bond.txid))).isAccepted)
   await waitUntil('it is up', async () => (await makerRow(tracker, address)).reach === 'up')
-  assert.equal((await makerRow(tracker, address)).probes, 2)
+  assert.equal((await makerRow(tracker, address)).probes_1d, 2)
   await maker.kill()
   for (let i = 0; i < 5; i++) await announce(url, makerEvent(bond.txid))
   using visitor = await DoorVisitor.open(url)
   assert.ok(await visitor.isQuiet(2_000))
-  assert.equal((await makerRow(tracker, address)).probes, 2)
+  assert.equal((await makerRow(tracker, address)).probes_1d, 2)
 })
