@@ -3,6 +3,7 @@
  * request server, HTTP, the views, the events and the daemon's loops take it as one argument. Opens and closes; runs
  * nothing.
  */
+import { join } from 'node:path'
 import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
 import type { NodeApi } from './chain/node-reader.ts'
@@ -14,6 +15,9 @@ import { Indexer } from './indexer.ts'
 import { CurrentMarket } from './market.ts'
 import { Meters } from './metrics.ts'
 import type { NostrDoor } from './nostr/door.ts'
+import { openTrackerKey, TRACKER_KEY_FILE } from './nostr/key.ts'
+import { Observer } from './nostr/observer.ts'
+import { eventSigner } from './nostr/signatures.ts'
 import { Canary, canaryTimes } from './peers/canary.ts'
 import { DialBudget } from './peers/dial-budget.ts'
 import { Posts } from './peers/judge.ts'
@@ -24,6 +28,7 @@ import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
+import { relayRow } from './views/relays.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
 import { Registrations } from './watch/registrations.ts'
@@ -43,6 +48,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly work: Work
   readonly registered: Registrations
   readonly trackers: Trackers
+  /** Watches the relays that the operator names. */
+  readonly observer: Observer
   /** What may be dialled because strangers ask for it. */
   readonly dials: DialBudget
   readonly probeRules: ProbeRules
@@ -189,6 +196,21 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     },
   )
 
+  const observer = new Observer(
+    { relays: config.nostr.relays, network, socks },
+    {
+      ...world,
+      log: log.child({ room: 'nostr' }),
+      db,
+      work,
+      liveness,
+      market: () => market.read(),
+      isWhole: () => notSynced() === undefined && unseen() === undefined,
+      signer: config.nostr.publish ? eventSigner(openTrackerKey(join(config.dataDir, TRACKER_KEY_FILE))) : undefined,
+      rowOf: relayRow,
+    },
+  )
+
   const { webhook } = config
   const webhookLog = log.child({ room: 'webhook' })
   const core: Core = {
@@ -210,6 +232,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     posts,
     canary,
     trackers,
+    observer,
+    relays: { rows: () => observer.list().map(relayRow), without: (txid) => observer.without(txid) },
     dials,
     meters: new Meters(),
     get changes() {

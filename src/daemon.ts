@@ -119,6 +119,7 @@ export async function runDaemon(
     monitor: (s) => monitor.run(s),
     ...(door && { door: (s: AbortSignal) => door.run(s) }),
     trackers: (s) => core.trackers.run(s),
+    relays: (s) => core.observer.run(s),
     start: (s) => watchStart(core, s),
     files: (s) => watchFiles(core, s),
     ...(supervisor && {
@@ -155,7 +156,9 @@ function handleSignals(signals: SignalHandlers, core: Core): void {
   let level = config.logLevel
   signals.dumpState = () => {
     const { following } = cells
-    writeAnyway(log, { status: statusRow(core), following, memory: process.memoryUsage(), logLevel: level }, 'state')
+    const relays = core.relays.rows()
+    const memory = process.memoryUsage()
+    writeAnyway(log, { status: statusRow(core), relays, following, memory, logLevel: level }, 'state')
   }
   signals.changeLogLevel = () => {
     level = nextLogLevel(level, config.logLevel)

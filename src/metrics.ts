@@ -6,7 +6,9 @@
 import { statSync } from 'node:fs'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Core } from './core.ts'
+import { MENDED_OUTCOMES } from './nostr/mender.ts'
 import { VERSION } from './version.ts'
+import { relayLabels } from './views/relays.ts'
 import { currentReadiness } from './views/status.ts'
 
 const PREFIX = 'fidelity_tracker_'
@@ -87,6 +89,7 @@ export class Meters {
       'Trackers learnt from Pings',
       () => trackers.list().filter(({ source }) => source === 'learnt').length,
     )
+    this.#exposeRelays(core)
     this.#gauge('connections', 'Connections of takers', core.connections)
     this.#gauge('nostr_door_connections', 'Connections to the Nostr relay of this tracker; no value without it', () =>
       core.door?.connections(),
@@ -184,6 +187,36 @@ export class Meters {
     })
   }
 
+  #exposeRelays({ config, relays }: Core): void {
+    const labels = relayLabels(config.nostr.relays)
+    this.#labelled('nostr_relay_up', '1 while a relay is listened to', 'relay', () =>
+      relays.rows().map(({ url, state }) => [labels.get(url)!, Number(state === 'live')]),
+    )
+    this.#gauges(
+      'nostr_relay_bonds',
+      'Bonds at a relay: announced, missing, dead; and events that takers pass over, invalid; no value while not known',
+      ['relay', 'state'],
+      (gauge) => {
+        for (const { url, announced, missing, dead, invalid } of relays.rows()) {
+          for (const [state, value] of Object.entries({ announced, missing, dead, invalid })) {
+            if (value !== null) gauge.set({ relay: labels.get(url)!, state }, value)
+          }
+        }
+      },
+    )
+    this.#counter(
+      'nostr_published_total',
+      'Events of missing bonds sent to relays, by what became of them',
+      ['relay', 'outcome'],
+      (counter) => {
+        for (const { url, publishing } of relays.rows()) {
+          if (!publishing) continue
+          for (const outcome of MENDED_OUTCOMES) counter.inc({ relay: labels.get(url)!, outcome }, publishing[outcome])
+        }
+      },
+    )
+  }
+
   /** Without a value nothing is said: not known is not 0. */
   #gauge(name: string, help: string, read: () => number | undefined): void {
     new Gauge({
@@ -199,14 +232,20 @@ export class Meters {
   }
 
   #labelled(name: string, help: string, label: string, read: () => [string, number][]): void {
+    this.#gauges(name, help, [label], (gauge) => {
+      for (const [word, value] of read()) gauge.set({ [label]: word }, value)
+    })
+  }
+
+  #gauges(name: string, help: string, labelNames: string[], read: (gauge: Gauge) => void): void {
     new Gauge({
       name: PREFIX + name,
       help,
-      labelNames: [label],
+      labelNames,
       registers: [this.registry],
       collect() {
         this.reset()
-        for (const [word, value] of read()) this.set({ [label]: word }, value)
+        read(this)
       },
     })
   }

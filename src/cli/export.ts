@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { bondRows } from '../views/bonds.ts'
 import type { Facts } from '../views/facts.ts'
 import { makerRows } from '../views/makers.ts'
-import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
+import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/schemas.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { shownRows } from './command.ts'
@@ -15,6 +15,7 @@ const NOUNS = {
   bonds: { schema: bondSchema, rows: bondRows },
   makers: { schema: makerSchema, rows: makerRows },
   trackers: { schema: trackerSchema, rows: trackerRows },
+  relays: { schema: relaySchema, rows: ({ relays }: Facts) => [...relays.rows()] },
 } as const satisfies Record<string, { schema: z.ZodObject; rows: (facts: Facts) => unknown[] }>
 export type ExportNoun = keyof typeof NOUNS
 export const EXPORT_NOUNS = Object.keys(NOUNS) as ExportNoun[]

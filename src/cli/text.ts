@@ -2,7 +2,16 @@
 import type { HeightRange } from '../chain/types.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { utc } from '../format.ts'
-import type { BondRow, ClientRow, MakerRow, SpendRow, StatusRow, TrackerRow, WhyRow } from '../views/schemas.ts'
+import type {
+  BondRow,
+  ClientRow,
+  MakerRow,
+  RelayRow,
+  SpendRow,
+  StatusRow,
+  TrackerRow,
+  WhyRow,
+} from '../views/schemas.ts'
 import type { Watches } from './watches.ts'
 
 /** Columns padded to their widest cell; the first row is the head. */
@@ -237,6 +246,44 @@ function describeAgreement({ agrees, compared_height, failures = 0 }: Partial<Tr
   if (agrees === null || agrees === undefined) return `not compared${silence}`
   const at = compared_height === undefined ? '' : ` at block ${compared_height}`
   return `${agrees ? 'agrees' : 'DIFFERS'}${at}${silence}`
+}
+
+// ---- relays ----------------------------------------------------------------------------------------------------------
+
+export function describeRelays(rows: readonly RelayRow[]): string {
+  if (rows.length === 0) return 'no relay is watched: --nostr-relays names some'
+  const head = ['RELAY', 'STATE', 'ANNOUNCED', 'MISSING', 'DEAD', 'INVALID', 'DELAY', 'LAST READ']
+  const body = rows.map((row) => [
+    row.url,
+    row.state,
+    cell(row.announced),
+    cell(row.missing),
+    cell(row.dead),
+    cell(row.invalid),
+    row.delay_s === null ? '-' : `${row.delay_s} s (${row.delays})`,
+    row.last_read === null ? 'never' : utc(row.last_read * 1000),
+  ])
+  return [table([head, ...body]), ...rows.flatMap(describeRelay)].join('\n')
+}
+
+/** What is to be said of one relay beside its counts, a line each. */
+function describeRelay({ url, ...row }: RelayRow): string[] {
+  const lines: string[] = []
+  if (row.failure !== null) lines.push(`not read, ${row.failures} times in a row: ${row.failure}`)
+  if (row.slowed) lines.push('it sends faster than it is read')
+  const faults = Object.entries(row.invalid_by ?? {}).filter(([, events]) => events > 0)
+  if (faults.length > 0) lines.push(`not valid: ${faults.map(([fault, events]) => `${events} ${fault}`).join(', ')}`)
+  for (const outpoint of row.missing_bonds) lines.push(`lacks ${outpoint}`)
+  for (const notice of row.notices) lines.push(`said ${notice}`)
+  if (row.publishing) lines.push(describePublishing(row.publishing))
+  return lines.map((line) => `${url} ${line}`)
+}
+
+function describePublishing({ refusal, resumes_at, ...outcomes }: NonNullable<RelayRow['publishing']>): string {
+  const sent = Object.entries(outcomes).filter(([, events]) => events > 0)
+  const counts = sent.length > 0 ? sent.map(([outcome, events]) => `${events} ${outcome}`).join(', ') : 'nothing yet'
+  if (refusal === null || resumes_at === null) return `published: ${counts}`
+  return `published: ${counts}; nothing until ${utc(resumes_at * 1000)}: ${refusal}`
 }
 
 // ---- who is connected ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import { bondRows } from '../views/bonds.ts'
 import { readFacts, readHealth, readStatus } from '../views/closed.ts'
 import type { Facts } from '../views/facts.ts'
 import { makerRows } from '../views/makers.ts'
-import { bondSchema, makerSchema, trackerSchema } from '../views/schemas.ts'
+import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/schemas.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
@@ -161,7 +161,12 @@ function addReadingVerbs({ verb }: Cli): void {
         else print(`${forget} is forgotten`)
       } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers)
     })
-  verb('export', 'Write every row known here: bonds with their history, makers, other trackers.')
+  verb('relays', 'List the watched relays: whom takers find there, who is missing, what is dead or not valid.')
+    .option('--json', 'print JSON')
+    .action((_options: unknown, command: Command) =>
+      show(command, ({ relays }) => shownRows('relays', relaySchema, [...relays.rows()]), text.describeRelays),
+    )
+  verb('export', 'Write every row known here: bonds with their history, makers, other trackers, relays.')
     .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
     .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))
     .option('-o, --output <file>', 'write this file, replacing it when it is whole (default: standard output)')
@@ -354,6 +359,7 @@ Examples:
   fidelity-tracker status                                   how far it is, and what it waits for
   fidelity-tracker bonds --all --json                       everything known, with reasons
   fidelity-tracker makers --sort uptime                     who is alive, and on which terms
+  fidelity-tracker relays                                   whom takers find at the public relays
   fidelity-tracker why <host>.onion:<port>                  why a maker is not listed, and what to do
   fidelity-tracker watch <txid>:<vout>                      be told when an output is spent
   fidelity-tracker register <txid>:<vout>                   have it watched, whoever is connected

@@ -81,6 +81,9 @@ export const HTTP_LIMITS = {
   /** Points of a history, unless asked for; and at the most: a plot is a few hundred pixels wide. */
   historyPoints: 200,
   historyPointsMax: 1_000,
+  /** Hours of the relays' history, unless asked for; and points of it, all relays together. */
+  relayHours: 168,
+  relayPointsMax: 2_000,
   /** Longest of our path parameters is an onion address with its port, 68 characters. */
   pathParamChars: 128,
 } as const satisfies Record<string, number>

@@ -14,6 +14,8 @@ import {
   historyPointSchema,
   makerSchema,
   probePointSchema,
+  relayPointSchema,
+  relaySchema,
   spendSchema,
   trackerSchema,
   unseen,
@@ -85,6 +87,15 @@ export const makerReply = component(
 export const trackersReply = component(
   'Trackers',
   z.strictObject({ trackers: z.array(trackerSchema), broken: brokenRows }),
+)
+
+export const relaysReply = component(
+  'Relays',
+  z.strictObject({
+    relays: z.array(relaySchema),
+    history: z.array(relayPointSchema).describe('of each hour that was counted, oldest first'),
+    broken: brokenRows,
+  }),
 )
 
 export const clientsReply = component(

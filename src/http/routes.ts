@@ -7,11 +7,13 @@ import { formatOutpoint, type Outpoint, parseOutpoint, type Txid } from '../chai
 import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import { bondsAsked, indexAfter, type Market } from '../market.ts'
+import { RELAY_HISTORY_LIMITS } from '../store/relays.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { bondRow } from '../views/bonds.ts'
 import { clientRows } from '../views/clients.ts'
 import { historyOf } from '../views/history.ts'
 import { makerRow } from '../views/makers.ts'
+import { relayHistory } from '../views/relays.ts'
 import { spendRow } from '../views/spends.ts'
 import { currentReadiness, statusRow } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
@@ -219,6 +221,18 @@ export const ROUTES: readonly AnyRoute[] = [
       synced(core)
       return { body: { trackers: trackerRows(core) } }
     },
+  }),
+  route({
+    path: '/api/v1/relays',
+    name: 'relays',
+    about: 'Relays that are watched, each against the chain: what a taker who knows only that relay finds',
+    params: nothing,
+    query: z.strictObject({ hours: wholeText(1, RELAY_HISTORY_LIMITS.hours).default(LIMITS.relayHours) }),
+    reply: replies.relaysReply,
+    otherwise: [],
+    answer: (core, _, { hours }) => ({
+      body: { relays: [...core.relays.rows()], history: relayHistory(core, hours, LIMITS.relayPointsMax) },
+    }),
   }),
   route({
     path: '/api/v1/spends/{txid}/{vout}',

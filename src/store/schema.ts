@@ -89,4 +89,22 @@ export interface Schema {
   proofs: { txid: Buffer; vout: number; conf_hash: Buffer; era: string; source: string; at_ms: number }
   probes: ProbeColumns & { id: Generated<number>; maker_id: number }
   probe_hours: { maker_id: number; hour: number; answered: number; failed: number; unjudged: number }
+  relays: {
+    id: Generated<number>
+    url: string
+    cursor_s: number | null
+    read_s: number | null
+    delays: string
+    faults: string
+    report: string | null
+  }
+  relay_bonds: { relay_id: number; txid: Buffer; until_s: number; is_own: number }
+  relay_hours: {
+    relay_id: number
+    hour: number
+    announced: number
+    missing: number
+    dead: number
+    invalid: number
+  }
 }

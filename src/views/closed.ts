@@ -12,12 +12,13 @@ import { probeRules } from '../peers/reach.ts'
 import { isLocked } from '../store/lock.ts'
 import { type Db, databasePath, openExisting, openStoreReadonly } from '../store/open.ts'
 import { countRegistrations } from '../store/registrations.ts'
+import { readRelayReports, readRelaysWithout } from '../store/relays.ts'
 import { readScannedFrom, readStoredStatus, readTip } from '../store/tip.ts'
 import { readTrackers } from '../store/trackers.ts'
 import { formatHostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { ChainFacts, Facts } from './facts.ts'
-import { type Checks, type StatusRow, statusSchema } from './schemas.ts'
+import { type Checks, type RelayRow, relaySchema, type StatusRow, statusSchema } from './schemas.ts'
 import { chainStatus, newStatusCells, statusRow, summaryOf } from './status.ts'
 
 const LIMITS = {
@@ -36,6 +37,7 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
     const market = new CurrentMarket(db, chain)
     const liveness = new Liveness(db, market, probeRules(probes.intervalMs, network === 'regtest'), clock)
     const trackers = readTrackers(db)
+    const relays = readRelayRows(db, isLocked(dataDir))
     const best = lastStatus(db)?.bitcoind.best_height ?? 0
     return look({
       config,
@@ -45,6 +47,13 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
       market,
       liveness,
       trackers: { list: () => trackers, revision: 0 },
+      relays: {
+        rows: () => relays,
+        without(txid) {
+          const without = readRelaysWithout(db, txid, Math.floor(clock.nowMs() / 1000))
+          return relays.flatMap(({ url, announced }) => (announced !== null && without.has(url) ? [url] : []))
+        },
+      },
       notSynced() {
         if (!isLocked(dataDir)) return 'the daemon is not running'
         const sync = lastStatus(db)?.checks.sync
@@ -54,6 +63,14 @@ export function readFacts<T>(config: Config, clock: Clock, look: (facts: Facts) 
       // Of the present window, also where the scan has not come that far.
       unseen: () => unseenHeights(scannedFrom, tip && { height: Math.max(tip.height, best) }),
     })
+  })
+}
+
+/** What the daemon last told of each relay; without one nobody listens there. */
+export function readRelayRows(db: Db, isRunning: boolean): RelayRow[] {
+  return readRelayReports(db).flatMap(({ report }) => {
+    const { data: row } = relaySchema.safeParse(report) // one of another version says nothing
+    return row ? [isRunning ? row : { ...row, state: 'stopped' as const }] : []
   })
 }
 

@@ -1,12 +1,13 @@
 /** What the views are made from: a running daemon's memory and store, or a database that nobody is writing. */
 import type { Tip } from '../bonds/types.ts'
-import type { Height, HeightRange } from '../chain/types.ts'
+import type { Height, HeightRange, Txid } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import type { CurrentMarket, Indexed } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
 import type { Db } from '../store/open.ts'
 import type { TrackerRecord } from '../store/trackers.ts'
 import type { Clock } from '../world.ts'
+import type { RelayRow } from './schemas.ts'
 
 export interface ChainFacts extends Indexed {
   tip(): Tip | undefined
@@ -26,6 +27,12 @@ export interface Facts {
     list(): readonly TrackerRecord[]
     /** Changes whenever a record has. */
     readonly revision: number
+  }
+  readonly relays: {
+    /** By URL. */
+    rows(): readonly RelayRow[]
+    /** URLs of those of which it is known that no valid event announces the bond there. */
+    without(txid: Txid): readonly string[]
   }
   /** Why no list is given just now; undefined when one is. */
   notSynced(): string | undefined

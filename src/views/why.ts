@@ -4,10 +4,18 @@
  */
 import { compareOutpoints } from '../bonds/digest.ts'
 import { isTakersCheck } from '../bonds/proof.ts'
+import { isTakenToday } from '../bonds/today.ts'
 import type { AnnouncedOutput, ConfirmedBond, Refusal, Tip } from '../bonds/types.ts'
 import { bondValue } from '../bonds/value.ts'
 import { AMOUNT_SATS_MIN, blocksLeft, endHeight, LOCK_BLOCKS_MAX, lockBlocksOf, stateOf } from '../bonds/verify.ts'
-import { formatOutpoint, type Height, type HeightRange, type Network, type Outpoint } from '../chain/types.ts'
+import {
+  formatOutpoint,
+  type Height,
+  type HeightRange,
+  type Network,
+  type Outpoint,
+  type Txid,
+} from '../chain/types.ts'
 import { printable, utc } from '../format.ts'
 import type { Liveness } from '../peers/liveness.ts'
 import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
@@ -40,10 +48,13 @@ export interface WhyFacts {
   /** What probes say. */
   life: Pick<Liveness, 'record' | 'reachOf' | 'isProven'>
   nowMs: number
+  /** Watched relays that don't announce the bond. */
+  relaysWithout: (txid: Txid) => readonly string[]
 }
 
 /** `asked`: as the maker announces it; its host alone stands for all its ports. */
-export function why({ config, chain, db, liveness, clock, notSynced, unseen }: Facts, asked: string): WhyRow {
+export function why(facts: Facts, asked: string): WhyRow {
+  const { config, chain, db, liveness, clock, notSynced, unseen, relays } = facts
   const tip = chain.tip()
   const name = parseMakerName(asked, config)
   return explain({
@@ -57,6 +68,7 @@ export function why({ config, chain, db, liveness, clock, notSynced, unseen }: F
     unseen: unseen(),
     life: liveness,
     nowMs: clock.nowMs(),
+    relaysWithout: (txid) => relays.without(txid),
   })
 }
 
@@ -93,6 +105,7 @@ export function explain(facts: WhyFacts): WhyRow {
     .sort((a, b) => b.value - a.value || compareOutpoints(a.bond.outpoint, b.bond.outpoint)) // as in the list
   const addresses = [...new Set(live.map(({ bond }) => bond.address))]
   for (const own of addresses) reasons.push(...lifeOf(own, live, facts))
+  for (const own of addresses) reasons.push(...absenceOf(own, live, facts))
   for (const { bond } of live) reasons.push(...standingOf(bond, live, tip), ...skipped(bond, facts.network))
   for (const bond of pending) {
     const text = `the bond ${formatOutpoint(bond.outpoint)} is in the mempool: it counts from the block that confirms it. Wait, or raise its fee`
@@ -144,6 +157,17 @@ function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { lif
     reasons.push({ code: 'conf-height', text, outpoint: verdict.outpoint })
   }
   return reasons
+}
+
+/** Relays where takers that know no tracker do not find the maker. */
+function absenceOf(address: string, live: readonly { bond: ConfirmedBond }[], facts: WhyFacts): Reason[] {
+  const { bond } = live.find((one) => one.bond.address === address)!
+  const { outpoint } = bond
+  const shouldBeThere = isTakenToday(bond, facts.network) && facts.life.reachOf(address) !== 'down'
+  const urls = shouldBeThere ? facts.relaysWithout(outpoint.txid) : []
+  if (urls.length === 0) return []
+  const text = `no valid event at ${urls.join(', ')} announces the bond ${formatOutpoint(outpoint)}: takers that know only ${urls.length === 1 ? 'that relay' : 'those relays'} do not find the maker. A maker announces its bond every half hour: see in its log whether the relay takes its events, and that it reaches it through Tor`
+  return [{ code: 'not-on-relay', text, outpoint }]
 }
 
 /** What is to be said of a live bond. */

@@ -8,6 +8,7 @@ import type { MakerLife } from '../../src/peers/liveness.ts'
 import type { MakerRecord, OfferTerms } from '../../src/peers/types.ts'
 import type { TrackerRecord } from '../../src/store/trackers.ts'
 import type { Facts } from '../../src/views/facts.ts'
+import type { RelayRow } from '../../src/views/schemas.ts'
 import { tipAt } from './bonds.ts'
 
 export interface Said {
@@ -18,6 +19,7 @@ export interface Said {
   records?: Record<string, MakerRecord>
   lives?: Record<string, MakerLife>
   trackers?: readonly TrackerRecord[]
+  relays?: readonly RelayRow[]
 }
 
 const NOT_PROBED: MakerLife = {
@@ -56,6 +58,7 @@ export function factsOf({ tip = tipAt(100_100), bonds = [], ...said }: Said): Fa
       counts: () => ({ up: 0, down: 0, unknown: market.makers.size }),
     },
     trackers: { list: () => said.trackers ?? [], revision: 0 },
+    relays: { rows: () => said.relays ?? [], without: () => [] },
     notSynced: () => undefined,
     unseen: () => undefined,
   } as unknown as Facts

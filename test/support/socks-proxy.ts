@@ -10,6 +10,8 @@ export interface Asked extends HostPort {
   user: string
 }
 
+type TargetOf = (asked: Asked) => number | undefined
+
 export class SocksProxy implements AsyncDisposable {
   readonly asked: Asked[] = []
   /** How many of the next ones are refused, as by an exit that doesn't reach the host. */
@@ -17,19 +19,19 @@ export class SocksProxy implements AsyncDisposable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
 
-  private constructor(server: Server, targetPort: number) {
+  private constructor(server: Server, targetOf: TargetOf) {
     this.#server = server
     server.on('connection', (socket) => {
       this.#hold(socket)
-      this.#serve(socket, targetPort).catch(() => socket.destroy())
+      this.#serve(socket, targetOf).catch(() => socket.destroy())
     })
   }
 
-  /** `targetPort`: where everything ends, whatever was asked for. */
-  static async start(targetPort: number): Promise<SocksProxy> {
+  /** `target`: the port where everything ends, whatever was asked for; or of each that is asked for, undefined: nowhere. */
+  static async start(target: number | TargetOf): Promise<SocksProxy> {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
-    return new SocksProxy(server, targetPort)
+    return new SocksProxy(server, typeof target === 'number' ? () => target : target)
   }
 
   get address(): HostPort {
@@ -41,7 +43,7 @@ export class SocksProxy implements AsyncDisposable {
     socket.on('error', () => {}).on('close', () => this.#sockets.delete(socket))
   }
 
-  async #serve(socket: Socket, targetPort: number): Promise<void> {
+  async #serve(socket: Socket, targetOf: TargetOf): Promise<void> {
     const [, methods] = await readBytes(socket, 2)
     await readBytes(socket, methods!)
     socket.write(Buffer.of(5, 2))
@@ -54,9 +56,11 @@ export class SocksProxy implements AsyncDisposable {
     const length = addressType === 3 ? (await readBytes(socket, 1))[0]! : addressType === 1 ? 4 : 16
     const host = await readBytes(socket, length)
     const port = (await readBytes(socket, 2)).readUInt16BE()
-    this.asked.push({ host: addressType === 3 ? String(host) : host.join('.'), port, addressType: addressType!, user })
-    if (this.refusals > 0) {
-      this.refusals--
+    const asked = { host: addressType === 3 ? String(host) : host.join('.'), port, addressType: addressType!, user }
+    this.asked.push(asked)
+    const targetPort = targetOf(asked)
+    if (targetPort === undefined || this.refusals > 0) {
+      if (targetPort !== undefined) this.refusals--
       socket.end(Buffer.of(5, 1, 0, 1, 0, 0, 0, 0, 0, 0))
       return
     }

@@ -8,6 +8,7 @@ import { makerRows } from '../../../src/views/makers.ts'
 import { trackerRows } from '../../../src/views/trackers.ts'
 import { aBond, spentAt, txidOf } from '../../support/bonds.ts'
 import { factsOf } from '../../support/facts.ts'
+import { aRelay, aTalkativeRelay } from '../../support/relays.ts'
 
 /** RFC 4180, character by character; throws where a text is none. */
 function parseCsv(text: string): string[][] {
@@ -124,8 +125,9 @@ const full = factsOf({
       },
     },
   ],
+  relays: [aTalkativeRelay([txidOf(1), txidOf(2)]), aRelay({ url: 'ws://other.example:8000' })],
 })
-const ROWS = { bonds: bondRows(full), makers: makerRows(full), trackers: trackerRows(full) }
+const ROWS = { bonds: bondRows(full), makers: makerRows(full), trackers: trackerRows(full), relays: full.relays.rows() }
 
 /** Field by field, those of an object in an object under both names. */
 function flat(row: object): [string, unknown][] {

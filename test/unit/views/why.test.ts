@@ -53,6 +53,7 @@ function why(facts: Partial<WhyFacts>, { record = UP as MakerRecord | null, prov
       isProven: () => proven,
     },
     nowMs: NOW_MS,
+    relaysWithout: () => [],
   }
   const answer = whySchema.parse(explain({ ...base, ...facts }))
   for (const { code, text } of answer.reasons) {
@@ -300,6 +301,26 @@ test('a maker that announced without end gets a bounded answer, what is alive fi
   const { reasons } = why({ bonds: [...dead, aBond({ lockHeight: 100_010 })] })
   assert.equal(reasons.length, 30)
   assert.equal(reasons[0]!.code, 'expiring')
+})
+
+test('relays without a valid event of the best bond are named, for whom takers of today should find', () => {
+  const bonds = [aBond()]
+  const relaysWithout = () => ['wss://a.example', 'wss://b.example']
+  const { listed, reasons } = why({ bonds, relaysWithout })
+  assert.deepEqual([listed, reasons.map(({ code }) => code)], [true, ['not-on-relay']])
+  assert.match(reasons[0]!.text, /wss:\/\/a\.example, wss:\/\/b\.example .*those relays do not find/)
+  assert.deepEqual(codes({ bonds, relaysWithout: () => [] }), [true])
+  const asked: string[] = []
+  const noted = (txid: string) => {
+    asked.push(txid)
+    return []
+  }
+  const better = aBond({ amountSats: asSats(90_000) })
+  why({ bonds: [...bonds, better], relaysWithout: noted })
+  assert.deepEqual(asked, [better.outpoint.txid], 'only its best bond, which it announces')
+  const down = { ...UP, failures: 3, firstFailureMs: NOW_MS - 7_200_000, lastFailureMs: NOW_MS - 60_000 }
+  assert.ok(!codes({ bonds, relaysWithout }, { record: down }).includes('not-on-relay'))
+  assert.ok(!codes({ bonds: [aBond({ format: 'B' })], relaysWithout }).includes('not-on-relay'))
 })
 
 test('no reason is left that nobody meets', () => {

@@ -1,0 +1,97 @@
+/**
+ * What takers find at a relay, against the chain, and how it is mended. A relay written by others; makers that announce as
+ * OpenSwap's do; a taker that knows only the relay. Some events are lost, some stale, some forged.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { RelayRow } from '../../src/views/schemas.ts'
+import { Relay } from '../sandbox/nostr/relay.ts'
+import { nowS, type SignedEvent, signEvent } from '../sandbox/nostr/signed-event.ts'
+import { announce, makerEvent } from '../sandbox/nostr/sim-maker.ts'
+import { Taker } from '../sandbox/nostr/sim-taker.ts'
+import { chainOf } from '../sandbox/nostr/taker-rules.ts'
+import { Regtest } from '../sandbox/regtest.ts'
+import { runVerb, type Tracker } from '../sandbox/tracker.ts'
+import { waitUntil } from '../sandbox/wait.ts'
+import { ask } from '../support/http.ts'
+import { onionHost } from '../support/onions.ts'
+import { ReachableMarket } from '../support/reachable-market.ts'
+
+const WELL = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank']
+const LOST = ['erin', 'frank']
+
+let node: Regtest
+let market: ReachableMarket
+let relay: Relay
+
+before(async () => {
+  node = await Regtest.start({ args: ['-txindex=1'] })
+  market = await ReachableMarket.start(node)
+  relay = await Relay.start()
+  await market.announce(['spent'], { lockBlocks: 2 })
+  await market.announce([...WELL, 'liar', 'silent'])
+  await market.serve(WELL)
+  await market.serve(['liar'], { lie: 'amount' }) // up, and not proven
+  await node.mine(1)
+  await node.spendBond(market.bonds.get('spent')!)
+  await node.mine(1)
+})
+after(async () => {
+  await relay?.[Symbol.asyncDispose]()
+  await market?.[Symbol.asyncDispose]()
+  await node?.[Symbol.asyncDispose]()
+})
+
+async function rowOf(tracker: Tracker): Promise<RelayRow> {
+  const { json } = await ask(tracker.httpPort!, '/api/v1/relays')
+  return json.relays[0]
+}
+
+const counts = ({ announced, missing, dead, invalid }: RelayRow) => ({ announced, missing, dead, invalid })
+
+test('the four counts are right, the mender restores exactly what is missing, and takers find every maker', async () => {
+  for (const name of WELL) {
+    if (LOST.includes(name)) continue
+    const { isAccepted, attempts } = await announce(relay.url, makerEvent(market.txid(name)))
+    assert.ok(isAccepted, JSON.stringify(attempts))
+  }
+  const never = '77'.repeat(32)
+  const { id, ...honest } = makerEvent(market.txid('erin'))
+  const { sig, ...unsigned } = makerEvent(market.txid('frank'))
+  const stale = (txid: string, tags: string[][]) =>
+    signEvent({ kind: 37780, content: `${txid}:0`, created_at: nowS(), tags: [['d', `fidelity:${txid}:0`], ...tags] })
+  const forged: SignedEvent[] = [
+    { ...honest, id: 'ab'.repeat(32) },
+    { ...unsigned, sig: '00'.repeat(64) },
+    stale(market.txid('erin'), [['expiration', String(nowS() - 60)]]),
+    stale(market.txid('frank'), []),
+    makerEvent(market.txid('frank'), { createdAtS: nowS() + 3_600 }),
+    makerEvent(market.txid('liar'), { createdAtS: nowS() - 90_000 }),
+  ]
+  await relay.store(...forged, makerEvent(never), makerEvent(market.txid('spent')))
+
+  await using tracker = await market.tracker(['--nostr-relays', relay.url, '--nostr-publish'])
+  await tracker.caughtUp(node)
+  const found = await waitUntil('the relay is counted', async () => {
+    const row = await rowOf(tracker)
+    return row.announced !== null && row
+  })
+  assert.deepEqual([found.dead, found.invalid], [2, forged.length], JSON.stringify(found))
+
+  const mended = await waitUntil('what is missing is announced', async () => {
+    const row = await rowOf(tracker)
+    return row.announced === WELL.length && row.missing === 1 && row
+  })
+  assert.deepEqual(counts(mended), { announced: WELL.length, missing: 1, dead: 2, invalid: forged.length })
+  assert.deepEqual(mended.missing_bonds, [`${market.txid('liar')}:0`])
+  assert.equal(mended.invalid_by!.id + mended.invalid_by!.signature, 2)
+  const sent = (await relay.received()).map(({ text }) => JSON.parse(text)).filter(([type]) => type === 'EVENT')
+  const ours = sent.slice(WELL.length - LOST.length).map(([, event]) => event as SignedEvent)
+  assert.deepEqual(ours.map(({ content }) => content).sort(), LOST.map((name) => `${market.txid(name)}:0`).sort())
+
+  const taker = await new Taker({ url: relay.url, chain: chainOf(node) }).run()
+  const hosts = [...taker.found.values()].map(({ host }) => host).sort()
+  assert.deepEqual(hosts, WELL.map((name) => onionHost(name)).sort())
+
+  const { stdout } = await runVerb(['relays', '--network', 'regtest', '--datadir', tracker.dataDir])
+})
