@@ -218,6 +218,7 @@ function sentenceOf(error: unknown): string {
   if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
     return `it sent a message of more than ${RELAY_CLIENT_LIMITS.messageBytesMax} bytes`
   }
+  if (code.startsWith('HPE_')) return 'what it sent is no HTTP'
   if (code.startsWith('WS_ERR')) return `what it sent is no WebSocket (${printable(code, 60)})`
   return printable(text, RELAY_CLIENT_LIMITS.reasonChars)
 }

@@ -30,10 +30,10 @@ export class EventJudge {
     this.#ownPubkey = ownPubkey
   }
 
-  /** `value`: of JSON. About 0.4 ms where a signature is to be checked. */
-  judge(value: unknown, nowS: number): JudgedEvent {
+  /** `value`: of the JSON in `frame`. About 0.4 ms where a signature is to be checked. */
+  judge(value: unknown, frame: string, nowS: number): JudgedEvent {
     const read = readEvent(value)
-    if (!read.ok) return { ok: false, key: keyOfText(JSON.stringify(value) ?? ''), fault: 'shape' }
+    if (!read.ok) return { ok: false, key: keyOfText(frame), fault: 'shape' }
     const { event } = read
     const fault = this.#faultOf(event, nowS)
     if (fault !== undefined) return { ok: false, key: `${event.id}${event.sig.slice(0, 16)}`, fault }

@@ -276,7 +276,7 @@ export class RelayWatch {
       for (const view of views) view.refuse(key, 'shape')
       return
     }
-    const judged = this.#deps.judge.judge(event, nowS)
+    const judged = this.#deps.judge.judge(event, frame, nowS)
     if (!judged.ok) {
       for (const view of views) view.refuse(judged.key, judged.fault)
       return

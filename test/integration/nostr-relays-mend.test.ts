@@ -11,9 +11,10 @@ import { announce, makerEvent } from '../sandbox/nostr/sim-maker.ts'
 import { Taker } from '../sandbox/nostr/sim-taker.ts'
 import { chainOf } from '../sandbox/nostr/taker-rules.ts'
 import { Regtest } from '../sandbox/regtest.ts'
-import { runVerb, type Tracker } from '../sandbox/tracker.ts'
+import type { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { ask } from '../support/http.ts'
+import { startOddRelay } from '../support/odd-relays.ts'
 import { onionHost } from '../support/onions.ts'
 import { ReachableMarket } from '../support/reachable-market.ts'
 
@@ -92,6 +93,80 @@ test('the four counts are right, the mender restores exactly what is missing, an
   const taker = await new Taker({ url: relay.url, chain: chainOf(node) }).run()
   const hosts = [...taker.found.values()].map(({ host }) => host).sort()
   assert.deepEqual(hosts, WELL.map((name) => onionHost(name)).sort())
+})
 
-  const { stdout } = await runVerb(['relays', '--network', 'regtest', '--datadir', tracker.dataDir])
+test('a relay that refuses, is silent or keeps nothing is left alone for a while, and says so in its row', async () => {
+  const words = [
+    'rate-limited: slow down',
+    'blocked: pubkey is not allowed to publish to this relay',
+    'auth-required: who are you',
+    'pow: required a difficulty >= 20',
+    'restricted: members only',
+  ]
+  await using stack = new AsyncDisposableStack()
+  const refusing = new Map<string, Relay>()
+  for (const refuse of words) {
+    const one = stack.use(await Relay.start())
+    await one.behave({ refuse })
+    refusing.set(refuse, one)
+  }
+  const forgetful = stack.use(await startOddRelay('forgetful'))
+  const closing = stack.use(await startOddRelay('closes-on-event'))
+  const urls = [...[...refusing.values()].map(({ url }) => url), forgetful.url, closing.url]
+  await using tracker = await market.tracker(['--nostr-relays', urls.join(','), '--nostr-publish'])
+  await tracker.caughtUp(node)
+  const publishingAt = async (url: string) => {
+    const { json } = await ask(tracker.httpPort!, '/api/v1/relays')
+    return (json.relays as RelayRow[]).find((row) => row.url === url)!.publishing!
+  }
+  const eventsIn = (frames: readonly string[]) => frames.filter((frame) => frame.startsWith('["EVENT"')).length
+  for (const [refuse, { url }] of refusing) {
+    const told = await waitUntil('it refuses', async () => {
+      const publishing = await publishingAt(url)
+      return publishing.refusal !== null && publishing
+    })
+    assert.deepEqual([told.refusal, told.refused, told.accepted], [refuse, 1, 0])
+    assert.ok(told.resumes_at! > nowS() + 30)
+  }
+  const closed = await waitUntil('it closes', async () => {
+    const publishing = await publishingAt(closing.url)
+    return publishing.refusal !== null && publishing
+  })
+  assert.deepEqual([closed.refusal, closed.silent], ['it ended the connection when it got an event', 1])
+  await waitUntil(
+    'what it does not keep is noticed',
+    async () => (await publishingAt(forgetful.url)).unserved === WELL.length,
+  )
+  assert.equal((await publishingAt(forgetful.url)).accepted, WELL.length)
+  await waitUntil(
+    'it is read again',
+    async () => closing.received.filter((frame) => frame.startsWith('["REQ"')).length > 1,
+  )
+  // All have been offered one event, and not another since; the forgetful one each bond once.
+  for (const one of refusing.values()) {
+    assert.equal(eventsIn((await one.received()).map(({ text }) => text)), 1)
+  }
+  assert.deepEqual([eventsIn(closing.received), eventsIn(forgetful.received)], [1, WELL.length])
+})
+
+test('nothing is sent while our own list is not whole, nor without being asked to', async () => {
+  await using quiet = await Relay.start()
+  await using tracker = await market.tracker(['--nostr-relays', quiet.url])
+  await tracker.caughtUp(node)
+  const row = await waitUntil('it is counted', async () => {
+    const now = await rowOf(tracker)
+    return now.missing === WELL.length + 1 && now
+  })
+  assert.equal(row.publishing, null)
+  await tracker.stop()
+  await node.stop()
+  tracker.launch()
+  await waitUntil('it is read, and nothing is counted', async () => {
+    const now = await rowOf(tracker).catch(() => undefined)
+    return now?.state === 'live' && now.missing === null && now.announced === null
+  })
+  await node.launch()
+  await waitUntil('it is counted again', async () => (await rowOf(tracker)).missing !== null)
+  const frames = (await quiet.received()).map(({ text }) => text)
+  assert.ok(frames.length > 0 && frames.every((text) => text.startsWith('["REQ"') || text.startsWith('["CLOSE"')))
 })

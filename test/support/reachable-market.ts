@@ -62,6 +62,11 @@ export class ReachableMarket implements AsyncDisposable {
     }
   }
 
+  /** Somebody else whom our Tor reaches by this name. */
+  lead(host: string, port: number): void {
+    this.#ports.set(host, port)
+  }
+
   /** Their onions lead nowhere from now on. */
   silence(...names: readonly string[]): void {
     for (const name of names) this.#ports.delete(onionHost(name))

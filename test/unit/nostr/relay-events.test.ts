@@ -19,10 +19,10 @@ test('a valid one tells its bond, and until when takers look it up', () => {
   const event = anEvent()
   const judge = new EventJudge('main', undefined)
   const judged = { ok: true, txid: TXID, held: { untilS: NOW_S + 3_600, isOwn: false }, createdAtS: NOW_S }
-  assert.deepEqual(judge.judge(event, NOW_S), judged)
-  const forEver = judge.judge(anEvent({ expiration: '9999999999' }), NOW_S)
+  assert.deepEqual(judge.judge(event, JSON.stringify(event), NOW_S), judged)
+  const forEver = judge.judge(anEvent({ expiration: '9999999999' }), '', NOW_S)
   assert.equal(forEver.ok && forEver.held.untilS, NOW_S + 86_400, 'a day after it was made whatever it says')
-  const own = new EventJudge('main', event.pubkey).judge(event, NOW_S)
+  const own = new EventJudge('main', event.pubkey).judge(event, '', NOW_S)
   assert.equal(own.ok && own.held.isOwn, true)
 })
 
@@ -47,9 +47,9 @@ test('each fault has its name', () => {
     [{ ...anEvent(), sig: '00'.repeat(64) }, 'signature'],
   ]
   for (const [event, fault] of cases) {
-    const judged = judge.judge(event, NOW_S)
+    const judged = judge.judge(event, JSON.stringify(event), NOW_S)
     assert.equal(judged.ok === false && judged.fault, fault, JSON.stringify(event))
-    assert.deepEqual(judge.judge(event, NOW_S), judged, 'the same whenever it comes')
+    assert.deepEqual(judge.judge(event, JSON.stringify(event), NOW_S), judged, 'the same whenever it comes')
   }
 })
 
@@ -57,11 +57,11 @@ test('one that was found right is not verified again; its id lends nothing to an
   const judge = new EventJudge('main', undefined)
   const event = anEvent()
   const other = { ...event, content: `${txidOf(2)}:0` }
-  assert.equal(judge.judge(event, NOW_S).ok, true)
-  const judged = judge.judge(other, NOW_S)
+  assert.equal(judge.judge(event, JSON.stringify(event), NOW_S).ok, true)
+  const judged = judge.judge(other, '', NOW_S)
   assert.equal(judged.ok === false && judged.fault, 'id')
   // Its time passes all the same.
-  assert.equal(judge.judge(event, NOW_S + 3_601).ok, false)
+  assert.equal(judge.judge(event, JSON.stringify(event), NOW_S + 3_601).ok, false)
   // All that was signed is in the id, so that a signature says nothing new: it is not looked at.
-  assert.equal(judge.judge({ ...event, sig: '00'.repeat(64) }, NOW_S).ok, true)
+  assert.equal(judge.judge({ ...event, sig: '00'.repeat(64) }, '', NOW_S).ok, true)
 })

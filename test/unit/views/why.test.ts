@@ -318,7 +318,11 @@ test('relays without a valid event of the best bond are named, for whom takers o
   const better = aBond({ amountSats: asSats(90_000) })
   why({ bonds: [...bonds, better], relaysWithout: noted })
   assert.deepEqual(asked, [better.outpoint.txid], 'only its best bond, which it announces')
-  const down = { ...UP, failures: 3, firstFailureMs: NOW_MS - 7_200_000, lastFailureMs: NOW_MS - 60_000 }
+  const down = {
+    ...UP,
+    ...{ failures: 3, firstFailureMs: NOW_MS - 7_200_000, lastFailureMs: NOW_MS - 60_000 },
+    ...{ failure: 'silent' as const, failureText: 'no answer' },
+  }
   assert.ok(!codes({ bonds, relaysWithout }, { record: down }).includes('not-on-relay'))
   assert.ok(!codes({ bonds: [aBond({ format: 'B' })], relaysWithout }).includes('not-on-relay'))
 })
