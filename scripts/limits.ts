@@ -98,7 +98,10 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'cli/verify.ts': { at: 'the verb says what differs' },
   'cli/watch.ts': { at: 'the verb tries again' },
   'cli/watches.ts': { at: 'the rest is told as a sum, or ended in a further transaction' },
-  'config.ts': { at: 'a smaller value is refused beyond regtest, exit code 2' },
+  'config.ts': {
+    at: 'a smaller value is refused beyond regtest, exit code 2',
+    but: { RELAYS_MAX: { at: 'refused, exit code 2' } },
+  },
   'daemon.ts': { at: 'done again' },
   'doctor/bitcoind.ts': { at: 'a finding' },
   'doctor/data-dir.ts': { at: 'a finding' },
@@ -172,6 +175,47 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     },
   },
   'nostr/tracker-event.ts': { at: 'it is said anew; when it stands no more, others take no hint from it' },
+  'nostr/mender.ts': {
+    at: 'nothing is sent to that relay meanwhile',
+    metric: 'nostr_published_total',
+    but: {
+      renewS: { at: 'our own event is sent anew, if no other announces the bond' },
+      bondPauseMs: { at: 'that bond is sent again' },
+      bondPauseMsMax: { at: 'that bond is sent again' },
+    },
+  },
+  'nostr/observer.ts': { at: 'done again' },
+  'nostr/relay-client.ts': {
+    at: 'the connection is given up as weather: tried again with growing pauses, and told in the relay’s row',
+    metric: 'nostr_relay_up',
+    but: {
+      waitingChars: { at: 'the relay is not read until there is room' },
+      reasonChars: { at: SHORTENED },
+    },
+  },
+  'nostr/relay-events.ts': { at: 'the oldest is forgotten, and verified again when it comes again' },
+  'nostr/relay-information.ts': { at: 'it counts as none', but: { textChars: { at: SHORTENED } } },
+  'nostr/relay-messages.ts': {
+    at: SHORTENED,
+    but: { frameChars: { at: 'not read; counted as an event of no shape', metric: 'nostr_relay_bonds' } },
+  },
+  'nostr/relay-session.ts': {
+    at: 'the connection is given up as weather: tried again with growing pauses, and told in the relay’s row',
+    metric: 'nostr_relay_up',
+    but: { messageUnits: { at: 'the relay is not read until it has allowance again' }, lookMs: { at: 'looked again' } },
+  },
+  'nostr/relay-view.ts': { at: 'further ones are not counted', metric: 'nostr_relay_bonds' },
+  'nostr/relay-watch.ts': {
+    at: 'done again',
+    metric: 'nostr_relay_up',
+    but: {
+      noticesKept: { at: 'the oldest is forgotten' },
+      delaysKept: { at: 'the oldest is forgotten' },
+      expectMs: { at: 'its delay is not counted' },
+      failureChars: { at: SHORTENED },
+      slowedMs: { at: 'it is told no more' },
+    },
+  },
   'peers/dial-budget.ts': {
     at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
     metric: 'stranger_dials_total',
@@ -220,6 +264,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'store/pages.ts': { at: 'the row is damage, and left out' },
   'store/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
+  'store/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
   'store/salvage.ts': { at: 'refused: move some of them away' },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
   'tor/onion.ts': {
@@ -234,6 +279,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'tor/torrc.ts': { at: 'Tor closes that circuit with all its streams, and no other', metric: 'connections' },
   'views/closed.ts': { at: 'the verbs say that the daemon hangs' },
   'views/history.ts': { at: 'the oldest are left out' },
+  'views/relays.ts': { at: 'the rest is not named; the count has them all' },
   'views/why.ts': { at: 'the rest is left out', but: { addressMax: { at: SHORTENED } } },
   'watch/answers.ts': { at: '`Error{busy}`: nothing was kept for it', metric: 'requests_total' },
   'watch/book.ts': { at: 'the oldest entries make room, and are looked up anew when asked about again' },

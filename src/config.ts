@@ -36,6 +36,9 @@ import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
 /** A maker of 0.1.x accepts one connection in three seconds, and serves one at a time. */
 const PROBE_INTERVAL_S_MIN = 60
 
+/** Each takes a connection, a circuit of Tor's and some megabytes; takers know two. */
+const RELAYS_MAX = 16
+
 type Values = { [N in SettingName]?: z.infer<(typeof SETTINGS)[N]['schema']> }
 export type Source = 'flag' | 'environment' | 'file' | 'default'
 
@@ -291,6 +294,11 @@ function http(values: Values): Config['http'] {
 function nostr(values: Values): Config['nostr'] {
   const relays = values['nostr-relays'] ?? []
   const publish = values['nostr-publish']!
+  if (relays.length > RELAYS_MAX) {
+    throw new ConfigError(
+      `--nostr-relays names ${relays.length} relays, at most ${RELAYS_MAX} are watched: leave some out`,
+    )
+  }
   if (publish && relays.length === 0) {
     throw new ConfigError('--nostr-publish needs to know where: name relays with --nostr-relays, or leave it out')
   }

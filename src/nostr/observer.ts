@@ -24,7 +24,7 @@ import { announceable } from './announceable.ts'
 import { type Mendable, Mender } from './mender.ts'
 import { EventJudge } from './relay-events.ts'
 import { sumOfFaults } from './relay-view.ts'
-import { RELAY_LIMITS, type RelayRecord, RelayWatch, type RelayWatchLimits } from './relay-watch.ts'
+import { type RelayRecord, RelayWatch } from './relay-watch.ts'
 import type { EventSigner } from './signatures.ts'
 
 export const OBSERVER_LIMITS = {
@@ -43,7 +43,6 @@ export interface ObserverOptions {
   relays: readonly string[]
   network: Network
   socks: HostPort | undefined
-  limits?: RelayWatchLimits
 }
 
 export interface ObserverDeps extends World {
@@ -82,7 +81,7 @@ export class Observer {
     this.#options = options
     this.#deps = deps
     const { db, signer } = deps
-    const { network, socks, relays, limits = RELAY_LIMITS } = options
+    const { network, socks, relays } = options
     const judge = new EventJudge(network, signer?.pubkey)
     this.#watches = claimRelays(db, relays.toSorted()).map((past) => {
       const mending = signer && {
@@ -93,7 +92,7 @@ export class Observer {
       return new RelayWatch(
         past,
         readRelayBonds(db, past.id),
-        { network, socks, limits },
+        { network, socks },
         {
           ...deps,
           judge,

@@ -26,19 +26,16 @@ export const RELAY_CLIENT_LIMITS = {
   /** What the relay says of a refusal. */
   reasonChars: 120,
 }
-export type RelayClientLimits = typeof RELAY_CLIENT_LIMITS
 
 export interface RelayRoute {
   /** Tor's SOCKS port; undefined without Tor. */
   socks: HostPort | undefined
-  limits?: RelayClientLimits
   /** Connections that share it share a circuit; else it is this one's alone. */
   isolation?: string
 }
 
 export class RelayConnection implements Disposable {
   readonly #socket: WebSocket
-  readonly #limits: RelayClientLimits
   readonly #clock: Clock
   readonly #waiting: string[] = []
   readonly #bell = new Bell()
@@ -47,9 +44,8 @@ export class RelayConnection implements Disposable {
   #heardMs: number
   #end: TransientError | undefined
 
-  private constructor(socket: WebSocket, limits: RelayClientLimits, clock: Clock) {
+  private constructor(socket: WebSocket, clock: Clock) {
     this.#socket = socket
-    this.#limits = limits
     this.#clock = clock
     this.#heardMs = clock.monotonicMs()
     socket.on('message', (data, isBinary) => this.#take(String(data), isBinary))
@@ -57,26 +53,26 @@ export class RelayConnection implements Disposable {
     socket.on('ping', () => this.#hear())
     socket.on('error', (error) => this.#over(sentenceOf(error)))
     socket.on('close', (code, reason) => this.#over(closeSentence(code, reason.toString())))
-    this.#stopPings = every(limits.pingMs, () => this.#ping())
+    this.#stopPings = every(RELAY_CLIENT_LIMITS.pingMs, () => this.#ping())
   }
 
   /** `url`: ws:// or wss://. Throws TransientError, or the reason of the signal. */
   static async open(url: string, route: RelayRoute, clock: Clock, signal: AbortSignal): Promise<RelayConnection> {
-    const limits = route.limits ?? RELAY_CLIENT_LIMITS
+    const { openMs, messageBytesMax } = RELAY_CLIENT_LIMITS
     const stream = await openStream(url, route, signal)
     const socket = new WebSocket(url, {
       // An agent would want a connection of its own. Node's types ask for a TLS socket here only where it made one.
       createConnection: (() => stream) as never,
       perMessageDeflate: false,
       followRedirects: false,
-      maxPayload: limits.messageBytesMax,
+      maxPayload: messageBytesMax,
     })
     stream.resume()
     // Listens from the beginning: a relay may speak first.
-    const connection = new RelayConnection(socket, limits, clock)
+    const connection = new RelayConnection(socket, clock)
     using attempt = new ScopedAbort(signal)
-    const tooLate = new TransientError(`it did not answer the request for a WebSocket within ${limits.openMs / 1000} s`)
-    const cancel = after(limits.openMs, () => attempt.abort(tooLate))
+    const tooLate = new TransientError(`it did not answer the request for a WebSocket within ${openMs / 1000} s`)
+    const cancel = after(openMs, () => attempt.abort(tooLate))
     try {
       await raceAbort(upgraded(socket), attempt.signal)
       return connection
@@ -104,14 +100,14 @@ export class RelayConnection implements Disposable {
       const text = this.#waiting.shift()
       if (text !== undefined) {
         this.#waitingChars -= text.length
-        if (this.#socket.isPaused && this.#waitingChars < this.#limits.waitingChars / 2) {
+        if (this.#socket.isPaused && this.#waitingChars < RELAY_CLIENT_LIMITS.waitingChars / 2) {
           this.#hear() // while it was not read it could not be heard
           this.#socket.resume()
         }
         return text
       }
       if (this.#end) throw this.#end
-      await raceAbort(this.#bell.wait(this.#limits.pingMs), signal)
+      await raceAbort(this.#bell.wait(RELAY_CLIENT_LIMITS.pingMs), signal)
     }
   }
 
@@ -120,7 +116,7 @@ export class RelayConnection implements Disposable {
     if (isBinary || this.#end) return
     this.#waiting.push(text)
     this.#waitingChars += text.length
-    if (this.#waitingChars > this.#limits.waitingChars) this.#socket.pause()
+    if (this.#waitingChars > RELAY_CLIENT_LIMITS.waitingChars) this.#socket.pause()
     this.#bell.ring()
   }
 
@@ -131,7 +127,7 @@ export class RelayConnection implements Disposable {
   #ping(): void {
     if (this.#socket.isPaused) return
     const quietMs = this.#clock.monotonicMs() - this.#heardMs
-    if (quietMs > 2 * this.#limits.pingMs) {
+    if (quietMs > 2 * RELAY_CLIENT_LIMITS.pingMs) {
       this.#over(`no sign of life for ${Math.round(quietMs / 1000)} s`)
       this.#socket.terminate()
     } else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping(() => {})
@@ -152,16 +148,17 @@ export class RelayConnection implements Disposable {
 /** TCP or Tor, and TLS where the URL asks for it. Throws TransientError. */
 export async function openStream(
   url: string,
-  { socks, isolation = freshIsolation(), limits = RELAY_CLIENT_LIMITS }: RelayRoute,
+  { socks, isolation = freshIsolation() }: RelayRoute,
   signal: AbortSignal,
 ): Promise<Socket | TLSSocket> {
+  const { openMs } = RELAY_CLIENT_LIMITS
   const target = targetOf(url)
-  const raw = await dial(target, { socks, timeoutMs: limits.openMs, signal, isolation })
+  const raw = await dial(target, { socks, timeoutMs: openMs, signal, isolation })
   if (!/^(wss|https):/.test(url)) return raw
   const { host } = target
   const secure = connectTls({ socket: raw, host, servername: isIP(host) ? '' : host, ALPNProtocols: ['http/1.1'] })
   raw.resume()
-  const cancel = after(limits.openMs, () => secure.destroy(new Error(`no TLS within ${limits.openMs / 1000} s`)))
+  const cancel = after(openMs, () => secure.destroy(new Error(`no TLS within ${openMs / 1000} s`)))
   try {
     await raceAbort(once(secure, 'secureConnect'), signal)
   } catch (error) {

@@ -23,7 +23,6 @@ export const RELAY_SESSION_LIMITS = {
   /** How often a deadline is looked at. */
   lookMs: 1_000,
 }
-export type RelaySessionLimits = typeof RELAY_SESSION_LIMITS
 
 /** Called in pieces of work on the serving thread. */
 export interface SessionListener {
@@ -55,24 +54,16 @@ export class RelaySession {
   readonly #lane: Lane
   readonly #listener: SessionListener
   readonly #clock: Clock
-  readonly #limits: RelaySessionLimits
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #bell = new Bell()
   #sent: SentEvent | undefined
   #progressMs: number
 
-  constructor(
-    connection: RelayConnection,
-    lane: Lane,
-    listener: SessionListener,
-    clock: Clock,
-    limits: RelaySessionLimits = RELAY_SESSION_LIMITS,
-  ) {
+  constructor(connection: RelayConnection, lane: Lane, listener: SessionListener, clock: Clock) {
     this.#connection = connection
     this.#lane = lane
     this.#listener = listener
     this.#clock = clock
-    this.#limits = limits
     this.#progressMs = clock.monotonicMs()
   }
 
@@ -80,7 +71,7 @@ export class RelaySession {
   async run(signal: AbortSignal): Promise<void> {
     for (;;) {
       const text = await this.#connection.next(signal)
-      this.#lane.charge(priceOfBytes(text.length) + this.#limits.messageUnits)
+      this.#lane.charge(priceOfBytes(text.length) + RELAY_SESSION_LIMITS.messageUnits)
       if (this.#lane.account.waitMs > 0) {
         this.#listener.onSlowed()
         await raceAbort(this.#lane.afford(), signal)
@@ -141,7 +132,7 @@ export class RelaySession {
 
   /** Subscribes; returns once everything that is stored has come. Throws TransientError when it is refused or does not end. */
   async read(id: string, filter: object, signal: AbortSignal): Promise<void> {
-    const { eoseMs, readingMsMax, readingEventsMax, lookMs } = this.#limits
+    const { eoseMs, readingMsMax, readingEventsMax, lookMs } = RELAY_SESSION_LIMITS
     const subscription: Subscription = { events: 0, isRead: false }
     this.#subscriptions.set(id, subscription)
     const startMs = this.#clock.monotonicMs()
@@ -176,7 +167,7 @@ export class RelaySession {
     this.#connection.send(['EVENT', event])
     try {
       while (!sent.ok && this.#clock.monotonicMs() < endMs) {
-        await raceAbort(this.#bell.wait(this.#limits.lookMs), signal)
+        await raceAbort(this.#bell.wait(RELAY_SESSION_LIMITS.lookMs), signal)
       }
       return sent
     } finally {

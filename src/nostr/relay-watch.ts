@@ -14,10 +14,10 @@ import type { Lane, Work } from '../wire/work.ts'
 import { Backoff, sleep, type World } from '../world.ts'
 import { BOND_KINDS, bondEventDraft } from './event.ts'
 import { MENDER_LIMITS, type Mendable, type Mender, type MenderPause } from './mender.ts'
-import { RELAY_CLIENT_LIMITS, type RelayClientLimits, RelayConnection } from './relay-client.ts'
+import { RelayConnection } from './relay-client.ts'
 import { type EventJudge, keyOfText } from './relay-events.ts'
 import { askRelayInformation, type RelayInformation } from './relay-information.ts'
-import { RELAY_SESSION_LIMITS, RelaySession, type RelaySessionLimits, type SessionListener } from './relay-session.ts'
+import { RelaySession, type SessionListener } from './relay-session.ts'
 import { type HeldBond, type RelayCounts, RelayView, relayCounts } from './relay-view.ts'
 import type { EventSigner } from './signatures.ts'
 
@@ -48,13 +48,6 @@ export const RELAY_WATCH_LIMITS = {
   failureChars: 200,
 }
 
-export interface RelayWatchLimits {
-  client: RelayClientLimits
-  session: RelaySessionLimits
-}
-
-export const RELAY_LIMITS: RelayWatchLimits = { client: RELAY_CLIENT_LIMITS, session: RELAY_SESSION_LIMITS }
-
 /** connecting, reading what is stored, listening, or waiting for the next try. */
 export const RELAY_STATES = ['connecting', 'reading', 'live', 'waiting'] as const
 export type RelayState = (typeof RELAY_STATES)[number]
@@ -84,7 +77,6 @@ export interface RelayRecord {
 export interface RelayWatchOptions {
   network: Network
   socks: HostPort | undefined
-  limits: RelayWatchLimits
 }
 
 export interface RelayWatchDeps extends World {
@@ -189,11 +181,11 @@ export class RelayWatch {
   /** One connection, to its end. Throws TransientError. */
   async #connect(lane: Lane, signal: AbortSignal): Promise<void> {
     const { clock, mending } = this.#deps
-    const { socks, limits } = this.#options
+    const { socks } = this.#options
     // A circuit of its own for each connection: no relay learns from Tor what another one sees, or who came before.
-    const route = { socks, limits: limits.client, isolation: freshIsolation() }
+    const route = { socks, isolation: freshIsolation() }
     using connection = await RelayConnection.open(this.url, route, clock, signal)
-    const session = new RelaySession(connection, lane, this.#listener(), clock, limits.session)
+    const session = new RelaySession(connection, lane, this.#listener(), clock)
     try {
       await runAll(signal, {
         messages: (s) => session.run(s),
