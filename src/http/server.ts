@@ -196,7 +196,7 @@ function readPages(): Page[] {
     page('/', 'html', own('index.html')),
     page('/favicon.svg', 'svg', own('favicon.svg')),
     page('/assets/style.css', 'css', own('style.css')),
-    ...['app', 'dom', 'live', 'makers', 'plots', 'status', 'words'].map((name) =>
+    ...['app', 'dom', 'live', 'makers', 'plots', 'relays', 'status', 'words'].map((name) =>
       page(`/assets/${name}.js`, 'js', own(`${name}.js`)),
     ),
     page('/assets/uplot.js', 'js', resolve('uplot/dist/uPlot.esm.js')),

@@ -16,10 +16,12 @@ import { freePorts } from '../sandbox/ports.ts'
 import { type FundedBond, Regtest } from '../sandbox/regtest.ts'
 import { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { txidOf } from '../support/bonds.ts'
 import { closePage, openBrowser, openPage } from '../support/browser.ts'
 import { REGTEST_INFO, startFakeBitcoind } from '../support/fake-bitcoind.ts'
 import { ask } from '../support/http.ts'
 import { onionHost } from '../support/onions.ts'
+import { aRelay, aTalkativeRelay } from '../support/relays.ts'
 
 const MAKERS = 120
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -113,6 +115,7 @@ test('it shows what the API says, in both themes, wide and narrow, and asks nobo
       }
       assert.match(await text(page, '#plot-latency .empty'), /Nothing probed/)
       assert.match(await text(page, '#trackers-empty'), /None known/)
+      assert.ok(await page.locator('#relays').isHidden(), 'where no relay is watched nothing is said of them')
       await assertFits(page)
       assert.deepEqual(await accessibilityFaults(page), [])
       await page.screenshot({ path: join(screenshots, `shown-${colorScheme}-${name}.png`) })
@@ -213,7 +216,7 @@ test('everything can be done by keyboard: skip, sort, search, show more, copy', 
   await closePage(page)
 })
 
-test('what probes find is drawn: reach, uptime, fees, latency, other trackers', async () => {
+test('what probes find is drawn: reach, uptime, fees, latency, other trackers, relays', async () => {
   for (const colorScheme of THEMES) {
     for (const { name, options } of SHAPES) {
       const { page, problems } = await openPage(browser, url, { ...options, colorScheme }, addProbes)
@@ -223,6 +226,21 @@ test('what probes find is drawn: reach, uptime, fees, latency, other trackers', 
       assert.match(await second.innerText(), /28\.7 %\s*down/)
       assert.equal(await page.locator('#plot-latency canvas').count(), 1)
       assert.equal(await text(page, '#trackers-note'), '1 of 3 trackers agree with this one')
+      assert.equal(await text(page, '#relays-note'), 'Every bond is found at 1 of 2 relays')
+      assert.match(
+        await text(page, '#relays-list'),
+        /relay\.example\s+3 announced\s+2 missing\s+2 dead\s+5 invalid\s+not read since .*: it closed the connection \(1001\) · new bonds are seen after 31 seconds · 1 published · refuses: pow: 20 bits needed · NOTICE: slow down/,
+      )
+      assert.match(await text(page, '#relays-list'), /away\.example\s+not known\s+not read since .*: no TLS/)
+      assert.equal(
+        await page.locator('#relays-list [data-count="invalid"]').first().getAttribute('title'),
+        '4 expired, 1 signature',
+      )
+      assert.equal(await page.locator('#plot-relays canvas').count(), 1)
+      assert.match(
+        await text(page, '#plot-relays .note'),
+        /relay\.example: 60 %, other\.example: 100 %, away\.example: not known\.$/,
+      )
       if (name === '390') await page.locator('#sort-choice').selectOption('fee')
       else await page.getByRole('button', { name: 'Fees' }).click()
       assert.match(
@@ -241,7 +259,7 @@ test('what probes find is drawn: reach, uptime, fees, latency, other trackers', 
 
 /** Makers and trackers as they will be once they are asked: put into the daemon's own replies. */
 async function addProbes(page: Page): Promise<void> {
-  await page.route(/\/api\/v1\/(makers|history|trackers)/, async (route) => {
+  await page.route(/\/api\/v1\/(makers|history|trackers|relays)/, async (route) => {
     const response = await route.fetch()
     const body = await response.json()
     for (const [i, maker] of (body.makers ?? []).entries()) {
@@ -269,6 +287,25 @@ async function addProbes(page: Page): Promise<void> {
         median_ms: 1500 + 400 * Math.sin(i / 9) + 150 * Math.sin(i),
         p95_ms: 4000 + 900 * Math.cos(i / 7),
       }))
+    }
+    if (body.relays) {
+      const waiting = { ...aTalkativeRelay([txidOf(1), txidOf(2)]), state: 'waiting' }
+      const away = aRelay({
+        url: 'ws://away.example',
+        state: 'waiting',
+        failures: 9,
+        failure: 'no TLS',
+        counts: undefined,
+      })
+      body.relays = [waiting, aRelay({ url: 'wss://other.example' }), away]
+      body.history = Array.from({ length: 48 }, (_, i) => ({
+        time: 1_800_000_000 + 3_600 * i,
+        dead: 0,
+        invalid: 0,
+      })).flatMap((point) => [
+        { ...point, url: waiting.url, announced: 3, missing: 2 },
+        { ...point, url: 'wss://other.example', announced: 5, missing: 0 },
+      ])
     }
     if (body.trackers) {
       body.trackers = [true, false, null].map((agrees, i) => ({

@@ -6,7 +6,9 @@ import { relayRow } from '../../src/views/relays.ts'
 import type { RelayRow } from '../../src/views/schemas.ts'
 
 /** One that is read and has everything, unless `record` says else. */
-export function aRelay(record: Partial<RelayRecord> = {}): RelayRow {
+export function aRelay(
+  record: Partial<Omit<RelayRecord, 'counts'>> & { counts?: RelayRecord['counts'] | undefined } = {},
+): RelayRow {
   return relayRow({
     url: 'wss://relay.example',
     state: 'live',
@@ -17,7 +19,7 @@ export function aRelay(record: Partial<RelayRecord> = {}): RelayRow {
     delaysS: [],
     failures: 0,
     notices: [],
-    ...record,
+    ...(record as Partial<RelayRecord>),
   })
 }
 

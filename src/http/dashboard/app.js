@@ -3,6 +3,7 @@ import { byId, make, setHidden, setText, showEmpty } from './dom.js'
 import { watchTracker } from './live.js'
 import { MakersTable } from './makers.js'
 import { Plots } from './plots.js'
+import { showRelays } from './relays.js'
 import { showStatus } from './status.js'
 import { ago, number, plural, shortAddress } from './words.js'
 
@@ -15,8 +16,9 @@ watchTracker((known) => {
   showStatus(known)
   table.show(known.makers, known.refusal)
   if (!known.status) return
-  plots.show(known)
   showTrackers(known.trackers, known.status)
+  showRelays(known.relays?.relays, known.status)
+  plots.show(known)
 })
 
 function lastSeen(height, seen, now) {

@@ -25,7 +25,7 @@ class Refused extends Error {
 }
 
 /**
- * Calls `show` with all that is known whenever it has changed: `{status, makers, bonds, history, trackers, refusal, link}`.
+ * Calls `show` with all that is known whenever it has changed: `{status, makers, bonds, history, trackers, relays, refusal, link}`.
  * `link`: 'connecting', 'live', 'polling' or 'offline'; `refusal`: why there are no lists, from the tracker itself.
  */
 export function watchTracker(show) {
@@ -69,18 +69,19 @@ export function watchTracker(show) {
 
   async function readLists() {
     try {
-      const [makers, { bonds }, history, { trackers }] = await Promise.all([
+      const [makers, { bonds }, history, { trackers }, relays] = await Promise.all([
         allPages('/api/v1/makers', 'makers'),
         allPages('/api/v1/bonds', 'bonds'),
         get('/api/v1/history?points=240'),
         get('/api/v1/trackers'),
+        get('/api/v1/relays'),
       ])
-      Object.assign(known, { makers, bonds, history, trackers, refusal: undefined })
+      Object.assign(known, { makers, bonds, history, trackers, relays, refusal: undefined })
       listsAtMs = Date.now()
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       known.refusal = error // what is shown is no longer so: lists are hidden, not kept
-      known.makers = known.bonds = known.history = known.trackers = undefined
+      known.makers = known.bonds = known.history = known.trackers = known.relays = undefined
     }
   }
 

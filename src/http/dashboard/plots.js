@@ -23,7 +23,7 @@ export class Plots {
   /** `known`: as of live.js; its lists are undefined while there are none. */
   show(known, isAnew = false) {
     this.#last = known
-    const { bonds, history, refusal, status } = known
+    const { bonds, history, relays, refusal, status } = known
     const waiting = refusal?.code === 'not_synced' ? 'Drawn when the scan has reached the tip.' : 'Nothing to draw yet.'
     /** @type {Record<string, () => any>} */
     const plots = {
@@ -31,6 +31,7 @@ export class Plots {
       'plot-values': () => bonds && valuePlot(bonds),
       'plot-expiry': () => bonds && expiryPlot(bonds),
       'plot-latency': () => history && latencyPlot(history.probes, status),
+      'plot-relays': () => relays && relayPlot(relays),
     }
     for (const [id, draw] of Object.entries(plots)) {
       const figure = document.getElementById(id)
@@ -227,6 +228,44 @@ function expiryPlot(live) {
   return bars(counts, labels, text, (i) => {
     return `${plural(counts[i], 'bond')} in ${2 * i} to ${2 * i + 2} weeks (${number(days(i * EXPIRY_STEP))} to ${number(days((i + 1) * EXPIRY_STEP))} days)`
   })
+}
+
+/** What part of the bonds that takers should find is announced at each relay, hour by hour. */
+function relayPlot({ relays, history }) {
+  if (relays.length === 0) return undefined
+  const times = [...new Set(history.map(({ time }) => time))].sort((a, b) => a - b)
+  if (times.length < 2) return { title: 'Nothing to compare yet', text: 'The curves begin with the second hour.' }
+  const share = ({ announced, missing }) =>
+    announced + missing === 0 ? undefined : (100 * announced) / (announced + missing)
+  const lines = relays.map(({ url }) => {
+    const own = new Map(history.flatMap((point) => (point.url === url ? [[point.time, share(point)]] : [])))
+    return times.map((time) => own.get(time) ?? null)
+  })
+  const host = ({ url }) => url.replace(/^wss?:\/\//, '')
+  const percent = (value) => (value == null ? 'not known' : `${Math.floor(value)} %`)
+  const told = (i) => relays.map((relay, at) => `${host(relay)}: ${percent(lines[at][i])}`).join(', ')
+  return {
+    note: `Of the bonds that takers should find, ${told(times.length - 1)}.`,
+    readout: (i) => `${clockTime(times[i])}: ${told(i)}`,
+    data: [times, ...lines],
+    options: {
+      ...shared(),
+      scales: { y: { range: () => [0, 104] } },
+      axes: [
+        axis({ grid: { show: false }, space: 80 }),
+        axis({ size: 50, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }),
+      ],
+      series: [
+        {},
+        ...relays.map((_, at) => ({
+          stroke: faded('accent', 100 - (60 * at) / relays.length),
+          width: 2,
+          dash: at % 2 === 0 ? undefined : [4, 4],
+          points: { show: false },
+        })),
+      ],
+    },
+  }
 }
 
 /** Of Unix seconds, in the reader's own zone. */
