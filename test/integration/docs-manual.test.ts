@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { MANUAL, withSettingsTable } from '../../scripts/settings-table.ts'
 import { NEEDED_CALLS, OPTIONAL_CALLS } from '../../src/chain/admission.ts'
+import { BOND_KINDS, bondEventDraft, bondNamed, readEvent } from '../../src/nostr/event.ts'
+import { isSigned } from '../../src/nostr/signatures.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { doctor } from '../support/doctor.ts'
@@ -112,4 +114,22 @@ test('the files and folders that CONTRIBUTING.md names exist', () => {
     paths.filter((path) => !existsSync(join(ROOT, path)) && !existsSync(join(ROOT, 'src', path))),
     [],
   )
+})
+
+test('nostr.md has the kinds of the program, and an event as makers and we make it', () => {
+  const page = read('docs/nostr.md')
+  const kinds = [...page.matchAll(/^\| (\w+)(?: \(.*\))? \| (\d{5}) \|$/gm)].map(([, network, kind]) => [
+    network,
+    +kind!,
+  ])
+  assert.deepEqual(Object.fromEntries(kinds), BOND_KINDS)
+  const example = readEvent(JSON.parse(/^```json\n(.*)\n```$/m.exec(page)![1]!))
+  assert.ok(example.ok && isSigned(example.event))
+  const { kind, created_at, tags, content } = example.event
+  assert.deepEqual(bondEventDraft(bondNamed(example.event)!, 'regtest', created_at), {
+    kind,
+    created_at,
+    tags,
+    content,
+  })
 })
