@@ -33,9 +33,13 @@ as_root() {
 }
 
 # need_package PROGRAM PACKAGE: installs Debian's PACKAGE when PROGRAM is missing.
-APT_UPDATED=
 need_package() {
-  have "$1" && return 0
+  have "$1" || install_package "$1" "$2"
+}
+
+# install_package WHAT PACKAGE: installs Debian's PACKAGE, which has WHAT.
+APT_UPDATED=
+install_package() {
   have apt-get || fail "$1 is missing, and there is no apt-get: install it by hand"
   say "installing Debian's $2 (for $1)"
   if [ -z "$APT_UPDATED" ]; then
@@ -222,6 +226,26 @@ setup_promtool() {
   PATH="$PATH:$TOOLS/prometheus/programs"
   export PATH
   if ! have promtool; then ALONE=1 unpack_package prometheus promtool; fi
+}
+
+# A Nostr client by others, for the test that speaks to us through it: nostr-sdk, one wheel with nothing behind it, in a
+# Python environment of its own.
+NOSTR_SDK_VERSION=0.45.1
+NOSTR_SDK_SHA256=(
+  5e051a662fac81aa2e15e8221915a0ee4c38791fe6284bc286c5f4cc769cc22e # x86_64
+  b7d1ddb5e84c49d394c5a5290fd8982d75dd05684d07fda1f7cf10434d7671d0 # aarch64
+)
+setup_nostr_sdk() {
+  local home="$TOOLS/nostr-sdk-$NOSTR_SDK_VERSION"
+  export NOSTR_SDK_PYTHON=$home/bin/python
+  if "$NOSTR_SDK_PYTHON" -c 'import nostr_sdk' 2>/dev/null; then return 0; fi
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_package "Python's ensurepip" python3-venv
+  say "bringing nostr-sdk $NOSTR_SDK_VERSION into $home (4 MB)"
+  rm -rf "$home"
+  python3 -m venv "$home" || fail "no Python environment (above)"
+  printf 'nostr-sdk==%s%s\n' "$NOSTR_SDK_VERSION" "$(printf ' --hash=sha256:%s' "${NOSTR_SDK_SHA256[@]}")" >"$home/requirements.txt"
+  timeout 300 "$home/bin/pip" --quiet --disable-pip-version-check install --no-deps --only-binary :all: --require-hashes \
+    --retries 3 -r "$home/requirements.txt" >&2 || fail "nostr-sdk can't be installed (above)"
 }
 
 setup_all() {
