@@ -19,11 +19,13 @@ import { ask, exchange } from '../src/wire/client.ts'
 import type { Reply, Request } from '../src/wire/messages.ts'
 import { bondKey } from '../test/sandbox/bond-key.ts'
 import type { MakerSettings } from '../test/sandbox/maker.ts'
+import { chainOf } from '../test/sandbox/nostr/taker-rules.ts'
 import { freePorts } from '../test/sandbox/ports.ts'
 import { type BondPlan, type FundedBond, Regtest } from '../test/sandbox/regtest.ts'
 import { TorNetwork } from '../test/sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../test/sandbox/tracker.ts'
 import { waitUntil } from '../test/sandbox/wait.ts'
+import { takerAt } from './demo-nostr.ts'
 
 const isOnce = process.argv.includes('--once')
 const unknown = process.argv.slice(2).filter((arg) => arg !== '--once')
@@ -72,7 +74,10 @@ try {
 async function run(): Promise<void> {
   step('A regtest chain (real bitcoind) and a private Tor network (real Tor), both on loopback only')
   const startMs = performance.now()
-  const [nodeStart, torStart] = await Promise.allSettled([Regtest.start(), TorNetwork.start({ clients: 2 })])
+  const [nodeStart, torStart] = await Promise.allSettled([
+    Regtest.start({ args: ['-txindex=1'] }), // which the tracker doesn't need, and takers of today do
+    TorNetwork.start({ clients: 2 }),
+  ])
   if (nodeStart.status === 'rejected') throw nodeStart.reason
   await using node = nodeStart.value
   if (torStart.status === 'rejected') throw torStart.reason
@@ -96,6 +101,7 @@ async function run(): Promise<void> {
     format: 'D',
     amountSats: 5_000_000,
   })
+  await announce('maker-e', 'format D, too', 'live', { format: 'D', amountSats: 1_000_000 })
   say('-- and what must not be listed:')
   const good = onionHost('bad-onion')
   const flipped = `${good[0] === 'a' ? 'b' : 'a'}${good.slice(1)}`
@@ -113,7 +119,7 @@ async function run(): Promise<void> {
   await node.mine(1)
   say(`all confirmed in block ${confHeight}, the chain is at ${await node.height()}`)
 
-  step('Four makers, each a process behind its own onion service')
+  step('Five makers, each a process behind its own onion service')
   const makers: ChildProcess[] = []
   using _makers = {
     [Symbol.dispose]() {
@@ -156,6 +162,7 @@ async function run(): Promise<void> {
     dataDir,
     port,
     http: true,
+    nostr: true,
     args: ['--control-port', formatHostPort(trackerTor.control), '--socks-port', formatHostPort(trackerTor.socks)],
   })
   await orStop(
@@ -221,16 +228,16 @@ async function run(): Promise<void> {
         .trimEnd(),
     )
 
-  const expectedOrder = ['maker-d', 'maker-b', 'maker-c', 'maker-a'].map(
+  const expectedOrder = ['maker-d', 'maker-b', 'maker-e', 'maker-c', 'maker-a'].map(
     (name) => market.find((m) => m.name === name)!.bond.address,
   )
   expect(
     JSON.stringify(list.addresses) === JSON.stringify(expectedOrder),
-    'the list is not the four makers, best first',
+    'the list is not the five makers, best first',
   )
   expect(status.synced, 'the tracker does not say that it is synced')
   expect(status.height === (await node.height()), 'the tracker is not at the tip')
-  expect(status.bonds === 4, `Status counts ${status.bonds} live bonds instead of 4`)
+  expect(status.bonds === 5, `Status counts ${status.bonds} live bonds instead of 5`)
   for (const { name, expected, bond } of market) {
     const row = rows.get(formatOutpoint(bond.outpoint))
     const state = row && describeState(row)
@@ -244,6 +251,26 @@ async function run(): Promise<void> {
   maker.destroy()
   expect(hello !== undefined && offer.length > 400, 'the maker did not answer')
   say(`it says hello and offers (${offer.length} bytes, with its fidelity proof)`)
+
+  step(
+    'A taker of today knows no trackers, but Nostr relays: it is given this one, and judges bonds by its own bitcoind',
+  )
+  const relayUrl = `ws://${parseHostPort(onionAddress)!.host}`
+  const taker = await orStop(takerAt(relayUrl, chainOf(node), takerTor.socks, stop.signal))
+  say(`${relayUrl}: ${taker.events.length} events, then EOSE after ${Math.round(taker.eoseMs ?? 0)} ms`)
+  for (const { txid, verdict, why } of taker.events) {
+    const name = live.find(({ bond }) => bond.txid === txid)?.name ?? '?'
+    say(
+      `${name.padEnd(11)} ${verdict === 'accepted' ? `found at ${taker.found.get(txid!)!.host}` : `${verdict}: ${why}`}`,
+    )
+  }
+  // Of older formats takers of today know nothing: the relay doesn't bother them with these.
+  const ofToday = ['maker-d', 'maker-e'].map((name) => live.find((m) => m.name === name)!.bond.txid)
+  expect(taker.hasEose, 'the relay did not come to an end')
+  expect(
+    taker.events.length === 2 && ofToday.every((txid) => taker.found.has(txid)),
+    'a taker at the relay does not find exactly the two makers of today',
+  )
 
   if (problems.length > 0) {
     process.exitCode = 1
@@ -259,6 +286,7 @@ async function run(): Promise<void> {
   say(`${program} status ${common}`)
   say(`${program} bonds --all ${common}`)
   say(`${program} query ${onionAddress} get --socks-port ${takerTor.socks.port}`)
+  say(`a Nostr relay, for whatever speaks NIP-01: ws://127.0.0.1:${tracker.nostrPort}`)
   await stopped
   say('\nstopping')
 }

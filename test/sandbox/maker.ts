@@ -3,13 +3,11 @@
  * it misbehaves: maker-server.ts. Settings come as JSON in its only argument, a list for several makers in one process;
  * it prints one JSON line once they are reachable, and ends with its parent or on SIGTERM.
  */
-import { createHash } from 'node:crypto'
 import { parseOutpoint } from '../../src/chain/types.ts'
 import type { HostPort } from '../../src/tor/address.ts'
-import { TorControl } from '../../src/tor/control.ts'
-import { expandSeed } from '../../src/tor/key.ts'
 import { bondKey } from './bond-key.ts'
 import { type MakerPlan, serveMaker } from './maker-server.ts'
+import { publishOnion } from './onion-service.ts'
 
 export interface MakerSettings extends MakerPlan {
   name: string
@@ -38,27 +36,8 @@ async function startMaker({ name, reach, bond, ...plan }: MakerSettings): Promis
     otherKey: bondKey(name, 1),
     pongAddress: 'virtualPort' in reach ? `${onionHost}:${reach.virtualPort}` : bond.certAddress,
   })
-  return 'listenPort' in reach ? `127.0.0.1:${port}` : publish({ ...reach, name, onionHost, port })
-}
-
-/** The maker's onion service; lasts as long as this process. Resolves once its descriptor is uploaded. */
-async function publish(maker: {
-  control: HostPort
-  virtualPort: number
-  name: string
-  onionHost: string
-  port: number
-}): Promise<string> {
-  const { control, virtualPort, name, onionHost, port } = maker
-  const line = new TorControl({ control, password: undefined })
-  await line.connect()
-  const { expanded } = expandSeed(createHash('sha256').update(name).digest())
-  const label = onionHost.replace('.onion', '')
-  const uploaded = Promise.withResolvers<void>()
-  await line.subscribe(['HS_DESC'], (event) => {
-    if (event.startsWith(`HS_DESC UPLOADED ${label} `)) uploaded.resolve()
-  })
-  await line.must(`ADD_ONION ED25519-V3:${expanded.toString('base64')} Port=${virtualPort},127.0.0.1:${port}`)
-  await uploaded.promise
+  if ('listenPort' in reach) return `127.0.0.1:${port}`
+  const { control, virtualPort } = reach
+  await publishOnion(control, { name, virtualPort, port })
   return `${onionHost}:${virtualPort}`
 }
