@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A whole market in a sandbox: a regtest chain, a private Tor network, makers with real bonds, the daemon, and a taker's
-# question answered over the onion service. Stays until Ctrl-C; --once ends after the answer (exit 0 when all is right).
+# A whole market in a sandbox: a regtest chain, a private Tor network, makers with real bonds, the daemon, and takers'
+# questions answered over the onion service. Stays until Ctrl-C; --once ends after the answers (exit 0 when all is right).
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
