@@ -17,7 +17,7 @@ import { Meters } from './metrics.ts'
 import type { NostrDoor } from './nostr/door.ts'
 import { openTrackerKey, TRACKER_KEY_FILE } from './nostr/key.ts'
 import { Observer } from './nostr/observer.ts'
-import { eventSigner } from './nostr/signatures.ts'
+import { type EventSigner, eventSigner } from './nostr/signatures.ts'
 import { Canary, canaryTimes } from './peers/canary.ts'
 import { DialBudget } from './peers/dial-budget.ts'
 import { Posts } from './peers/judge.ts'
@@ -48,6 +48,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly work: Work
   readonly registered: Registrations
   readonly trackers: Trackers
+  /** Signs what we say on Nostr; undefined where nothing is said. */
+  readonly signer: EventSigner | undefined
   /** Watches the relays that the operator names. */
   readonly observer: Observer
   /** What may be dialled because strangers ask for it. */
@@ -196,8 +198,11 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     },
   )
 
+  const { nostr } = config
+  const speaks = nostr.listen !== undefined || nostr.publish
+  const signer = speaks ? eventSigner(openTrackerKey(join(config.dataDir, TRACKER_KEY_FILE))) : undefined
   const observer = new Observer(
-    { relays: config.nostr.relays, network, socks },
+    { relays: nostr.relays, network, socks },
     {
       ...world,
       log: log.child({ room: 'nostr' }),
@@ -206,7 +211,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       liveness,
       market: () => market.read(),
       isWhole: () => notSynced() === undefined && unseen() === undefined,
-      signer: config.nostr.publish ? eventSigner(openTrackerKey(join(config.dataDir, TRACKER_KEY_FILE))) : undefined,
+      signer: nostr.publish ? signer : undefined,
       rowOf: relayRow,
     },
   )
@@ -232,6 +237,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     posts,
     canary,
     trackers,
+    signer,
     observer,
     relays: { rows: () => observer.list().map(relayRow), without: (txid) => observer.without(txid) },
     dials,

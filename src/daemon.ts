@@ -14,8 +14,6 @@ import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
 import { type NostrDoor, openDoor } from './nostr/door.ts'
-import { openTrackerKey, TRACKER_KEY_FILE } from './nostr/key.ts'
-import { eventSigner } from './nostr/signatures.ts'
 import { runNotify, type Supervisor } from './notify.ts'
 import { DIRECT_NETWORK } from './peers/canary.ts'
 import { judgeProof } from './peers/judge.ts'
@@ -169,12 +167,11 @@ function handleSignals(signals: SignalHandlers, core: Core): void {
 
 /** What makers announce there is a hint to ask them whether they are alive, and no more. */
 function openNostrDoor(listen: HostPort, core: Core, monitor: Monitor): Promise<NostrDoor> {
-  const signer = eventSigner(openTrackerKey(join(core.config.dataDir, TRACKER_KEY_FILE)))
   const onNamed = (outpoint: Outpoint, from: object) => {
     const address = core.market.liveAddressOf(outpoint)
     if (address !== undefined) monitor.hint(address, from)
   }
-  return openDoor({ listen, signer, onNamed }, core)
+  return openDoor({ listen, signer: core.signer!, onNamed }, core)
 }
 
 function newMonitor(core: Core, signal: AbortSignal): Monitor {
