@@ -106,6 +106,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'doctor/bitcoind.ts': { at: 'a finding' },
   'doctor/data-dir.ts': { at: 'a finding' },
   'doctor/host.ts': { at: 'a finding' },
+  'doctor/relays.ts': { at: 'a finding' },
   'doctor/tor.ts': { at: 'a finding' },
   'events/feed.ts': { at: '`reset` is told instead: the lists have to be read again' },
   'events/stream.ts': {

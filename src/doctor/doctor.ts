@@ -8,24 +8,28 @@ import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
 import { formatHostPort, type HostPort, isLoopback, urlHost } from '../tor/address.ts'
-import { lastStatus } from '../views/closed.ts'
-import type { StatusRow } from '../views/schemas.ts'
+import { lastStatus, readRelayRows } from '../views/closed.ts'
+import type { RelayRow, StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
 import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
+import { relayFindings } from './relays.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
   const { tor, dataDir } = config
   const isRunning = isLocked(dataDir)
   const status = isRunning ? storedStatus(dataDir) : undefined
-  const [bitcoind, throughTor] = await Promise.all([
+  const { relays: urls, publish } = config.nostr
+  const rows = isRunning ? storedRelays(dataDir) : undefined
+  const [bitcoind, throughTor, relays] = await Promise.all([
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
     tor.kind === 'none'
       ? [well('tor', 'not used (--no-tor)')]
       : torFindings(tor, config.wire.circuitIds, config.nostr.listen),
+    relayFindings({ urls, socks: socksOf(config), publish, rows }, clock),
   ])
   return [
     nodeFinding(process.versions.node),
@@ -44,6 +48,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
     ...throughTor,
     ...(tor.kind === 'none' ? [] : [onionFinding(status)]),
     ...(config.webhook ? [webhookFinding(config.webhook, socksOf(config))] : []),
+    ...relays,
   ]
 }
 
@@ -102,6 +107,15 @@ function storedStatus(dataDir: string): StatusRow | undefined {
     return lastStatus(db)
   } catch {
     return undefined // what is wrong with the database is a finding of its own
+  }
+}
+
+function storedRelays(dataDir: string): RelayRow[] | undefined {
+  try {
+    using db = openStoreReadonly(dataDir)
+    return readRelayRows(db, true)
+  } catch {
+    return undefined // as above
   }
 }
 

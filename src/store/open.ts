@@ -287,7 +287,7 @@ function checkCheaply(sqlite: Database.Database): void {
 
 const CHECKED_AT_START = [
   ...['identity', 'blocks', 'bonds', 'pending_bonds', 'watches', 'spenders', 'spends'],
-  ...['makers', 'offers', 'proofs', 'trackers'],
+  ...['makers', 'offers', 'proofs', 'trackers', 'relays', 'relay_bonds'],
 ]
 
 /** Whose chain the database holds: of `network` from here on, if it was nobody's. Throws ConfigError for another's. */

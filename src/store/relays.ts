@@ -39,10 +39,21 @@ export interface RelayHour {
 const delaysColumn = z.array(z.number().min(0))
 const faultsColumn = z.partialRecord(z.enum(EVENT_FAULTS), z.int().min(0))
 
-/** Those of `urls`, in their order; what is known of others is forgotten. */
+/** Those of `urls`, in their order. Of others only their hours are kept, until they are over. */
 export function claimRelays(db: Db, urls: readonly string[]): RelayPast[] {
   db.transaction(() => {
-    db.run(urls.length > 0 ? sql.deleteFrom('relays').where('url', 'not in', urls) : sql.deleteFrom('relays'))
+    const others = sql
+      .selectFrom('relays')
+      .select('id')
+      .$if(urls.length > 0, (query) => query.where('url', 'not in', urls))
+    db.run(sql.deleteFrom('relay_bonds').where('relay_id', 'in', others))
+    db.run(sql.updateTable('relays').set({ cursor_s: null, read_s: null, report: null }).where('id', 'in', others))
+    db.run(
+      sql
+        .deleteFrom('relays')
+        .where('id', 'in', others)
+        .where('id', 'not in', sql.selectFrom('relay_hours').select('relay_id')),
+    )
     for (const url of urls) {
       db.run(
         sql

@@ -28,6 +28,8 @@ const SALVAGED = [
   'probes',
   'probe_hours',
   'trackers',
+  'relays',
+  'relay_hours',
 ] as const
 type Salvaged = (typeof SALVAGED)[number]
 

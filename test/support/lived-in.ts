@@ -69,6 +69,9 @@ function writeHistory(file: string): void {
       for (let i = 0; i < HOURS; i++) hours.run(id, hour - i)
       db.prepare('INSERT INTO offers VALUES (?, ?, 100, 0.5, 0.25, 1, 10, 10000, 9000000, NULL, NULL)').run(id, nowMs)
     }
+    db.prepare("INSERT INTO relays (id, url, delays, faults) VALUES (1, 'wss://relay.example', '[60]', '{}')").run()
+    const relayHours = db.prepare('INSERT INTO relay_hours VALUES (1, ?, 20, 3, 1, 7)')
+    for (let i = 0; i < HOURS; i++) relayHours.run(hour - i)
     db.prepare("INSERT INTO proofs VALUES (?, 0, ?, 'today', 'offer', ?)").run(
       Buffer.alloc(32, 7),
       Buffer.alloc(32, 8),
@@ -88,6 +91,8 @@ const KEPT = {
   proofs: 'SELECT hex(txid), vout, hex(conf_hash), era, source, at_ms FROM proofs ORDER BY txid, vout',
   probes: 'SELECT maker_id, at_ms, outcome, latency_ms FROM probes ORDER BY maker_id, at_ms',
   probe_hours: 'SELECT * FROM probe_hours ORDER BY maker_id, hour',
+  relays: 'SELECT id, url FROM relays ORDER BY id',
+  relay_hours: 'SELECT * FROM relay_hours ORDER BY relay_id, hour',
 } as const
 
 export type Kept = { [T in keyof typeof KEPT]: unknown[] } & { onionKey: string | undefined }

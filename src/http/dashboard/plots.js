@@ -246,13 +246,13 @@ function relayPlot({ relays, history }) {
   const told = (i) => relays.map((relay, at) => `${host(relay)}: ${percent(lines[at][i])}`).join(', ')
   return {
     note: `Of the bonds that takers should find, ${told(times.length - 1)}.`,
-    readout: (i) => `${clockTime(times[i])}: ${told(i)}`,
+    readout: (i) => `${dayTime(times[i])}: ${told(i)}`,
     data: [times, ...lines],
     options: {
       ...shared(),
       scales: { y: { range: () => [0, 104] } },
       axes: [
-        axis({ grid: { show: false }, space: 80 }),
+        axis({ grid: { show: false }, space: 100, values: (_, ticks) => ticks.map(dayTime) }),
         axis({ size: 50, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }),
       ],
       series: [
@@ -271,6 +271,11 @@ function relayPlot({ relays, history }) {
 /** Of Unix seconds, in the reader's own zone. */
 function clockTime(timeS) {
   return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
+}
+
+function dayTime(timeS) {
+  const day = new Date(timeS * 1000).toLocaleDateString('en', { month: 'short', day: 'numeric' })
+  return `${day}, ${clockTime(timeS)}`
 }
 
 /** Ten minutes at the end of which each step of `probes` stands. */
