@@ -324,9 +324,7 @@ test('relays without a valid event of the best bond are named, for whom takers o
     ...{ failure: 'silent' as const, failureText: 'no answer' },
   }
   assert.ok(!codes({ bonds, relaysWithout }, { record: down }).includes('not-on-relay'))
-  assert.ok(
-    !codes({ bonds: [aBond({ format: 'B', txRefusals: ['text-format'] })], relaysWithout }).includes('not-on-relay'),
-  )
+  assert.ok(!codes({ bonds: [aBond({ txRefusals: ['text-format'] })], relaysWithout }).includes('not-on-relay'))
 })
 
 test('no reason is left that nobody meets', () => {
