@@ -165,7 +165,7 @@ export async function openStream(
     secure.destroy()
     raw.destroy()
     if (signal.aborted) throw signal.reason
-    throw new TransientError(tlsSentence(error), { cause: error })
+    throw new TransientError(tlsSentence(error))
   } finally {
     cancel()
   }
@@ -182,7 +182,7 @@ function targetOf(url: string): HostPort {
 function upgraded(socket: WebSocket): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('open', resolve)
-    socket.once('error', (error) => reject(new TransientError(sentenceOf(error), { cause: error })))
+    socket.once('error', (error) => reject(new TransientError(sentenceOf(error))))
     socket.once('close', () => reject(new TransientError('it closed before it was a WebSocket')))
     socket.once('unexpected-response', (request, response: IncomingMessage) => {
       reject(new TransientError(refusalSentence(response)))

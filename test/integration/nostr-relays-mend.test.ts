@@ -12,7 +12,7 @@ import { Taker } from '../sandbox/nostr/sim-taker.ts'
 import { chainOf } from '../sandbox/nostr/taker-rules.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import type { Tracker } from '../sandbox/tracker.ts'
-import { waitUntil } from '../sandbox/wait.ts'
+import { waitUntil as waitFor } from '../sandbox/wait.ts'
 import { ask } from '../support/http.ts'
 import { startOddRelay } from '../support/odd-relays.ts'
 import { onionHost } from '../support/onions.ts'
@@ -20,6 +20,10 @@ import { ReachableMarket } from '../support/reachable-market.ts'
 
 const WELL = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank']
 const LOST = ['erin', 'frank']
+
+/** Relays are tried again after seconds, and read whole every quarter of a minute. */
+const waitUntil: typeof waitFor = (what, predicate, options) =>
+  waitFor(what, predicate, { timeoutMs: 120_000, ...options })
 
 let node: Regtest
 let market: ReachableMarket

@@ -10,7 +10,7 @@ import { Relay } from '../sandbox/nostr/relay.ts'
 import { announce, makerEvent } from '../sandbox/nostr/sim-maker.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import type { Tracker } from '../sandbox/tracker.ts'
-import { waitUntil } from '../sandbox/wait.ts'
+import { waitUntil as waitFor } from '../sandbox/wait.ts'
 import { ask } from '../support/http.ts'
 import { type Oddity, startOddRelay } from '../support/odd-relays.ts'
 import { ReachableMarket } from '../support/reachable-market.ts'
@@ -18,6 +18,10 @@ import { ReachableMarket } from '../support/reachable-market.ts'
 /** A certificate and its key for this name, made by nobody whom anybody knows. */
 const CERTIFICATE = new URL('../vectors/hooks.example.pem', import.meta.url)
 const NAMED = 'hooks.example'
+
+/** Relays are tried again after seconds, and read whole every quarter of a minute. */
+const waitUntil: typeof waitFor = (what, predicate, options) =>
+  waitFor(what, predicate, { timeoutMs: 120_000, ...options })
 
 let node: Regtest
 let market: ReachableMarket
@@ -99,13 +103,11 @@ test('each failure is one sentence in its relay’s row, and the others are read
   )
   assert.deepEqual(babbled.notices.slice(0, 2), ['NOTICE: ?[31mred ?', 'AUTH: asks who we are, and is not told'])
 
-  await waitUntil('the flood is read slowly', async () => (await rows(tracker)).get(flooding.url)?.slowed, {
-    timeoutMs: 120_000,
-  })
+  await waitUntil('the flood is read slowly', async () => (await rows(tracker)).get(flooding.url)?.slowed)
   const memory = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tracker.pid}/status`, 'latin1'))![1])
   assert.ok(memory < 400_000, `${memory} kB`)
   assert.ok(flooding.sent < 500_000, `${flooding.sent} frames were taken from it`)
-  const noEose = await waitUntil('silence is noticed', failureOf(tracker, silent.url), { timeoutMs: 120_000 })
+  const noEose = await waitUntil('silence is noticed', failureOf(tracker, silent.url))
   assert.equal(noEose, 'it sent no EOSE within 60 s')
   assert.equal((await rows(tracker)).get(well.url)!.state, 'live')
 })
@@ -155,7 +157,7 @@ test('killed, started again, without what it had: counts follow, and what is new
   )
   relay.forgetAll()
   await relay.launch()
-  await waitUntil('everything is read anew', async () => (await row()).missing === 2, { timeoutMs: 60_000 })
+  await waitUntil('everything is read anew', async () => (await row()).missing === 2)
   await announce(relay.url, makerEvent(market.txid('bob')))
   await waitUntil('bob is back', async () => (await row()).announced === 1)
 
