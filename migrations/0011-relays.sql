@@ -6,6 +6,8 @@ CREATE TABLE relays (
   cursor_s INTEGER,
   -- The last time that everything was read.
   read_s INTEGER,
+  -- The last time that it was told where this tracker is.
+  news_s INTEGER,
   -- Seconds until new bonds were seen there, and events that were not valid by their fault, as JSON.
   delays TEXT NOT NULL,
   faults TEXT NOT NULL,

@@ -176,6 +176,11 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     },
   },
   'nostr/tracker-event.ts': { at: 'it is said anew; when it stands no more, others take no hint from it' },
+  'nostr/named-trackers.ts': {
+    at: 'the place of any is taken by the newcomer',
+    but: { everyMs: { at: 'the next is told' } },
+  },
+  'nostr/relay-mending.ts': { at: 'looked again' },
   'nostr/mender.ts': {
     at: 'nothing is sent to that relay meanwhile',
     metric: 'nostr_published_total',

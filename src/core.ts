@@ -27,7 +27,8 @@ import { Trackers } from './peers/trackers.ts'
 import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
-import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
+import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from './tor/address.ts'
+import { VERSION } from './version.ts'
 import { relayRow } from './views/relays.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
@@ -182,6 +183,11 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       { clock, log: peersLog },
     )
   if (canary) cells.canary = canary.state
+  // Who is told of us dials back at once, and not again for an hour.
+  const tellsAddress = () => (canary && canary.state.kind !== 'green' ? undefined : core.self())
+  // One that lacks bonds says nothing of others.
+  const isWhole = () => notSynced() === undefined && unseen() === undefined
+  const wholeList = () => (isWhole() ? market.atTip()?.list : undefined)
   const dials = new DialBudget(clock)
   const trackers = new Trackers(
     { ...config.trackers, timeoutMs: probes.timeoutMs, socks, network, allowTestAddresses },
@@ -191,10 +197,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       db,
       dials,
       self: () => core.self(),
-      // Who is told of us dials back at once, and not again for an hour.
-      tellsAddress: () => (canary && canary.state.kind !== 'green' ? undefined : core.self()),
-      // One that lacks bonds says nothing of others.
-      ownList: () => (notSynced() === undefined && unseen() === undefined ? market.atTip()?.list : undefined),
+      tellsAddress,
+      ownList: wholeList,
     },
   )
 
@@ -210,7 +214,15 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       work,
       liveness,
       market: () => market.read(),
-      isWhole: () => notSynced() === undefined && unseen() === undefined,
+      isWhole,
+      ownNews() {
+        const self = tellsAddress()
+        const list = wholeList()
+        if (!self || !list || !isOnionHost(self.host)) return undefined
+        const { height, hash: blockHash } = list.tip
+        return { ...self, network, version: VERSION, height, blockHash, digest: list.digest.toString('hex') }
+      },
+      onTracker: ({ host, port }, from) => trackers.hint(host, port, from),
       signer: nostr.publish ? signer : undefined,
       rowOf: relayRow,
     },

@@ -1,6 +1,6 @@
 /**
  * When one relay is sent a missing bond's event, and which: at most so many a minute, after a time in which the maker may
- * send its own, and not while the relay refuses, is silent, or doesn't keep what it accepted. Decides; relay-watch.ts sends.
+ * send its own, and not while the relay refuses, is silent, or doesn't keep what it accepted. Decides; relay-mending.ts sends.
  */
 import type { Network, Txid } from '../chain/types.ts'
 import type { Clock } from '../world.ts'
@@ -59,7 +59,8 @@ export class Mender {
   #pause: MenderPause | undefined
   /** Bonds that are left alone for a while. */
   readonly #bondPauses = new Map<Txid, { untilMs: number; times: number }>()
-  #pending: Txid | undefined
+  /** What is on its way: a bond's event, or another of ours. */
+  #pending: { txid?: Txid } | undefined
 
   constructor(network: Network, clock: Clock, random: () => number) {
     this.#graceS = network === 'regtest' ? MENDER_LIMITS.graceRegtestS : MENDER_LIMITS.graceS
@@ -72,11 +73,17 @@ export class Mender {
     return this.#clock.monotonicMs() < this.#pausedUntilMs ? this.#pause : undefined
   }
 
-  /** The first of these bonds that is missing and due; undefined when none is, or nothing may be sent now. */
-  next<B extends Mendable>(bonds: readonly B[], heldAt: (txid: Txid) => HeldBond | undefined): B | undefined {
+  /** Whether an event may be sent just now. */
+  get isReady(): boolean {
     const nowMs = this.#clock.monotonicMs()
     this.#sentMs = this.#sentMs.filter((sentMs) => sentMs > nowMs - MINUTE_MS)
-    if (nowMs < this.#pausedUntilMs || this.#sentMs.length >= MENDER_LIMITS.perMinute) return undefined
+    return nowMs >= this.#pausedUntilMs && this.#sentMs.length < MENDER_LIMITS.perMinute
+  }
+
+  /** The first of these bonds that is missing and due; undefined when none is, or nothing may be sent now. */
+  next<B extends Mendable>(bonds: readonly B[], heldAt: (txid: Txid) => HeldBond | undefined): B | undefined {
+    if (!this.isReady) return undefined
+    const nowMs = this.#clock.monotonicMs()
     const nowS = this.#clock.nowMs() / 1000
     const { renewS } = MENDER_LIMITS
     return bonds.find(({ txid, sinceS }) => {
@@ -86,50 +93,60 @@ export class Mender {
     })
   }
 
-  /** An event for the bond goes out now. */
-  sent(txid: Txid): void {
+  /** An event goes out now: the bond's, or one that is about none. */
+  sent(txid?: Txid): void {
     this.#sentMs.push(this.#clock.monotonicMs())
-    this.#pending = txid
+    this.#pending = txid === undefined ? {} : { txid }
   }
 
   /** The relay's `OK`; undefined: none came. `notice`: what it said meanwhile. True when the relay should have the event. */
   answered(ok: { isAccepted: boolean; text: string } | undefined, notice?: string): boolean {
-    const txid = this.#pending
+    const pending = this.#pending
     this.#pending = undefined
-    if (txid === undefined) return false
+    if (!pending) return false
     if (!ok) {
-      this.counts.silent++
       const said = notice === undefined ? '' : `, and said: ${notice}`
-      this.#pauseRelay(MENDER_LIMITS.pauseMs, `it did not answer an event within ${MENDER_LIMITS.okMs / 1000} s${said}`)
+      this.#silent(pending.txid, `it did not answer an event within ${MENDER_LIMITS.okMs / 1000} s${said}`)
       return false
     }
     const acceptance = acceptanceOf(ok)
-    if (acceptance.kind === 'refused') this.#refused(txid, acceptance)
-    else {
-      this.counts[acceptance.kind]++
-      this.#refusals = 0
+    if (acceptance.kind === 'refused') {
+      this.#refused(pending.txid, acceptance)
+      return false
     }
-    return acceptance.kind !== 'refused'
-  }
-
-  #refused(txid: Txid, { text, isLasting }: Extract<Acceptance, { kind: 'refused' }>): void {
-    this.counts.refused++
-    this.#pauseRelay(isLasting ? MENDER_LIMITS.lastingPauseMs : MENDER_LIMITS.pauseMs, text)
-    // What it finds wrong with one event, it may not with the next.
-    if (/^(invalid|error)\b/i.test(text)) this.#pauseBond(txid)
+    this.#count(acceptance.kind, pending.txid)
+    this.#refusals = 0
+    return true
   }
 
   /** The connection has ended: whoever was waiting for an answer gets none. */
   lost(): void {
-    if (this.#pending === undefined) return
+    const pending = this.#pending
     this.#pending = undefined
-    this.counts.silent++
-    this.#pauseRelay(MENDER_LIMITS.pauseMs, 'it ended the connection when it got an event')
+    if (pending) this.#silent(pending.txid, 'it ended the connection when it got an event')
+  }
+
+  #silent(txid: Txid | undefined, why: string): void {
+    this.#count('silent', txid)
+    this.#pauseRelay(MENDER_LIMITS.pauseMs, why)
+  }
+
+  #refused(txid: Txid | undefined, { text, isLasting }: Extract<Acceptance, { kind: 'refused' }>): void {
+    this.#count('refused', txid)
+    if (txid === undefined && isLasting) return // it may well take bonds
+    this.#pauseRelay(isLasting ? MENDER_LIMITS.lastingPauseMs : MENDER_LIMITS.pauseMs, text)
+    // What it finds wrong with one event, it may not with the next.
+    if (txid !== undefined && /^(invalid|error)\b/i.test(text)) this.#pauseBond(txid)
+  }
+
+  /** Of bonds alone. */
+  #count(outcome: MendedOutcome, txid: Txid | undefined): void {
+    if (txid !== undefined) this.counts[outcome]++
   }
 
   /** It accepted the bond's event, and has it not when it is asked. */
   unserved(txid: Txid): void {
-    this.counts.unserved++
+    this.#count('unserved', txid)
     this.#pauseBond(txid)
   }
 

@@ -11,7 +11,7 @@ import { TRACKER_KIND, trackerNamed } from './tracker-event.ts'
 export const NAMED_TRACKER_LIMITS = {
   /** Of one relay: anybody can sign such events, so the place of any is taken when it is full. */
   kept: 64,
-  /** One is told so often: as often as strangers can have somebody dialled, and a little less. */
+  /** One is told so often, and with every event that comes: only one hint of a relay waits at a time. */
   everyMs: 60_000,
 }
 

@@ -22,10 +22,12 @@ import type { Work } from '../wire/work.ts'
 import { breathe, sleep, type World } from '../world.ts'
 import { announceable } from './announceable.ts'
 import { type Mendable, Mender } from './mender.ts'
+import { OwnNews } from './own-news.ts'
 import { EventJudge } from './relay-events.ts'
 import { sumOfFaults } from './relay-view.ts'
 import { type RelayRecord, RelayWatch } from './relay-watch.ts'
 import type { EventSigner } from './signatures.ts'
+import type { TrackerNews } from './tracker-event.ts'
 
 export const OBSERVER_LIMITS = {
   /** How often the counts are made, where something has changed. */
@@ -53,6 +55,10 @@ export interface ObserverDeps extends World {
   market: () => Market | undefined
   /** Whether our own list is whole and synced: else nothing is counted, and nothing sent. */
   isWhole: () => boolean
+  /** What is said of ourselves where something is sent; undefined while we can't be reached. */
+  ownNews: () => TrackerNews | undefined
+  /** A relay, for which `from` stands, says that a tracker is there. */
+  onTracker: (at: HostPort, from: object) => void
   /** Signs what is sent; undefined where nothing is. */
   signer: EventSigner | undefined
   /** How a relay is told of: its row. */
@@ -88,6 +94,7 @@ export class Observer {
         mender: new Mender(network, deps.clock, deps.random),
         signer,
         bonds: () => this.#mendable(),
+        ownNews: new OwnNews(deps.ownNews, past.newsS),
       }
       return new RelayWatch(
         past,

@@ -35,6 +35,8 @@ export interface SessionListener {
 
 interface Subscription {
   events: number
+  /** Nothing is lost with it: the connection goes on without. */
+  isOptional?: true
   /** Its EOSE has come. */
   isRead: boolean
   /** What the relay said when it ended it. */
@@ -124,6 +126,7 @@ export class RelaySession {
     this.#listener.onSaid('CLOSED', text)
     if (!subscription) return undefined
     this.#subscriptions.delete(id)
+    if (subscription.isOptional) return undefined
     if (subscription.isRead) return text
     subscription.closed = text
     this.#bell.ring()
@@ -152,6 +155,12 @@ export class RelaySession {
       }
       await raceAbort(this.#bell.wait(lookMs), signal)
     }
+  }
+
+  /** Subscribes to what the relay may tell or not, as it likes. */
+  listen(id: string, filter: object): void {
+    this.#subscriptions.set(id, { events: 0, isRead: false, isOptional: true })
+    this.#connection.send(['REQ', id, filter])
   }
 
   /** Ends a subscription. */

@@ -12,14 +12,16 @@ import type { HostPort } from '../tor/address.ts'
 import { freshIsolation } from '../tor/socks.ts'
 import type { Lane, Work } from '../wire/work.ts'
 import { Backoff, sleep, type World } from '../world.ts'
-import { BOND_KINDS, bondEventDraft } from './event.ts'
-import { MENDER_LIMITS, type Mendable, type Mender, type MenderPause } from './mender.ts'
+import { BOND_KINDS } from './event.ts'
+import type { Mender, MenderPause } from './mender.ts'
+import { NAMED_TRACKER_LIMITS, NamedTrackers } from './named-trackers.ts'
 import { RelayConnection } from './relay-client.ts'
 import { type EventJudge, keyOfText } from './relay-events.ts'
 import { askRelayInformation, type RelayInformation } from './relay-information.ts'
+import { type MendedRelay, type Mending, mendRelay } from './relay-mending.ts'
 import { RelaySession, type SessionListener } from './relay-session.ts'
 import { type HeldBond, type RelayCounts, RelayView, relayCounts } from './relay-view.ts'
-import type { EventSigner } from './signatures.ts'
+import { TRACKER_KIND } from './tracker-event.ts'
 
 export const RELAY_WATCH_LIMITS = {
   /**
@@ -84,13 +86,10 @@ export interface RelayWatchDeps extends World {
   judge: EventJudge
   /** Whether the chain has a bond in output 0 of this transaction, whatever its state. */
   isKnown(txid: Txid): boolean
+  /** An event there says that a tracker is at `at`; `from` stands for the relay. */
+  onTracker(at: HostPort, from: object): void
   /** Absent where nothing is sent. */
-  mending?: {
-    mender: Mender
-    signer: EventSigner
-    /** Bonds that may be sent where they are missing. */
-    bonds(): readonly Mendable[]
-  }
+  mending?: Mending
 }
 
 export class RelayWatch {
@@ -100,6 +99,7 @@ export class RelayWatch {
   readonly #options: RelayWatchOptions
   readonly #deps: RelayWatchDeps
   readonly #wholeMs: number
+  readonly #trackers: NamedTrackers
   #view: RelayView
   /** What a reading of everything has seen so far. */
   #fresh: RelayView | undefined
@@ -137,6 +137,7 @@ export class RelayWatch {
     this.id = past.id
     this.#options = options
     this.#deps = deps
+    this.#trackers = new NamedTrackers(options.network, deps.random)
     this.#view = new RelayView(held, past.faults)
     this.#cursorS = past.cursorS
     this.#readS = past.readS
@@ -191,7 +192,10 @@ export class RelayWatch {
         messages: (s) => session.run(s),
         readings: (s) => this.#read(session, s),
         information: (s) => this.#inform(route, s),
-        ...(mending && { mending: (s: AbortSignal) => this.#mend(session, lane, mending, s) }),
+        trackers: (s) => this.#nameTrackers(s),
+        ...(mending && {
+          mending: (s: AbortSignal) => mendRelay(mending, this.#mendable(), session, lane, this.#deps, s),
+        }),
       })
     } finally {
       mending?.mender.lost()
@@ -211,6 +215,11 @@ export class RelayWatch {
     if (this.#failures > 0) log.info({ relay: this.url, failures: this.#failures }, 'relay read again')
     this.#failures = 0
     this.#failure = undefined
+    session.listen('trackers', {
+      kinds: [TRACKER_KIND],
+      '#n': [this.#options.network],
+      limit: NAMED_TRACKER_LIMITS.kept,
+    })
     for (;;) {
       await sleep(RELAY_WATCH_LIMITS.lookMs, signal)
       if (!this.#isWholeDue()) continue
@@ -268,6 +277,7 @@ export class RelayWatch {
       for (const view of views) view.refuse(key, 'shape')
       return
     }
+    if (this.#trackers.take(event, nowS)) return this.#nameTracker()
     const judged = this.#deps.judge.judge(event, frame, nowS)
     if (!judged.ok) {
       for (const view of views) view.refuse(judged.key, judged.fault)
@@ -279,6 +289,20 @@ export class RelayWatch {
     this.#cursorS = Math.max(this.#cursorS ?? 0, Math.min(createdAtS, nowS))
     if (held.isOwn) this.#deps.mending?.mender.served(txid)
     else this.#noteSeen(txid)
+  }
+
+  // ---- other trackers ------------------------------------------------------------------------------------------------
+
+  async #nameTrackers(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sleep(NAMED_TRACKER_LIMITS.everyMs, signal)
+      this.#nameTracker()
+    }
+  }
+
+  #nameTracker(): void {
+    const at = this.#trackers.next(this.#nowS())
+    if (at) this.#deps.onTracker(at, this)
   }
 
   // ---- new bonds -----------------------------------------------------------------------------------------------------
@@ -336,46 +360,13 @@ export class RelayWatch {
     return this.#counts !== undefined && this.#view.at(txid, this.#nowS()) === undefined
   }
 
-  // ---- mending -------------------------------------------------------------------------------------------------------
-
-  async #mend(
-    session: RelaySession,
-    lane: Lane,
-    { mender, signer, bonds }: NonNullable<RelayWatchDeps['mending']>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { log } = this.#deps
-    for (;;) {
-      await sleep(RELAY_WATCH_LIMITS.lookMs, signal)
-      if (this.#state !== 'live' || !this.#counts) continue
-      const bond = mender.next(bonds(), (txid) => this.#view.at(txid, this.#nowS()))
-      if (!bond) continue
-      const { txid } = bond
-      const draft = bondEventDraft({ txid, vout: 0 }, this.#options.network, this.#nowS())
-      const event = await lane.piece(() => signer.sign(draft))
-      mender.sent(txid)
-      const { ok, notice } = await session.publish(event, MENDER_LIMITS.okMs, signal)
-      if (!mender.answered(ok, notice)) {
-        log.info({ relay: this.url, detail: mender.pause?.why }, 'relay does not take a missing bond: waiting')
-        continue
-      }
-      // It counts as announced when the relay serves it: most send it at once, others have to be asked.
-      if (!this.#serves(txid)) await this.#askFor(session, event.id, signal)
-      if (this.#serves(txid)) log.info({ relay: this.url, txid }, 'missing bond announced at a relay')
-      else {
-        mender.unserved(txid)
-        log.info({ relay: this.url, txid }, 'relay does not serve what it accepted')
-      }
+  #mendable(): MendedRelay {
+    return {
+      url: this.url,
+      network: this.#options.network,
+      isReady: () => this.#state === 'live' && this.#counts !== undefined,
+      at: (txid) => this.#view.at(txid, this.#nowS()),
     }
-  }
-
-  #serves(txid: Txid): boolean {
-    return this.#view.at(txid, this.#nowS()) !== undefined
-  }
-
-  async #askFor(session: RelaySession, id: string, signal: AbortSignal): Promise<void> {
-    await session.read('sent', { ids: [id] }, signal)
-    session.close('sent')
   }
 
   // ---- what it says of itself ----------------------------------------------------------------------------------------
@@ -420,6 +411,8 @@ export class RelayWatch {
     const past: RelayPast = { id: this.id, url: this.url, delaysS: this.#delaysS, faults: this.#view.faults() }
     if (this.#cursorS !== undefined) past.cursorS = this.#cursorS
     if (this.#readS !== undefined) past.readS = this.#readS
+    const newsS = this.#deps.mending?.ownNews.saidS
+    if (newsS !== undefined) past.newsS = newsS
     return past
   }
 

@@ -14,8 +14,9 @@ import { type EventDraft, type NostrEvent, whyUntimely } from './event.ts'
 export const TRACKER_KIND = 38_178
 
 export const TRACKER_EVENT_LIMITS = {
-  /** Said anew at most so often. */
-  everyMs: 3_600_000,
+  /** Said anew at most so often, and where a relay does not take it ever more seldom. */
+  everyS: 3_600,
+  everySMax: 86_400,
   /** It stands for so long: two that were lost in between do not matter. */
   lifeS: 10_800,
 }

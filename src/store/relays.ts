@@ -21,6 +21,8 @@ export interface RelayPast {
   cursorS?: number
   /** When everything was read last. */
   readS?: number
+  /** When it was told last where this tracker is. */
+  newsS?: number
   /** Seconds until new bonds were seen there, the last ones. */
   delaysS: readonly number[]
   faults: FaultCounts
@@ -74,6 +76,7 @@ export function claimRelays(db: Db, urls: readonly string[]): RelayPast[] {
     }
     if (row.cursor_s !== null) past.cursorS = row.cursor_s
     if (row.read_s !== null) past.readS = row.read_s
+    if (row.news_s !== null) past.newsS = row.news_s
     return past
   })
 }
@@ -88,13 +91,14 @@ function jsonColumn<T>(column: string, schema: z.ZodType<T>): T {
 
 /** `report`: the relay's row as it is told. */
 export function updateRelay(db: Db, past: RelayPast, report: unknown): void {
-  const { id, cursorS, readS, delaysS, faults } = past
+  const { id, cursorS, readS, newsS, delaysS, faults } = past
   db.run(
     sql
       .updateTable('relays')
       .set({
         cursor_s: cursorS ?? null,
         read_s: readS ?? null,
+        news_s: newsS ?? null,
         delays: JSON.stringify(delaysS),
         faults: JSON.stringify(faults),
         report: JSON.stringify(report),

@@ -94,6 +94,7 @@ export interface Schema {
     url: string
     cursor_s: number | null
     read_s: number | null
+    news_s: number | null
     delays: string
     faults: string
     report: string | null

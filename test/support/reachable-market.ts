@@ -13,6 +13,7 @@ import { Tracker, type TrackerOptions } from '../sandbox/tracker.ts'
 import { onionHost } from './onions.ts'
 import { SocksProxy } from './socks-proxy.ts'
 
+/** By what name trackers are reached, unless a test says else. */
 const TRACKER = 'tracker'
 
 export class ReachableMarket implements AsyncDisposable {
@@ -77,11 +78,11 @@ export class ReachableMarket implements AsyncDisposable {
   }
 
   /** A tracker behind this Tor. */
-  async tracker(args: readonly string[], options: TrackerOptions = {}): Promise<Tracker> {
+  async tracker(args: readonly string[], options: TrackerOptions = {}, name = TRACKER): Promise<Tracker> {
     const [port] = await freePorts(1)
-    const hostname = join(this.#dir, 'hostname')
-    writeFileSync(hostname, `${onionHost(TRACKER)}\n`)
-    this.#ports.set(onionHost(TRACKER), port!)
+    const hostname = join(this.#dir, `hostname-${name}`)
+    writeFileSync(hostname, `${onionHost(name)}\n`)
+    this.#ports.set(onionHost(name), port!)
     const tor = ['--onion-hostname-file', hostname, '--socks-port', `127.0.0.1:${this.socks.address.port}`]
     return Tracker.start(this.node, {
       port: port!,

@@ -15,6 +15,8 @@ import type { Received, RelayCommand, RelayConduct, RelaySetup } from './relay.t
 /** Events in one answer: more than any test stores. */
 const ANSWER_EVENTS_MAX = 50_000
 
+const KIND_BLOCKED = 'blocked: event kind is blocked by relay'
+
 const { port, file, tls } = JSON.parse(process.argv[2]!) as RelaySetup
 let conduct: RelayConduct = {}
 const received: Received[] = []
@@ -29,14 +31,18 @@ const relay = new NostrRelay(repository, {
 })
 const validator = new Validator({ maxSubscriptionIdLength: 256 })
 relay.register({
-  beforeHandleEvent: () =>
-    conduct.refuse === undefined ? { canHandle: true } : { canHandle: false, message: conduct.refuse },
+  beforeHandleEvent: ({ kind }: Event) => {
+    const message = conduct.refuseKind === kind ? KIND_BLOCKED : conduct.refuse
+    return message === undefined ? { canHandle: true } : { canHandle: false, message }
+  },
 })
 relay.register({
   async handleMessage(client, message, next) {
     if (conduct.delayMs !== undefined) await pause(conduct.delayMs)
-    if (message[0] !== 'REQ' || conduct.refuseReq === undefined) return next()
-    client.sendMessage(['CLOSED', message[1], conduct.refuseReq] as never)
+    const isRefused = message[0] === 'REQ' && message.slice(2).some((filter) => asksFor(filter, conduct.refuseKind))
+    const refusal = isRefused ? KIND_BLOCKED : conduct.refuseReq
+    if (message[0] !== 'REQ' || refusal === undefined) return next()
+    client.sendMessage(['CLOSED', message[1], refusal] as never)
   },
 })
 
@@ -53,6 +59,10 @@ new WebSocketServer({ server }).on('connection', (socket) => {
   socket.on('error', () => {})
 })
 server.listen(port, '127.0.0.1', () => process.send!('listening'))
+
+function asksFor(filter: unknown, kind: number | undefined): boolean {
+  return kind !== undefined && ((filter as { kinds?: number[] }).kinds ?? []).includes(kind)
+}
 
 /** The library asks for a subset of `ws`, with an enumeration of its own for the same four numbers. */
 function clientOf(socket: WebSocket): WebSocket & { readyState: ClientReadyState } {

@@ -19,6 +19,8 @@ export interface RelayConduct {
   refuse?: string
   /** Every REQ gets `["CLOSED", id, this]`, such as `auth-required: who are you`. */
   refuseReq?: string
+  /** Events of this kind are neither taken nor given. */
+  refuseKind?: number
   /** Frames at the head of every connection, such as `["AUTH","challenge"]` or a NOTICE. */
   greetings?: string[]
   /** Before it looks at a message. */

@@ -129,3 +129,21 @@ test('an event that was found wrong, or is not served, is not sent again and aga
   mender.served(txidOf(0))
   assert.equal(next(), txidOf(0))
 })
+
+test('an event that is about no bond counts among the six, and its refusal alone does not stop the others', () => {
+  const { clock, mender, next } = setUp()
+  for (let i = 0; i < MENDER_LIMITS.perMinute; i++) {
+    assert.ok(mender.isReady)
+    mender.sent()
+    assert.ok(!mender.answered(refusal('blocked: event kind is blocked by relay')))
+  }
+  assert.ok(!mender.isReady)
+  clock.atMs += 60_001
+  assert.equal(next(), txidOf(0))
+  assert.equal(mender.pause, undefined)
+  mender.sent()
+  mender.answered(refusal('rate-limited: slow down'))
+  assert.equal(mender.pause?.why, 'rate-limited: slow down')
+  assert.equal(next(), undefined)
+  assert.deepEqual(Object.values(mender.counts), [0, 0, 0, 0, 0], 'of bonds alone')
+})
