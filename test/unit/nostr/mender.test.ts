@@ -140,10 +140,10 @@ test('an event that is about no bond counts among the six, and its refusal alone
   assert.ok(!mender.isReady)
   clock.atMs += 60_001
   assert.equal(next(), txidOf(0))
-  assert.equal(mender.pause, undefined)
+  assert.ok(!mender.pause)
   mender.sent()
   mender.answered(refusal('rate-limited: slow down'))
-  assert.equal(mender.pause?.why, 'rate-limited: slow down')
+  assert.match(JSON.stringify(mender.pause), /rate-limited: slow down/)
   assert.equal(next(), undefined)
   assert.deepEqual(Object.values(mender.counts), [0, 0, 0, 0, 0], 'of bonds alone')
 })
