@@ -84,8 +84,10 @@ test('one says where it is, another finds it there; neither the next start nor a
   const row = await foundTracker(finder, address)
   assert.deepEqual([row.source, row.height], ['learnt', height])
   assert.ok((await rows(finder)).every((one) => one.address === address))
-  const [relayRow] = await relayRows(finder)
-  assert.deepEqual([relayRow!.invalid, relayRow!.dead], [0, 0], 'they are no bonds')
+  const counted = await waitUntil('the relay is counted', async () =>
+    (await relayRows(finder)).find(({ announced }) => announced !== null),
+  )
+  assert.deepEqual([counted.invalid, counted.dead], [0, 0], 'they are no bonds')
 
   // The first has been told of by nobody but itself, and within its hour nothing is said again.
   assert.equal(await said.stop(), 0)
