@@ -19,13 +19,15 @@ import { ask, exchange } from '../src/wire/client.ts'
 import type { Reply, Request } from '../src/wire/messages.ts'
 import { bondKey } from '../test/sandbox/bond-key.ts'
 import type { MakerSettings } from '../test/sandbox/maker.ts'
+import { Relay } from '../test/sandbox/nostr/relay.ts'
 import { chainOf } from '../test/sandbox/nostr/taker-rules.ts'
+import { publishOnion } from '../test/sandbox/onion-service.ts'
 import { freePorts } from '../test/sandbox/ports.ts'
 import { type BondPlan, type FundedBond, Regtest } from '../test/sandbox/regtest.ts'
 import { TorNetwork } from '../test/sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../test/sandbox/tracker.ts'
 import { waitUntil } from '../test/sandbox/wait.ts'
-import { takerAt } from './demo-nostr.ts'
+import { announceAt, relayRow, takerAt } from './demo-nostr.ts'
 
 const isOnce = process.argv.includes('--once')
 const unknown = process.argv.slice(2).filter((arg) => arg !== '--once')
@@ -154,6 +156,16 @@ async function run(): Promise<void> {
     ),
   )
 
+  step('A public Nostr relay, written by others: today’s makers announce there, and one event gets lost')
+  await using publicRelay = await Relay.start()
+  const publicPlan = { name: 'public relay', virtualPort: 80, port: publicRelay.port }
+  using publicOnion = await orStop(publishOnion(takerTor.control, publicPlan))
+  const publicUrl = `ws://${publicOnion.onionHost}`
+  const ofToday = ['maker-d', 'maker-e'].map((name) => live.find((m) => m.name === name)!)
+  const events = await orStop(Promise.all(ofToday.map(({ bond }) => announceAt(publicUrl, bond.txid, takerTor.socks))))
+  await publicRelay.lose(events[1]!)
+  say(`${publicUrl} has the event of maker-d, and no more that of maker-e`)
+
   step('The tracker: fidelity-tracker start')
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-demo-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
@@ -163,7 +175,10 @@ async function run(): Promise<void> {
     port,
     http: true,
     nostr: true,
-    args: ['--control-port', formatHostPort(trackerTor.control), '--socks-port', formatHostPort(trackerTor.socks)],
+    args: [
+      ...['--control-port', formatHostPort(trackerTor.control), '--socks-port', formatHostPort(trackerTor.socks)],
+      ...['--nostr-relays', publicUrl, '--nostr-publish'],
+    ],
   })
   await orStop(
     waitUntil(
@@ -252,25 +267,34 @@ async function run(): Promise<void> {
   expect(hello !== undefined && offer.length > 400, 'the maker did not answer')
   say(`it says hello and offers (${offer.length} bytes, with its fidelity proof)`)
 
-  step(
-    'A taker of today knows no trackers, but Nostr relays: it is given this one, and judges bonds by its own bitcoind',
-  )
-  const relayUrl = `ws://${parseHostPort(onionAddress)!.host}`
-  const taker = await orStop(takerAt(relayUrl, chainOf(node), takerTor.socks, stop.signal))
-  say(`${relayUrl}: ${taker.events.length} events, then EOSE after ${Math.round(taker.eoseMs ?? 0)} ms`)
-  for (const { txid, verdict, why } of taker.events) {
-    const name = live.find(({ bond }) => bond.txid === txid)?.name ?? '?'
-    say(
-      `${name.padEnd(11)} ${verdict === 'accepted' ? `found at ${taker.found.get(txid!)!.host}` : `${verdict}: ${why}`}`,
+  step('A taker of today knows no trackers, but Nostr relays; it is given this one, and judges by its own bitcoind')
+  const findsAll = async (relayUrl: string) => {
+    const taker = await orStop(takerAt(relayUrl, chainOf(node), takerTor.socks, stop.signal))
+    say(`${relayUrl}: ${taker.events.length} events, then EOSE after ${Math.round(taker.eoseMs ?? 0)} ms`)
+    for (const { txid, verdict, why } of taker.events) {
+      const name = live.find(({ bond }) => bond.txid === txid)?.name ?? '?'
+      const found = taker.found.get(txid ?? '')
+      say(`${name.padEnd(11)} ${found ? `found at ${found.host}` : `${verdict}: ${why}`}`)
+    }
+    expect(taker.hasEose, `${relayUrl} did not come to an end`)
+    expect(
+      taker.found.size === ofToday.length && ofToday.every(({ bond }) => taker.found.has(bond.txid)),
+      `a taker at ${relayUrl} does not find exactly the two makers of today`,
     )
+    return taker
   }
-  // Of older formats takers of today know nothing: the relay doesn't bother them with these.
-  const ofToday = ['maker-d', 'maker-e'].map((name) => live.find((m) => m.name === name)!.bond.txid)
-  expect(taker.hasEose, 'the relay did not come to an end')
-  expect(
-    taker.events.length === 2 && ofToday.every((txid) => taker.found.has(txid)),
-    'a taker at the relay does not find exactly the two makers of today',
+  const { events: served } = await findsAll(`ws://${parseHostPort(onionAddress)!.host}`)
+  // Of older formats takers of today know nothing: the tracker doesn't bother them with these.
+  expect(served.length === ofToday.length, `the tracker serves ${served.length} events instead of ${ofToday.length}`)
+
+  step('The public relay, compared with the chain, and mended once maker-e has answered and proven its bond')
+  const mended = await orStop(relayRow(dataDir, 'the public relay is mended', ({ missing }) => missing === 0))
+  const { announced, missing, dead, invalid, publishing } = mended
+  say(
+    `announced ${announced}, missing ${missing}, dead ${dead}, invalid ${invalid}; sent there: ${publishing?.accepted}`,
   )
+  expect(announced === 2 && publishing?.accepted === 1, 'the tracker did not send exactly the event that was lost')
+  await findsAll(publicUrl)
 
   if (problems.length > 0) {
     process.exitCode = 1

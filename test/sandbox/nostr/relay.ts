@@ -59,12 +59,14 @@ export type RelayCommand =
 
 export class Relay implements AsyncDisposable {
   readonly url: string
+  readonly port: number
   readonly #dataDir = mkdtempSync(join(tmpdir(), 'ft-relay-'))
   readonly #setup: RelaySetup
   #process: ChildProcess | undefined
   #commands = 0
 
   private constructor(port: number, tls: TlsIdentity | undefined) {
+    this.port = port
     this.url = `${tls ? 'wss' : 'ws'}://127.0.0.1:${port}`
     this.#setup = { port, file: join(this.#dataDir, 'events.sqlite'), tls }
   }
