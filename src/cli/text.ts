@@ -157,7 +157,7 @@ export function describeMakers(rows: readonly MakerRow[], height: number | null,
     describeUptime(row.uptime_ppm, row.probes),
     row.offer ? describeFee(row.offer) : row.offer_fault === null ? '-' : `broken: ${row.offer_fault}`,
     row.offer ? `${row.offer.min_size} to ${row.offer.max_size}` : '-',
-    row.protocols?.join(', ') ?? '-',
+    describeProtocols(row),
   ])
   return `${table([head, ...body])}\n${rows.length} makers at block ${height}; uptime of so many probes in brackets${describeUnseen(unseen)}`
 }
@@ -165,6 +165,14 @@ export function describeMakers(rows: readonly MakerRow[], height: number | null,
 function describeProof({ proven, proof_failed, proof_note }: MakerRow): string {
   if (!proven) return proof_failed ?? '-'
   return proof_note === null ? 'proven' : 'proven (older takers refuse it)'
+}
+
+/** As it lists them, and Lightning from its offer: `in` is from the chain to Lightning. */
+function describeProtocols({ protocols, offer }: MakerRow): string {
+  const { swap_in = false, swap_out = false } = offer?.lightning ?? {}
+  const ways = [swap_in && 'in', swap_out && 'out'].filter(Boolean).join(' and ')
+  const all = [...(protocols ?? []), ...(ways ? [`Lightning ${ways}`] : [])]
+  return all.join(', ') || '-'
 }
 
 function describeFee({

@@ -7,11 +7,14 @@ import type { HostPort } from '../tor/address.ts'
 import { CborError, decode, type Encodable, encode } from '../wire/cbor.ts'
 import { fidelityProof } from '../wire/fidelity-proof.ts'
 import {
+  bool,
   bytes,
   f64,
   list,
   named,
+  type OptionalShape,
   optional,
+  orElse,
   Refused,
   readVariant,
   type Shape,
@@ -21,8 +24,8 @@ import {
   u32,
   u64,
 } from '../wire/shape.ts'
-import { termsFault } from './offer-terms.ts'
-import type { DialectName, MakerReply, Offer, ReadReply } from './types.ts'
+import { lightningFault, termsFault } from './offer-terms.ts'
+import type { DialectName, LightningPart, LightningTerms, MakerReply, Offer, ReadReply } from './types.ts'
 
 export const DIALECT_LIMITS = {
   /** An offer takes 700 bytes. What is longer means us no good, and takes us longer to read than others should wait. */
@@ -57,7 +60,33 @@ const limits = {
 const tweakablePoint = named('tweakable_point', bytes(33))
 const proof = named('fidelity', fidelityProof)
 
-/** Of the legacy makers and of all since March 2026. Since May 2026 with a chain code. */
+const lightningTerms: Shape<LightningTerms> = struct({
+  swapIn: named('swap_in', bool),
+  swapOut: named('swap_out', bool),
+  baseFeeSats: named('base_fee', u64),
+  amountFeePct: named('amount_relative_fee_pct', f64),
+  amountSatsMin: named('min_size', u64),
+  amountSatsMax: named('max_size', optional(u64)),
+  swapInSatsMax: named('max_swap_in', optional(u64)),
+  swapOutSatsMax: named('max_swap_out', optional(u64)),
+})
+
+/** Whatever stands there: it is a feature that is still being made, and must not cost the offer. */
+const lightning: OptionalShape<LightningPart> = optional({
+  read(value, at) {
+    try {
+      const terms = lightningTerms.read(value, at)
+      const fault = lightningFault(terms)
+      return fault === undefined ? { terms } : { fault }
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      return { fault: error.message }
+    }
+  },
+  write: (part) => ('terms' in part ? lightningTerms.write(part.terms) : null),
+})
+
+/** Of the legacy makers and of all since March 2026. Since May 2026 with a chain code; with Lightning terms in 2026, too. */
 const offer = struct({
   baseFeeSats: named('base_fee', u64),
   amountFeePct: named('amount_relative_fee_pct', f64),
@@ -67,6 +96,7 @@ const offer = struct({
   tweakablePoint,
   proof,
   tweakChainCode: named('tweak_chain_code', optional(bytes(32))),
+  lightning,
 })
 
 /** Of the taproot makers before March 2026: other names, no confirmations. */
@@ -84,11 +114,17 @@ const versions = struct({
   max: named('protocol_version_max', u32),
 })
 
-/** The one variant `name` with fields of `shape`; anything else is a fault. */
+/** Since 2026 makers say so of what they do not know; those before close. */
+const unsupported = struct({ what: orElse(text, ''), reason: orElse(text, '') })
+
+/** The one variant `name` with fields of `shape`, or `Unsupported`; anything else is a fault. */
 function reader<T>(name: string, shape: Shape<T>, toReply: (content: T) => MakerReply): MakerQuestion['read'] {
   return (payload) => {
     try {
       const variant = readVariant(decode(payload))
+      if (variant?.name === 'Unsupported') {
+        return { ok: true, reply: { type: 'unsupported', ...unsupported.read(variant.content, 'Unsupported') } }
+      }
       if (variant?.name !== name) {
         const got = variant ? JSON.stringify(variant.name.slice(0, 40)) : 'no variant'
         return { ok: false, fault: `expected ${name}, got ${got}` }

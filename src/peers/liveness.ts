@@ -133,7 +133,7 @@ export class Liveness {
   /** One probe that began at `atMs`: its row, its hour, and the maker's record. */
   recordProbe(address: string, atMs: number, finding: ProbeFinding, result: ProbeResult): MakerRecord {
     const wasDown = this.isDown(address)
-    const record = afterProbe(this.#records.get(address), address, atMs, finding)
+    const record = afterProbe(this.#records.get(address), address, atMs, finding, wasDown)
     if (result.hasPinged) record.pingedMs = atMs
     const row: ProbeRow = { atMs, outcome: finding.outcome, latencyMs: result.latencyMs }
     if (result.kind === 'answered') row.dialect = result.dialect

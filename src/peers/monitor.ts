@@ -191,7 +191,8 @@ export class Monitor {
     this.#counts[finding.outcome]++
     const reachBefore = liveness.reachOf(address)
     const record = liveness.recordProbe(address, atMs, finding, result)
-    this.#turns.probed(record, before, finding.outcome === 'unjudged')
+    // Who closes was tried again at once, and is due as anybody else.
+    this.#turns.probed(record, before, finding.outcome === 'unjudged' && finding.closed === undefined)
     if (result.latencyMs > LIMITS.slowShare * timeoutMs) this.#slow.add(address)
     else this.#slow.delete(address)
     this.#tell(address, reachBefore, result)
@@ -209,6 +210,7 @@ export class Monitor {
       this.#deps.network.lost(text)
       return { outcome: 'unjudged' }
     }
+    if (failure === 'closed') return { outcome: 'unjudged', closed: text }
     const isOurs = mark !== undefined && !(await this.#deps.network.workedSince(mark, signal))
     return isOurs ? { outcome: 'unjudged' } : { outcome: 'failed', failure, text }
   }

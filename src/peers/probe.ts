@@ -1,13 +1,14 @@
 /**
  * One probe of one maker: a fresh connection for every dialect tried, over a circuit of its own, closed right after the
- * answer. Whatever the maker does is a result; only a stop is thrown. Judges nobody: what a failure means is reach.ts.
+ * answer; and some more for who closes at once, as a maker does that has no room just now. Whatever the maker does is a
+ * result; only a stop is thrown. Judges nobody: what a failure means is reach.ts.
  */
 import { describeError, isAbort, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { HostPort } from '../tor/address.ts'
 import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { exchange, NoReply } from '../wire/client.ts'
-import type { Clock } from '../world.ts'
+import { type Clock, sleep } from '../world.ts'
 import type { Attempt } from './attempts.ts'
 import { DIALECT_LIMITS, type Dialect } from './dialects.ts'
 import type { MakerReply, ProbeFailure, ProbeResult } from './types.ts'
@@ -18,6 +19,11 @@ const LIMITS = {
   protocolLengthMax: 32,
   /** A probe may take this many times its connection's deadline, all dialects together. */
   totalFactor: 4,
+  /**
+   * Pauses before a further connection to a maker that closed all before. Today's admits four a second, all askers together,
+   * and closes on the others.
+   */
+  closedPausesMs: [500, 1_000, 2_000],
 }
 
 export interface ProbeOptions {
@@ -44,8 +50,9 @@ export async function probe(target: ProbeTarget, options: ProbeOptions): Promise
   const startMs = clock.monotonicMs()
   let hasPinged = false
   let failed: { failure: ProbeFailure; text: string } | undefined
-  for (const { dialect } of target.attempts) {
+  for (const { dialect, pauseMs } of connectionsTo(target)) {
     if (failed && clock.monotonicMs() - startMs > LIMITS.totalFactor * timeoutMs) break
+    if (pauseMs > 0) await sleep(pauseMs, options.signal)
     if (dialect.prefix === 0x02) hasPinged = true
     const said = await converse(target, dialect, options)
     const latencyMs = clock.monotonicMs() - startMs
@@ -56,6 +63,13 @@ export async function probe(target: ProbeTarget, options: ProbeOptions): Promise
   }
   const { failure, text } = failed ?? { failure: 'closed' as const, text: 'no dialect to try' }
   return { kind: 'failed', failure, text, latencyMs: clock.monotonicMs() - startMs, hasPinged }
+}
+
+/** Each dialect once, then the first of them again: an old maker closes on what it does not know, today's when it is full. */
+function connectionsTo({ attempts }: ProbeTarget): { dialect: Dialect; pauseMs: number }[] {
+  const once = attempts.map(({ dialect }) => ({ dialect, pauseMs: 0 }))
+  const [first] = attempts.filter(({ dialect }) => dialect.prefix !== 0x02)
+  return first ? [...once, ...LIMITS.closedPausesMs.map((pauseMs) => ({ dialect: first.dialect, pauseMs }))] : once
 }
 
 type Said =
@@ -100,6 +114,7 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
       }
       hasAnswered = true
       const { reply } = read
+      if (reply.type === 'unsupported' && ask.brings === 'offer') said.offerFault = unsupportedText(reply)
       if (reply.type === 'offer') {
         said.offer = reply.offer
         if (reply.fault !== undefined) said.offerFault = reply.fault
@@ -115,6 +130,11 @@ async function converse(target: ProbeTarget, dialect: Dialect, options: ProbeOpt
   } finally {
     socket.destroy()
   }
+}
+
+/** In the maker's words, fit for a terminal. */
+function unsupportedText({ what, reason }: Extract<MakerReply, { type: 'unsupported' }>): string {
+  return printable(`the maker answers Unsupported when asked for it: ${what}: ${reason}`)
 }
 
 function failureOf(error: TransientError): ProbeFailure {

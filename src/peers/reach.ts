@@ -27,22 +27,34 @@ export function isDown({ failures, firstFailureMs, lastFailureMs }: MakerRecord,
   return lastFailureMs - firstFailureMs >= rules.downSpanMs
 }
 
-/** What a probe at `atMs` says. `unjudged`: it failed, and our own Tor was not known to work. */
+/**
+ * What a probe at `atMs` says. `unjudged`: it failed, and our own Tor was not known to work; or (`closed`, with what was met)
+ * the maker took the connection and closed it without a word, as makers do that have no room for more: it lives, and
+ * nobody knows whether it is the maker.
+ */
 export type ProbeFinding =
   | { outcome: 'answered'; dialect: DialectName; protocols?: readonly string[] | undefined }
   | { outcome: 'failed'; failure: ProbeFailure; text: string }
-  | { outcome: 'unjudged' }
+  | { outcome: 'unjudged'; closed?: string }
 
-/** The record after a probe. */
+/** The record after a probe. `wasDown`: before it; only an answer ends that. */
 export function afterProbe(
   before: MakerRecord | undefined,
   address: string,
   atMs: number,
   finding: ProbeFinding,
+  wasDown = false,
 ): MakerRecord {
   const record: MakerRecord = { ...(before ?? { address, failures: 0 }), lastProbeMs: atMs }
   switch (finding.outcome) {
     case 'unjudged':
+      if (finding.closed === undefined) return record
+      record.failure = 'closed'
+      record.failureText = finding.closed
+      if (wasDown) return record
+      record.failures = 0 // what failed before is no row any more
+      delete record.firstFailureMs
+      record.lastFailureMs = atMs
       return record
     case 'failed':
       record.firstFailureMs = record.failures === 0 ? atMs : (record.firstFailureMs ?? atMs)

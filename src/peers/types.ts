@@ -2,6 +2,25 @@
 import type { FidelityProof, ProofCheck } from '../bonds/proof.ts'
 import type { Outpoint } from '../chain/types.ts'
 
+/**
+ * The terms of swaps with Lightning, as makers with that feature add them to their offer. Directions are the taker's: in is
+ * from the chain to Lightning. The largest sizes come as one (`amountSatsMax`) or one for each direction.
+ */
+export interface LightningTerms {
+  swapIn: boolean
+  swapOut: boolean
+  baseFeeSats: number
+  /** Percent of the amount swapped. */
+  amountFeePct: number
+  amountSatsMin: number
+  amountSatsMax?: number
+  swapInSatsMax?: number
+  swapOutSatsMax?: number
+}
+
+/** `fault`: why they can't be read or meant; it costs the offer nothing. */
+export type LightningPart = { terms: LightningTerms } | { fault: string }
+
 /** The terms on which a maker swaps, and its proof: claims, all of it. */
 export interface Offer {
   baseFeeSats: number
@@ -19,6 +38,8 @@ export interface Offer {
   /** 32 bytes; since May 2026. */
   tweakChainCode?: Uint8Array
   proof: FidelityProof
+  /** Absent where it swaps on the chain alone. */
+  lightning?: LightningPart
 }
 
 export type MakerReply =
@@ -28,6 +49,8 @@ export type MakerReply =
   | { type: 'offer'; offer: Offer; fault?: string }
   /** `address`: what it calls itself. A claim, never a key. */
   | { type: 'pong'; address: string }
+  /** It lives, and does not know what it was asked. Its own words. */
+  | { type: 'unsupported'; what: string; reason: string }
 
 /** `fault` says what was expected and what came. */
 export type ReadReply = { ok: true; reply: MakerReply } | { ok: false; fault: string }
@@ -51,7 +74,7 @@ export const PROBE_FAILURES = [
   'unreachable',
   /** Connected, and no answer in time. */
   'silent',
-  /** Closed without an answer to any dialect that makers of its age speak. */
+  /** Closed without an answer, each time: it lives, and had no room or does not speak to us. Says nothing against it. */
   'closed',
   /** An answer that is none, or longer than any. */
   'rubbish',
@@ -90,7 +113,7 @@ export interface MakerRecord {
   failures: number
   firstFailureMs?: number
   lastFailureMs?: number
-  /** Of the last judged failure; kept until the next one. */
+  /** Of the last failure that was judged, or that was a connection closed at once; kept until the next one. */
   failure?: ProbeFailure
   failureText?: string
   /** What it answered last. */

@@ -16,6 +16,17 @@ export function columnBlockHash(column: Buffer): BlockHash {
 export const SALVAGE_ADVICE =
   'stop the daemon and run check-db --salvage with the same settings: it saves registrations and the makers’ history, keeps the damaged file, and the rest is scanned again at the next start'
 
+/** An object as JSON, made a `T`. Throws StoreError where the column holds something else, so is damaged. */
+export function columnObject<T>(column: string, table: string, parse: (value: unknown) => T | undefined): T {
+  try {
+    const value = parse(JSON.parse(column))
+    if (value === undefined) throw new TypeError(`unexpected ${column}`)
+    return value
+  } catch (error) {
+    throw new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause: error })
+  }
+}
+
 /** A list of texts, each made a `T`. Throws StoreError where the column holds something else, so is damaged. */
 export function columnList<T>(column: string, table: string, parse: (text: string) => T | undefined): T[] {
   try {

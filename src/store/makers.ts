@@ -1,10 +1,17 @@
 /** Makers that were probed, their last offers, and which bonds are proven. */
 import { type CertificateEra, PROOF_CHECKS, type ProofCheck } from '../bonds/proof.ts'
 import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
-import type { DialectName, MakerRecord, OfferTerms, ProbeFailure } from '../peers/types.ts'
-import { columnBlockHash, columnList, columnTxid, hashColumn } from './columns.ts'
+import type {
+  DialectName,
+  LightningPart,
+  LightningTerms,
+  MakerRecord,
+  OfferTerms,
+  ProbeFailure,
+} from '../peers/types.ts'
+import { columnBlockHash, columnList, columnObject, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
-import type { MakerColumns } from './schema.ts'
+import type { MakerColumns, OfferColumns } from './schema.ts'
 
 /** Adds or replaces the maker's row. Returns its id for the other tables of this room. */
 export function upsertMaker(db: Db, record: MakerRecord): number {
@@ -36,6 +43,7 @@ export function upsertOffer(db: Db, makerId: number, terms: OfferTerms): void {
     lock_blocks_min: terms.lockBlocksMin,
     amount_sats_min: terms.amountSatsMin,
     amount_sats_max: terms.amountSatsMax,
+    ...lightningColumns(terms.lightning),
   }
   db.run(
     sql
@@ -66,9 +74,32 @@ export function readOffers(db: Db): Map<string, OfferTerms> {
         amountSatsMax: row.amount_sats_max,
       }
       if (row.required_confirms !== null) terms.requiredConfirms = row.required_confirms
+      const lightning = lightningPart(row)
+      if (lightning) terms.lightning = lightning
       return [row.address, terms]
     }),
   )
+}
+
+type LightningColumns = Pick<OfferColumns, 'lightning' | 'lightning_fault'>
+
+function lightningColumns(part: LightningPart | undefined): LightningColumns {
+  return {
+    lightning: part && 'terms' in part ? JSON.stringify(part.terms) : null,
+    lightning_fault: part && 'fault' in part ? part.fault : null,
+  }
+}
+
+function lightningPart(row: LightningColumns): LightningPart | undefined {
+  if (row.lightning_fault !== null) return { fault: row.lightning_fault }
+  if (row.lightning === null) return undefined
+  return { terms: columnObject(row.lightning, 'offers', lightningTerms) }
+}
+
+/** What of its fields is no number that can be meant is told where the terms are shown. */
+function lightningTerms(value: unknown): LightningTerms | undefined {
+  const { swapIn, swapOut } = (value ?? {}) as Partial<LightningTerms>
+  return typeof swapIn === 'boolean' && typeof swapOut === 'boolean' ? (value as LightningTerms) : undefined
 }
 
 export interface ProvenBond {

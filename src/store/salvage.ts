@@ -199,6 +199,8 @@ function dropWhatMakesNoSense(db: Database.Database): void {
   }
   db.exec(`
     UPDATE makers SET protocols = NULL WHERE protocols IS NOT NULL AND NOT json_valid(protocols);
+    UPDATE offers SET lightning = NULL WHERE lightning IS NOT NULL AND NOT coalesce(
+      json_type(lightning, '$.swapIn') IN ('true', 'false') AND json_type(lightning, '$.swapOut') IN ('true', 'false'), 0);
     UPDATE trackers SET agrees = NULL, compared_height = NULL, only_ours = '[]', only_theirs = '[]';
     DELETE FROM offers WHERE maker_id NOT IN (SELECT id FROM makers);
     DELETE FROM probes WHERE maker_id NOT IN (SELECT id FROM makers);

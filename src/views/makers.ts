@@ -3,9 +3,9 @@ import { isTakenToday } from '../bonds/today.ts'
 import { blocksLeft } from '../bonds/verify.ts'
 import { formatOutpoint } from '../chain/types.ts'
 import type { Market, MarketMaker } from '../market.ts'
-import { termsFault } from '../peers/offer-terms.ts'
+import { lightningFault, termsFault } from '../peers/offer-terms.ts'
 import { uptimePpm } from '../peers/reach.ts'
-import type { OfferTerms } from '../peers/types.ts'
+import type { LightningPart, OfferTerms } from '../peers/types.ts'
 import { probed, type RowFacts, taken } from './bonds.ts'
 import type { Facts } from './facts.ts'
 import type { MakerRow, OfferRow } from './schemas.ts'
@@ -77,5 +77,27 @@ function offerRow(terms: OfferTerms): OfferRow {
     max_size: terms.amountSatsMax,
     swap_fee: swapFee(terms),
     seen_at: Math.floor(terms.atMs / 1000),
+    ...lightningOffered(terms.lightning),
+  }
+}
+
+/** As an offer's: terms with a fault are not shown. */
+function lightningOffered(part: LightningPart | undefined): Pick<OfferRow, 'lightning' | 'lightning_fault'> {
+  if (!part) return { lightning: null, lightning_fault: null }
+  const fault = 'fault' in part ? part.fault : lightningFault(part.terms)
+  if ('fault' in part || fault !== undefined) return { lightning: null, lightning_fault: fault ?? null }
+  const { terms } = part
+  return {
+    lightning: {
+      swap_in: terms.swapIn,
+      swap_out: terms.swapOut,
+      base_fee: terms.baseFeeSats,
+      amount_relative_fee_pct: terms.amountFeePct,
+      min_size: terms.amountSatsMin,
+      max_size: terms.amountSatsMax ?? null,
+      max_swap_in: terms.swapInSatsMax ?? null,
+      max_swap_out: terms.swapOutSatsMax ?? null,
+    },
+    lightning_fault: null,
   }
 }

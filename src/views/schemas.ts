@@ -90,6 +90,20 @@ export const bondSchema = component(
 )
 export type BondRow = z.infer<typeof bondSchema>
 
+const lightningSchema = component(
+  'LightningTerms',
+  z.strictObject({
+    swap_in: z.boolean().describe('from the chain to Lightning, as the taker sees it'),
+    swap_out: z.boolean(),
+    base_fee: sats,
+    amount_relative_fee_pct: z.number().min(0).describe('per cent of the swapped amount'),
+    min_size: sats,
+    max_size: sats.nullable().describe('null where it names one for each direction'),
+    max_swap_in: sats.nullable(),
+    max_swap_out: sats.nullable(),
+  }),
+)
+
 export const offerSchema = component(
   'Offer',
   z.strictObject({
@@ -104,6 +118,8 @@ export const offerSchema = component(
       'what a swap of 1,000,000 sats with a refund lock of 20 blocks costs: to compare offers by',
     ),
     seen_at: unixS,
+    lightning: lightningSchema.nullable().describe('null when it offers no swaps with Lightning'),
+    lightning_fault: z.string().nullable().describe('what is wrong with these terms, which are therefore not shown'),
   }),
 )
 export type OfferRow = z.infer<typeof offerSchema>

@@ -138,6 +138,11 @@ function lifeOf(address: string, live: readonly { bond: ConfirmedBond }[], { lif
         : { code: 'failing', text: `${met}. After three failures over half an hour it counts as down` },
     )
   }
+  if (failures === 0 && failure === 'closed' && record.lastFailureMs === record.lastProbeMs) {
+    const lastUp = record.lastUpMs === undefined ? 'it never answered' : `it last answered at ${utc(record.lastUpMs)}`
+    const text = `its last probe (${utc(record.lastProbeMs)}) was closed without an answer (${lastUp}), as a maker does that has reached its limit of connections. That never counts as down; it is asked again within minutes. If it goes on, see that the port is the maker's and that nobody floods it`
+    reasons.push({ code: 'failing', text })
+  }
   if (record.offerFault !== undefined) {
     const when = record.offerAskedMs === undefined ? '' : ` (${utc(record.offerAskedMs)})`
     const text = `its last offer${when} can't be used, and no earlier one is shown instead: ${record.offerFault}. Correct the setting that it comes from; it is asked for again within a day`

@@ -193,6 +193,8 @@ export function struct<const F extends Fields>(fields: F): Shape<StructOf<F>> {
   const names = Object.keys(fields)
   const shapes = Object.values(fields)
   const wireNames = names.map((name, i) => shapes[i]!.wireName ?? name)
+  /** As many values an array has at the least: the last ones may be missing. */
+  const valuesMin = 1 + shapes.findLastIndex(({ ifAbsent }) => !ifAbsent)
 
   const readField = (i: number, found: ReadonlyMap<number, CborValue>, at: string) => {
     const { read, ifAbsent } = shapes[i]!
@@ -212,7 +214,7 @@ export function struct<const F extends Fields>(fields: F): Shape<StructOf<F>> {
           if (found.has(i)) throw new Refused(`${at}.${wireNames[i]}: this field comes twice`)
           found.set(i, entry)
         }
-      } else if (Array.isArray(value) && value.length === names.length) {
+      } else if (Array.isArray(value) && value.length >= valuesMin && value.length <= names.length) {
         for (const [i, entry] of value.entries()) found.set(i, entry)
       } else {
         refuse(at, `a map with the fields ${wireNames.join(', ')}`, value)

@@ -13,6 +13,14 @@ import { ask } from '../support/http.ts'
 
 const FAST = ['--no-tor', '--allow-test-addresses', '--probe-interval', '1', '--probe-timeout', '6']
 
+const LIGHTNING = {
+  ...{ swap_in: true, swap_out: true, base_fee: 100, amount_relative_fee_pct: new Float(0.1) },
+  ...{ min_size: 10_000, max_size: 1_000_000 },
+}
+const { max_size: _, ...UNSIZED } = LIGHTNING
+const LIGHTNING_LATER = { ...UNSIZED, swap_out: false, max_swap_in: 900_000, max_swap_out: 0, node: 'x' }
+const SHOWN = { ...LIGHTNING, amount_relative_fee_pct: 0.1, max_swap_in: null, max_swap_out: null }
+
 /** What each says in its offer, and what is said of it; undefined: nothing, its offer is shown. */
 const OFFERS: Record<string, { plan: MakerPlan; fault?: RegExp }> = {
   honest: { plan: {} },
@@ -36,6 +44,13 @@ const OFFERS: Record<string, { plan: MakerPlan; fault?: RegExp }> = {
   'sizes turned round': { plan: { terms: { min_size: 2_000_000 } }, fault: /^min_size: expected at most max_size/ },
   'no confirmations': { plan: { terms: { required_confirms: 0xffff_ffff } }, fault: /^required_confirms: / },
   'text for a fee': { plan: { terms: { base_fee: '\u001b[2J' } }, fault: /base_fee: expected .* got a text of 4/ },
+  'with Lightning': { plan: { terms: { lightning: LIGHTNING } } },
+  'Lightning of tomorrow': { plan: { terms: { lightning: LIGHTNING_LATER, something: [null] } } },
+  'broken Lightning': { plan: { terms: { lightning: { ...LIGHTNING, base_fee: -1 } } } },
+  unsupporting: {
+    plan: { isUnsupporting: true },
+    fault: /^the maker answers Unsupported when asked for it: GetOffer: Lightning\?\[2J only$/,
+  },
   'old taproot': {
     plan: { release: '0.1.3-taproot', terms: { amount_relative_fee: new Float(-0.5) } },
     fault: /^amount_relative_fee_pct: expected 0 to 100, got -0\.5$/,
@@ -106,6 +121,19 @@ test('an offer that can’t be meant costs its maker the offer’s place, and no
     else assert.equal(offer_fault, null, name)
   }
   assert.equal(rows.get('honest')!.offer!.swap_fee, 545)
+  const lightningOf = (name: string) => rows.get(name)!.offer!.lightning
+  assert.equal(lightningOf('honest'), null)
+  assert.deepEqual(lightningOf('with Lightning'), SHOWN)
+  const later = { ...SHOWN, swap_out: false, max_size: null, max_swap_in: 900_000, max_swap_out: 0 }
+  assert.deepEqual(lightningOf('Lightning of tomorrow'), later)
+  const { lightning, lightning_fault, swap_fee } = rows.get('broken Lightning')!.offer!
+  assert.deepEqual([lightning, swap_fee, rows.get('broken Lightning')!.proven], [null, 545, true])
+  assert.match(lightning_fault!, /lightning\.base_fee: expected a whole number from 0 .*, got the number -1/)
+  assert.match((await verb(tracker, 'makers')).stdout, / Legacy, Taproot, Lightning in and out$/m)
+  assert.match(
+    (await verb(tracker, 'why', bonds.get('unsupporting')!.address)).stdout,
+    /is listed\n- offer-refused: .*Unsupported/,
+  )
   assert.equal(rows.get('negative fee')!.proven, true, 'the proof beside it holds all the same')
   assert.equal(rows.get('old taproot')!.reach, 'up')
 
@@ -133,6 +161,16 @@ test('an offer that can’t be meant costs its maker the offer’s place, and no
   tracker.launch()
   await tracker.caughtUp(node)
   assert.match((await turning()).offer_fault!, /base_fee/, 'known across a restart')
+  const after = await rowsOverHttp(tracker)
+  for (const name of ['with Lightning', 'Lightning of tomorrow', 'broken Lightning', 'unsupporting']) {
+    const [now, before] = [after.get(name)!, rows.get(name)!]
+    assert.deepEqual(
+      [now.offer?.lightning, now.offer?.lightning_fault],
+      [before.offer?.lightning, before.offer?.lightning_fault],
+      name,
+    )
+    assert.equal(now.offer_fault, before.offer_fault)
+  }
   await serve('turning', { lie: 'amount', terms: { base_fee: 7 } })
   const isShown = isSeen(({ offer, offer_fault: fault }) => offer?.base_fee === 7 && fault === null)
   await waitUntil('the next one is shown', isShown, { timeoutMs: 60_000, everyMs: 300 })

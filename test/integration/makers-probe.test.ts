@@ -9,7 +9,7 @@ import { attemptsFor } from '../../src/peers/attempts.ts'
 import { DIALECT } from '../../src/peers/dialects.ts'
 import { probe } from '../../src/peers/probe.ts'
 import type { DialectName, ProbeResult } from '../../src/peers/types.ts'
-import { encode } from '../../src/wire/cbor.ts'
+import { type Encodable, encode } from '../../src/wire/cbor.ts'
 import { encodeFrame, FrameReader } from '../../src/wire/frame.ts'
 import { systemClock } from '../../src/world.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
@@ -138,6 +138,35 @@ test('silence, rubbish and ten megabytes end a probe at the first dialect', asyn
   }
   const closed = await aMaker(t, { manners: 'closes' })
   assert.equal(await outcome(closed.port, { format: 'A' }), 'closed')
+})
+
+test('who closes at once is asked again, with pauses, until it has room', async (t) => {
+  let connections = 0
+  const hello = (request: string) => (isHello(request) && ++connections === 3 ? HELLO : 'close')
+  assert.equal(await outcome(await serve(t, hello)), 'unified')
+  const full = await aMaker(t, { admission: { burst: 0, perSecond: 1 } })
+  assert.equal(await outcome(full.port), 'unified', 'a place comes free every second')
+  const never = await aMaker(t, { admission: { burst: 0, perSecond: 0 } })
+  const result = await probed(never.port)
+  assert(result.kind === 'failed')
+  assert.equal(result.failure, 'closed')
+  assert.ok(result.latencyMs >= 3_400, 'three times more, after three pauses')
+})
+
+test('who says that it does not know what it is asked lives, and what it says is told', async (t) => {
+  const unsupported = (content: Encodable) => encodeFrame(encode({ Unsupported: content }))
+  const full = unsupported({ what: 'GetOffer', reason: 'Lightning\u001b[2J only', since: 5 })
+  const port = await serve(t, (request) => (isHello(request) ? HELLO : full))
+  assert.equal(
+    await outcome(port, { wantsOffer: true }),
+    'unified, no offer: the maker answers Unsupported when asked for it: GetOffer: Lightning?[2J only',
+  )
+  const long = unsupported({ what: 'x'.repeat(5_000), reason: '' })
+  const result = await probed(await serve(t, () => long), { wantsOffer: true })
+  assert(result.kind === 'answered')
+  assert.equal(result.offerFault?.length, 300)
+  assert.equal(await outcome(await serve(t, () => unsupported({})), { format: 'B' }), 'unified', 'without its fields')
+  assert.equal(await outcome(await serve(t, () => unsupported({ what: 5 }))), 'rubbish')
 })
 
 test('nobody there', async (t) => {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formatOutpoint } from '../../src/chain/types.ts'
 import { bondSchema, makerSchema, spendSchema, statusSchema, trackerSchema } from '../../src/views/schemas.ts'
+import { Float } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { type MakerServer, serveMaker } from '../sandbox/maker-server.ts'
 import { freePorts } from '../sandbox/ports.ts'
@@ -16,6 +17,11 @@ import { ask } from '../support/http.ts'
 import { onionHost } from '../support/onions.ts'
 
 type Row = Record<string, unknown>
+
+const LIGHTNING = {
+  ...{ swap_in: true, swap_out: false, base_fee: 100, amount_relative_fee_pct: new Float(0.1) },
+  ...{ min_size: 10_000, max_size: 1_000_000 },
+}
 
 /** Everything is asked once, soon after the start; then nothing moves while rows are compared. */
 const ONCE = ['--no-tor', '--allow-test-addresses', '--probe-interval', '1800', '--tracker-interval', '86400']
@@ -48,7 +54,10 @@ before(async () => {
     const bond = { ...bonds[name]!, confHeight, certAddress: bonds[name]!.address }
     const otherKey = bondKey(name, 1)
     servers.push(
-      await serveMaker({ listenPort: port!, bond, otherKey, pongAddress: bond.address, ...(lie && { lie }) }),
+      await serveMaker({
+        ...{ listenPort: port!, bond, otherKey, pongAddress: bond.address, ...(lie && { lie }) },
+        terms: { lightning: lie ? null : LIGHTNING },
+      }),
     )
   }
   await node.mine(3)
@@ -107,13 +116,17 @@ function byKey(rows: Row[]): Row[] {
 
 /** What CSV makes of rows: text, nothing for null, `_` between names. */
 function flat(row: Row, columns: readonly string[]): Row {
-  const cells: [string, unknown][] = Object.entries(row).flatMap(([name, value]): [string, unknown][] =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.entries(value).map(([inner, cell]) => [`${name}_${inner}`, cell])
-      : [[name, Array.isArray(value) ? value.join(' ') : value]],
-  )
+  const cells = cellsOf(row)
   const known = new Map(cells.map(([name, value]) => [name, value === null ? '' : String(value)]))
   return Object.fromEntries(columns.map((name) => [name, known.get(name) ?? '']))
+}
+
+function cellsOf(row: Row): [string, unknown][] {
+  return Object.entries(row).flatMap(([name, value]): [string, unknown][] =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? cellsOf(value as Row).map(([inner, cell]) => [`${name}_${inner}`, cell])
+      : [[name, Array.isArray(value) ? value.join(' ') : value]],
+  )
 }
 
 async function csv(noun: string): Promise<{ columns: string[]; rows: Row[] }> {

@@ -22,7 +22,14 @@ export interface MakerPlan {
   lie?: LieName
   /** What it asks, instead of the release's default terms. */
   terms?: OfferOptions['terms']
+  /** Asked for its offer, it says that it does not support that. */
+  isUnsupporting?: boolean
+  /** It takes so many connections at once and a second, all callers together, and closes on the others without a word. */
+  admission?: { burst: number; perSecond: number }
 }
+
+/** Of today's makers. */
+export const ADMISSION_OF_TODAY = { burst: 30, perSecond: 4 }
 
 /** `silent` accepts and never answers; `closes` at once; `rubbish` and `huge` (10 MiB) are frames, but no replies. */
 export type Manners = 'silent' | 'slow' | 'closes' | 'rubbish' | 'huge'
@@ -48,6 +55,7 @@ const RUBBISH = Buffer.from('this is no CBOR item, and no maker says it', 'latin
 
 const VERSIONS = { protocol_version_min: 1, protocol_version_max: 1 }
 const OLD_HELLO = encode({ MakerHello: VERSIONS })
+const UNSUPPORTED = encode({ Unsupported: { what: 'GetOffer', reason: 'Lightning\u001b[2J only' } })
 const PROTOCOLS = encode({ MakerHello: { supported_protocols: ['Legacy', 'Taproot'] } })
 
 /** Requests in the order they must come on one connection; the last is answered with the offer, those before with `hello`. */
@@ -93,13 +101,15 @@ export async function serveMaker(options: MakerServerOptions): Promise<MakerServ
     if (manners === 'huge') return Buffer.alloc(HUGE_BYTES)
     if (speech.ping && request[0] === 0x02) return isPing(request.subarray(1), speech.ping) ? pong : undefined
     if (!expected[step]?.equals(request)) return undefined
-    return step === expected.length - 1 ? offer : speech.hello
+    if (step < expected.length - 1) return speech.hello
+    return options.isUnsupporting ? UNSUPPORTED : offer
   }
 
+  const admits = admissionOf(options.admission)
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.on('error', () => {}).on('close', () => sockets.delete(socket))
-    if (manners === 'closes') return socket.destroy()
+    if (manners === 'closes' || !admits()) return socket.destroy()
     const frames = new FrameReader(65_536)
     let step = 0
     socket.on('data', (chunk) => {
@@ -122,6 +132,21 @@ export async function serveMaker(options: MakerServerOptions): Promise<MakerServ
       for (const socket of sockets) socket.destroy()
       await once(server.close(), 'close')
     },
+  }
+}
+
+/** A token bucket; full at the start. */
+function admissionOf(limits: MakerPlan['admission']): () => boolean {
+  if (!limits) return () => true
+  let tokens = limits.burst
+  let atMs = performance.now()
+  return () => {
+    const nowMs = performance.now()
+    tokens = Math.min(limits.burst, tokens + ((nowMs - atMs) / 1000) * limits.perSecond)
+    atMs = nowMs
+    if (tokens < 1) return false
+    tokens--
+    return true
   }
 }
 

@@ -77,7 +77,12 @@ export function feesInFull(offer) {
   const { time_relative_fee_pct: perBlock, min_size: min, max_size: max, swap_fee: total } = offer
   const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of the refund lock` : ''
   const example = `${number(total)} sats for a swap of 1,000,000 with a lock of 20 blocks`
-  return `${fees(offer)}${waiting}: ${example}; swaps from ${number(min)} to ${number(max)} sats`
+  return `${fees(offer)}${waiting}: ${example}; swaps from ${number(min)} to ${number(max)} sats${withLightning(offer)}`
+}
+
+function withLightning({ lightning }) {
+  const ways = lightning ? [lightning.swap_in && 'in', lightning.swap_out && 'out'].filter(Boolean) : []
+  return ways.length > 0 ? `; with Lightning, ${ways.join(' and ')}: ${fees(lightning)}` : ''
 }
 
 const trimmed = (value) => String(Number(value.toPrecision(3)))

@@ -105,6 +105,9 @@ const full = factsOf({
       amountSatsMin: 10_000,
       amountSatsMax: 2_100_000_000_000_000,
       atMs: 1_700_000_000_000,
+      lightning: {
+        terms: { swapIn: true, swapOut: false, baseFeeSats: 1, amountFeePct: 0.1, amountSatsMin: 1, swapInSatsMax: 9 },
+      },
     },
   },
   trackers: [

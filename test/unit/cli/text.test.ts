@@ -14,6 +14,8 @@ const OFFER = {
   minimum_locktime: 10,
   min_size: 10_000,
   max_size: 1_000_000,
+  lightning: null,
+  lightning_fault: null,
 }
 
 function aRow(name: string, overrides: Partial<MakerRow>): MakerRow {

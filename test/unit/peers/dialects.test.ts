@@ -6,8 +6,9 @@ import fc from 'fast-check'
 import { verifyProof } from '../../../src/bonds/verify-proof.ts'
 import { asSats } from '../../../src/chain/types.ts'
 import { DIALECT, DIALECT_LIMITS } from '../../../src/peers/dialects.ts'
+import { OFFER_LIMITS } from '../../../src/peers/offer-terms.ts'
 import { DIALECTS, type DialectName, type MakerReply, type Offer } from '../../../src/peers/types.ts'
-import { encode, Float } from '../../../src/wire/cbor.ts'
+import { CborMap, type CborValue, decode, type Encodable, encode, Float } from '../../../src/wire/cbor.ts'
 import { encodeFrame } from '../../../src/wire/frame.ts'
 import { TERMS } from '../../support/offers.ts'
 import { hex, PROOFS, publishedKeys, publishedProof, wireVector } from '../../support/vectors.ts'
@@ -114,6 +115,129 @@ test('a published offer, read from its bytes, passes every check of a taker', ()
   const announcement = { format: 'D', address, lockHeight: 915_000 } as const
   const facts = { output, announcement, tipHeight: 900_100, lockBlocks: { min: 12_960, max: 25_920 } }
   assert.deepEqual(verifyProof(proof, reply.offer, facts, address), { ok: true, era: 'tweak-point' })
+})
+
+// ---- what tomorrow's makers say ----------------------------------------------------------------------------------------
+
+/** The published offer with an eleventh key: `lightning` and this value, in hex. */
+const withLightning = (value: string) =>
+  hex(
+    wireVector('maker_now_offer')
+      .cbor.replace('a1654f66666572aa', 'a1654f66666572ab')
+      .concat(`696c696768746e696e67${value}`),
+  )
+const lightningHex = (fields: Record<string, Encodable>) => encode(fields).toString('hex')
+const SIZES = { min_size: 10_000, max_size: 1_000_000 }
+const LIGHTNING = {
+  swap_in: true,
+  swap_out: false,
+  base_fee: 100,
+  amount_relative_fee_pct: new Float(0.1),
+  ...SIZES,
+}
+const READ = { swapIn: true, swapOut: false, baseFeeSats: 100, amountFeePct: 0.1, amountSatsMin: 10_000 }
+
+test('the eleventh key of an offer, byte for byte', () => {
+  const bytes =
+    'a667737761705f696ef568737761705f6f7574f468626173655f666565186477616d6f756e745f72656c61746976655f6665655f706374fb3fb999999999999a686d696e5f73697a65192710686d61785f73697a651a000f4240'
+  assert.equal(lightningHex(LIGHTNING), bytes)
+  const reply = readOk('unified', 1, withLightning(bytes))
+  assert.deepEqual(reply, {
+    type: 'offer',
+    offer: { ...today, lightning: { terms: { ...READ, amountSatsMax: 1_000_000 } } },
+  })
+})
+
+test('both sizes of its terms, null, and keys that nobody knows yet', () => {
+  const part = (value: string) => {
+    const reply = readOk('unified', 1, withLightning(value))
+    assert(reply.type === 'offer' && reply.fault === undefined)
+    const { lightning, ...rest } = reply.offer
+    assert.deepEqual(rest, today)
+    return lightning
+  }
+  assert.equal(part('f6'), undefined)
+  const { max_size: _, ...both } = { ...LIGHTNING, max_swap_in: 1_000_000, max_swap_out: 0 }
+  assert.deepEqual(part(lightningHex(both)), { terms: { ...READ, swapInSatsMax: 1_000_000, swapOutSatsMax: 0 } })
+  const later = { ...LIGHTNING, node: 'x', channels: [1, { deep: null }] }
+  assert.deepEqual(part(lightningHex(later)), { terms: { ...READ, amountSatsMax: 1_000_000 } })
+})
+
+test('Lightning terms that are broken cost the offer nothing', () => {
+  const { satsMax } = OFFER_LIMITS
+  const { min_size: _, ...less } = LIGHTNING
+  const broken: [value: string, fault: RegExp][] = [
+    ['f5', /^Offer\.lightning: expected a map with the fields swap_in, .*, got true$/],
+    ['00', /lightning: expected a map/],
+    ['80', /lightning: expected a map/],
+    [lightningHex(less), /^Offer\.lightning\.min_size: this field is missing$/],
+    [lightningHex({ ...LIGHTNING, swap_in: 1 }), /lightning\.swap_in: expected true or false, got the number 1/],
+    [lightningHex({ ...LIGHTNING, base_fee: -1 }), /lightning\.base_fee: expected a whole number from 0/],
+    [
+      lightningHex({ ...LIGHTNING, base_fee: satsMax + 1 }),
+      /^lightning\.base_fee: expected a whole number from 0 to 2100/,
+    ],
+    [lightningHex({ ...LIGHTNING, max_swap_in: 2n ** 64n - 1n }), /lightning\.max_swap_in: expected a whole number/],
+    [
+      lightningHex({ ...LIGHTNING, amount_relative_fee_pct: new Float(Number.NaN) }),
+      /lightning\.amount_relative_fee_pct: expected a finite number/,
+    ],
+    [
+      lightningHex({ ...LIGHTNING, amount_relative_fee_pct: new Float(-1) }),
+      /^lightning\.amount_relative_fee_pct: expected 0 to 100, got -1$/,
+    ],
+  ]
+  for (const [value, fault] of broken) {
+    const reply = readOk('unified', 1, withLightning(value))
+    assert(reply.type === 'offer' && reply.fault === undefined, value)
+    const { lightning, ...rest } = reply.offer
+    assert.deepEqual(rest, today)
+    assert(lightning && 'fault' in lightning)
+    assert.match(lightning.fault, fault)
+  }
+})
+
+/** As it was written. */
+function again(value: CborValue): Encodable {
+  if (!(value instanceof CborMap)) return value as Encodable
+  return Object.fromEntries(value.entries.map(([key, inner]) => [String(key), again(inner)]))
+}
+
+test('an offer may come as an array of its values, with the newest of them or without', () => {
+  const whole = decode(hex(wireVector('maker_now_offer').cbor))
+  assert(whole instanceof CborMap)
+  const fields = whole.entries[0]![1]
+  assert(fields instanceof CborMap)
+  const values = fields.entries.map(([, value]) => again(value))
+  for (const [end, isOffer] of [
+    [values, true],
+    [[...values, null], true],
+    [values.slice(0, -1), true],
+    [values.slice(0, -2), false],
+    [[...values, null, null], false],
+  ] as const) {
+    assert.equal(DIALECT.unified.asks[1]!.read(encode({ Offer: [...end] })).ok, isOffer, `${end.length} values`)
+  }
+})
+
+test('keys that nobody knows yet hurt no reply', () => {
+  const hello = { supported_protocols: ['Legacy', 'Lightning'], version: 7, extras: { a: [null] } }
+  assert.deepEqual(readOk('unified', 0, encode({ MakerHello: hello })), {
+    type: 'hello',
+    protocols: ['Legacy', 'Lightning'],
+  })
+  const offer = wireVector('maker_now_offer').cbor.replace('a1654f66666572aa', 'a1654f66666572ab')
+  assert.deepEqual(readOk('unified', 1, hex(`${offer}6666757475726581f6`)), { type: 'offer', offer: today })
+})
+
+test('Unsupported is an answer to whatever was asked', () => {
+  // {"Unsupported": {"what": "Lightning", "reason": "no lightning backend configured"}}
+  const bytes = `a16b556e737570706f72746564a26477686174694c696768746e696e6766726561736f6e781f${Buffer.from('no lightning backend configured').toString('hex')}`
+  const reply = { type: 'unsupported', what: 'Lightning', reason: 'no lightning backend configured' }
+  for (const name of DIALECTS) {
+    for (const ask of DIALECT[name].asks.keys()) assert.deepEqual(readOk(name, ask, hex(bytes)), reply)
+  }
+  assert.match(faultOf('unified', 0, encode({ Unsupported: { what: 5 } })), /expected MakerHello: Unsupported\.what: /)
 })
 
 // ---- what is no reply ------------------------------------------------------------------------------------------------

@@ -54,6 +54,20 @@ test('an answer between failures begins the count anew', () => {
   assert.equal(reach(afterProbe(record, 'x', AT + 60 * MINUTE, FAILED), 60), 'down')
 })
 
+test('who closes at once is never down for it: no row of failures goes on past it, and only an answer ends one', () => {
+  const CLOSED: ProbeFinding = { outcome: 'unjudged', closed: 'the connection was closed without a reply' }
+  const closing = history(...Array.from({ length: 100 }, (_, i) => [10 * i, CLOSED] as const))
+  assert.deepEqual([reach(closing, 1_000), closing!.failures, closing!.failure], ['unknown', 0, 'closed'])
+  assert.equal(reach(history([0, UP], [10, CLOSED]), 10), 'up', 'it answered within the hour')
+  assert.equal(reach(history([0, UP], [10, CLOSED], [61, CLOSED]), 61), 'unknown')
+  const between = history([0, FAILED], [15, FAILED], [20, CLOSED], [30, FAILED], [45, FAILED])
+  assert.equal(reach(between, 45), 'unknown')
+  assert.equal(reach(afterProbe(between, 'x', AT + 60 * MINUTE, FAILED), 60), 'down')
+  const down = history([0, FAILED], [15, FAILED], [30, FAILED])
+  const still = afterProbe(down, 'x', AT + 40 * MINUTE, CLOSED, true)
+  assert.deepEqual([reach(still, 40), still.failures, still.lastFailureMs], ['down', 3, AT + 30 * MINUTE])
+})
+
 test('a probe that says nothing changes nothing but the time it was made', () => {
   const finding = fc.constantFrom(UP, FAILED, UNJUDGED)
   fc.assert(

@@ -48,8 +48,26 @@ test('offers are compared by a swap of 1,000,000 sats and 20 blocks', () => {
     max_size: 1_000_000,
     swap_fee: 545,
     seen_at: 1_700_000_000,
+    lightning: null,
+    lightning_fault: null,
   })
   assert.equal(row!.offer_fault, null)
+})
+
+test('Lightning terms stand in the offer; what another version has kept and can not be meant is told, and costs it nothing', () => {
+  const terms = { swapIn: true, swapOut: true, baseFeeSats: 5, amountFeePct: 0.5, amountSatsMin: 1, amountSatsMax: 2 }
+  const shown = (lightning: OfferTerms['lightning']) =>
+    rows({ bonds: [aBond()], offers: { 'maker.onion:21': { ...OFFER, lightning } as OfferTerms } })[0]!.offer!
+  assert.deepEqual(shown({ terms }).lightning, {
+    ...{ swap_in: true, swap_out: true, base_fee: 5, amount_relative_fee_pct: 0.5, min_size: 1 },
+    ...{ max_size: 2, max_swap_in: null, max_swap_out: null },
+  })
+  assert.equal(shown({ terms }).lightning_fault, null)
+  for (const part of [{ terms: { ...terms, amountSatsMax: -1 } }, { fault: 'lightning.max_size: none' }]) {
+    const { lightning, lightning_fault, swap_fee } = shown(part)
+    assert.deepEqual([lightning, swap_fee], [null, 545])
+    assert.match(lightning_fault!, /^lightning\.max_size: /)
+  }
 })
 
 test('an offer without confirmations is one; who never made an offer has neither offer nor fault', () => {
