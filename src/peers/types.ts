@@ -96,7 +96,7 @@ export type ProbeResult = { latencyMs: number /** A v1 Ping was sent. */; hasPin
   | { kind: 'failed'; failure: ProbeFailure; text: string }
 )
 
-/** `unjudged`: it failed while our own Tor was not known to work. */
+/** `unjudged`: it failed while our own Tor was not known to work, or was closed without an answer. */
 export type ProbeOutcome = 'answered' | 'failed' | 'unjudged'
 
 /** `up`: answered within the last hour; `down`: kept failing while our Tor was proven to work; `unknown`: else. */
