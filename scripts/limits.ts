@@ -160,7 +160,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     but: {
       eventsPerPiece: { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
       pingMs: { at: 'the client is pinged' },
-      unsentTogetherBytes: { at: 'each client’s next piece waits until it has taken the one before' },
+      unsentBytes: { at: 'its messages and its events wait', metric: 'nostr_door_connections' },
       headBytes: { at: 'HTTP 431, and the connection is closed' },
       echoedIdChars: { at: 'the refusal has an empty id' },
       lookMs: { at: 'looked at again' },

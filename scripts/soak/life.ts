@@ -63,7 +63,7 @@ export async function liveThrough(options: LifeOptions): Promise<{ rounds: Round
     : ['--no-tor']
   const args = ['--allow-test-addresses', ...reach, ...ATTACKERS.flatMap(({ flags = [] }) => flags)]
   const [inspectorPort] = await freePorts(1)
-  await using tracker = await Tracker.start(node, { http: true, args, env: inspected(inspectorPort!) })
+  await using tracker = await Tracker.start(node, { http: true, nostr: true, args, env: inspected(inspectorPort!) })
   await tracker.caughtUp(node)
   using collector = await Collector.open(inspectorPort!)
 
@@ -127,7 +127,7 @@ async function pass(
   })
   if (attack) {
     const data = prepared.get(attack.number)
-    const target = { port: tracker.port, httpPort: tracker.httpPort!, data }
+    const target = { port: tracker.port, httpPort: tracker.httpPort!, nostrPort: tracker.nostrPort!, data }
     await using attackers = await Attackers.launch(attack, target)
     const stage: Stage = { node, tracker, tor: [], data }
     const [figures, lost = []] = await Promise.all([honest.measure(roundMs), attack.meanwhile?.(stage, roundMs)])

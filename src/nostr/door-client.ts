@@ -29,6 +29,7 @@ import {
 import { FrameProgress } from './frame-progress.ts'
 import { NostrSubscription } from './nostr-subscription.ts'
 import type { Shelf } from './shelf.ts'
+import { textFrames } from './text-frames.ts'
 
 export const DOOR_MESSAGES = ['EVENT', 'REQ', 'CLOSE', 'COUNT', 'unknown'] as const
 export type DoorMessage = (typeof DOOR_MESSAGES)[number]
@@ -41,8 +42,6 @@ export interface DoorWorld {
   shelf: Shelf
   clock: Clock
   log: Logger
-  /** What all clients together have not taken yet, in bytes. */
-  unsent: { bytes: number }
   /** An event that names a bond, by the client with this account. */
   onNamed(outpoint: Outpoint, from: object): void
   onGroup(client: DoorClient, group: SlotGroup): void
@@ -76,8 +75,6 @@ export class DoorClient {
   /** Bytes the socket had taken at the last sweep, and since when it has taken no more. */
   #taken = 0
   #takenAtMs: number
-  /** As counted in `unsent`. */
-  #unsentBytes = 0
   #drained: (() => void)[] = []
 
   /** `gone` fires once the socket has closed. */
@@ -98,7 +95,6 @@ export class DoorClient {
       if (this.#subscriptions.size > 0) this.#activeAtMs = this.#world.clock.monotonicMs()
     })
     socket.on('data', (chunk: Buffer) => this.#noteProgress(chunk))
-    socket.on('drain', () => this.#noteUnsent())
     gone.addEventListener('abort', () => this.#end(), { once: true })
   }
 
@@ -141,7 +137,6 @@ export class DoorClient {
   sweep(): void {
     const { limits, clock } = this.#world
     const nowMs = clock.monotonicMs()
-    this.#noteUnsent()
     const unsent = this.#ws.bufferedAmount
     const taken = this.#socket.bytesWritten - this.#socket.writableLength
     if (taken !== this.#taken || unsent === 0) {
@@ -300,7 +295,7 @@ export class DoorClient {
 
   #pong(data: Buffer): void {
     this.#lane.charge(1)
-    if (this.isOpen && this.#unsentBytes === 0) this.#ws.pong(data)
+    if (this.isOpen && this.unsentBytes === 0) this.#ws.pong(data)
   }
 
   #hasNews(): boolean {
@@ -337,22 +332,17 @@ export class DoorClient {
     const subscription = this.#nextToTell()!
     const { head, token } = subscription
     const { events, isEnd } = subscription.next(this.#world.shelf, LIMITS.eventsPerPiece)
-    let bytes = 0
-    this.#socket.cork()
-    for (const { json } of events) {
-      this.#ws.send(`${head}${json}]`)
-      bytes += head.length + json.length + 1
-    }
-    if (isEnd) this.#ws.send(endOfStoredText(token))
-    this.#socket.uncork()
-    this.#lane.charge(1 + priceOfBytes(bytes))
-    this.#noteUnsent()
-    if (this.#unsentBytes > 0) this.#socket.write('', () => this.#noteUnsent())
+    const texts = events.map(({ json }) => `${head}${json}]`)
+    if (isEnd) texts.push(endOfStoredText(token))
+    const frames = textFrames(texts)
+    this.#lane.charge(1 + priceOfBytes(frames.length))
+    if (frames.length === 0) return
+    // Past the library, which holds nothing back: it neither compresses nor cuts what is sent here.
+    this.#socket.write(frames, () => this.#noteTaken())
   }
 
   #send(text: string): void {
-    this.#ws.send(text)
-    this.#noteUnsent()
+    this.#ws.send(text, () => this.#noteTaken())
   }
 
   /** Resolves once so little is unread that more may be said; rejects when the client has gone. */
@@ -364,20 +354,14 @@ export class DoorClient {
   }
 
   #hasRoom(): boolean {
-    const { unsent, limits } = this.#world
-    return this.#unsentBytes <= (unsent.bytes > LIMITS.unsentTogetherBytes ? 0 : limits.unsentBytesMax)
+    return this.#ws.bufferedAmount <= LIMITS.unsentBytes
   }
 
-  #noteUnsent(): void {
-    const { unsent } = this.#world
-    const bytes = this.#gone.aborted ? 0 : this.#ws.bufferedAmount
-    unsent.bytes += bytes - this.#unsentBytes
-    this.#unsentBytes = bytes
+  #noteTaken(): void {
     if (this.#drained.length > 0 && this.#hasRoom()) for (const resolve of this.#drained.splice(0)) resolve()
   }
 
   #end(): void {
-    this.#noteUnsent()
     this.#subscriptions.clear()
     this.#inbox.length = 0
     for (const resolve of this.#drained.splice(0)) resolve()

@@ -14,10 +14,10 @@ export const DOOR_LIMITS = {
   /** Pings keep a taker's Tor stream alive, which waits 30 s for anything to come. */
   pingMs: 25_000,
   /**
-   * Bytes that all clients together may leave unread before the next piece waits for each. Together with it: a thousand
-   * readers that never read hold as much again, a piece each.
+   * Bytes that a client may leave unread before its next piece waits. What the kernel takes comes first, so this slows
+   * nobody who reads; a thousand readers that never read hold 90 MB with it.
    */
-  unsentTogetherBytes: 33_554_432,
+  unsentBytes: 65_536,
   /** Of a request's head: the market's programs send 200. */
   headBytes: 8_192,
   /** Characters of the id of an event that is no event, told with the refusal. */

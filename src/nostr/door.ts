@@ -87,7 +87,6 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
     shelf,
     clock,
     log,
-    unsent: { bytes: 0 },
     onNamed,
     onGroup: (client, group) => slots.move(visitOf.get(client)!, group),
     count,

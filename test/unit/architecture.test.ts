@@ -76,6 +76,7 @@ const PURE = [
     'nostr/door-messages.ts',
     'nostr/nostr-subscription.ts',
     'nostr/frame-progress.ts',
+    'nostr/text-frames.ts',
     'peers/reach.ts',
     'peers/attempts.ts',
     'peers/dialects.ts',

@@ -18,6 +18,7 @@ export interface Stage {
 export interface Target {
   port: number
   httpPort: number
+  nostrPort: number
   /** What `prepare` gave, through JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: each attack has its own
   data: any

@@ -61,7 +61,7 @@ async function undergo(attack: Attack, seconds: number): Promise<Outcome> {
   const data = await attack.prepare?.(node)
   const wallet = await fillWallet(node, 2 * seconds + 5)
   const args = ['--allow-test-addresses', ...torFlags(tor?.clients[0]), ...(attack.flags ?? [])]
-  await using tracker = await Tracker.start(node, { dataDir, http: true, args })
+  await using tracker = await Tracker.start(node, { dataDir, http: true, nostr: true, args })
   await tracker.caughtUp(node)
   const stage: Stage = { node, tracker, tor: tor?.clients ?? [], data }
 
@@ -69,7 +69,12 @@ async function undergo(attack: Attack, seconds: number): Promise<Outcome> {
   using beside = await attack.beside?.(stage)
   await honest.measure(1_000) // what the first request of each kind costs is no matter here
   const alone = await costing(tracker, () => honest.measure(forMs))
-  const target = { port: tracker.port, httpPort: tracker.httpPort!, data: beside?.data ?? data }
+  const target = {
+    port: tracker.port,
+    httpPort: tracker.httpPort!,
+    nostrPort: tracker.nostrPort!,
+    data: beside?.data ?? data,
+  }
   await using attackers = await Attackers.launch(attack, target)
   await pause(WARM_MS)
   const further: string[] = []

@@ -1,6 +1,7 @@
-/** Every attack, in the order of their numbers. 15, at the door for Nostr, comes with that door. */
+/** Every attack, in the order of their numbers. */
 import type { Attack } from './attack.ts'
 import { CIRCUIT_ATTACKS } from './circuits.ts'
+import { DOOR_ATTACKS } from './door.ts'
 import { LIAR_ATTACKS } from './liars.ts'
 import { REQUEST_ATTACKS } from './requests.ts'
 import { SLOT_ATTACKS } from './slots.ts'
@@ -14,4 +15,5 @@ export const ATTACKS: readonly Attack[] = [
   ...STRANGER_ATTACKS,
   ...LIAR_ATTACKS,
   ...CIRCUIT_ATTACKS,
+  ...DOOR_ATTACKS,
 ].sort((a, b) => a.number - b.number)
