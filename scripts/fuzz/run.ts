@@ -60,7 +60,7 @@ function tell({ target, seed: at, input, what }: Find): void {
 
 async function inDaemon({ seed: from, ...limits }: WorkerJob): Promise<FuzzOutcome> {
   await using node = await Regtest.start()
-  await using tracker = await Tracker.start(node, { http: true })
+  await using tracker = await Tracker.start(node, { http: true, nostr: true })
   await tracker.caughtUp(node)
   const startMs = performance.now()
   const outcome = await fuzzLive(tracker, from, limits)

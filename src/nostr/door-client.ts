@@ -58,7 +58,8 @@ export class DoorClient {
   readonly #gone: AbortSignal
   readonly #world: DoorWorld
   readonly #progress = new FrameProgress()
-  readonly #inbox: string[] = []
+  /** Messages, and pings with what they carry. */
+  readonly #inbox: (string | Buffer)[] = []
   readonly #subscriptions = new Map<string, NostrSubscription>()
   #chars = 0
   #isConversing = false
@@ -90,7 +91,7 @@ export class DoorClient {
     this.#takenAtMs = nowMs
     ws.on('error', () => {}) // a frame that is none and the like: the library closes with its code
     ws.on('message', (data: Buffer, isBinary: boolean) => this.#take(data, isBinary))
-    ws.on('ping', (data: Buffer) => this.#pong(data))
+    ws.on('ping', (data: Buffer) => this.#put(data))
     ws.on('pong', () => {
       if (this.#subscriptions.size > 0) this.#activeAtMs = this.#world.clock.monotonicMs()
     })
@@ -187,7 +188,11 @@ export class DoorClient {
       this.#world.count('unknown', 'closed')
       return this.close(CLOSE.unsupported, 'text messages only')
     }
-    this.#inbox.push(data.toString())
+    this.#put(data.toString())
+  }
+
+  #put(said: string | Buffer): void {
+    this.#inbox.push(said)
     this.#ws.pause()
     if (this.#isConversing) return
     this.#isConversing = true
@@ -200,21 +205,22 @@ export class DoorClient {
   /** Never rejects. */
   async #converse(): Promise<void> {
     try {
-      for (let text = this.#inbox.shift(); text !== undefined && this.isOpen; text = this.#inbox.shift()) {
-        const said = text
+      for (let said = this.#inbox.shift(); said !== undefined && this.isOpen; said = this.#inbox.shift()) {
+        const what = said
         await this.#lane.afford()
         await this.#room()
-        this.#lane.charge(Math.max(1, priceOfBytes(Buffer.byteLength(said))))
-        if (this.#messages++ === 0) this.#world.onGroup(this, 'asked')
-        await this.#lane.begin(() => this.#answer(said))
+        this.#lane.charge(Math.max(1, priceOfBytes(Buffer.byteLength(what))))
+        await this.#lane.begin(() => this.#answer(what))
       }
     } catch (error) {
       this.#fail(error)
     }
   }
 
-  #answer(text: string): void {
+  #answer(text: string | Buffer): void {
     if (!this.isOpen) return
+    if (typeof text !== 'string') return this.#ws.pong(text)
+    if (this.#messages++ === 0) this.#world.onGroup(this, 'asked')
     const message = parseClientMessage(text)
     if (message.type === 'EVENT') this.#answerEvent(message.event)
     else if (message.type === 'CLOSE') this.#closeSubscription(message.id)
@@ -291,11 +297,6 @@ export class DoorClient {
     if (this.#fault === undefined || !this.#hasRequested) return
     this.#send(noticeText(`invalid: ${this.#fault}`))
     this.#fault = undefined
-  }
-
-  #pong(data: Buffer): void {
-    this.#lane.charge(1)
-    if (this.isOpen && this.unsentBytes === 0) this.#ws.pong(data)
   }
 
   #hasNews(): boolean {

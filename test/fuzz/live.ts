@@ -1,11 +1,13 @@
 /**
- * The whole daemon over TCP: hostile frames at the takers' door and hostile requests at the operator's, after which an
- * honest client must still be answered, the log hold no error, and the process run.
+ * The whole daemon over TCP: hostile frames at the takers' door, hostile messages and frames at the Nostr door, hostile
+ * requests at the operator's, after which an honest client must still be answered, the log hold no error, and the process run.
  */
 import { connect } from 'node:net'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import type { Tracker } from '../sandbox/tracker.ts'
+import { maskedText, UPGRADE } from '../support/door-load.ts'
 import { Chance } from './chance.ts'
+import { DOOR_SEEDS } from './door-targets.ts'
 import { type Find, inputOf } from './fuzz.ts'
 import { mutate } from './mutate.ts'
 import { targetOf } from './targets.ts'
@@ -65,6 +67,7 @@ export async function fuzzLive(
     const said = await Promise.all(
       Array.from({ length: count }, (_, i) => {
         const chance = new Chance(first + i)
+        if (chance.oneIn(3)) return toNostr(tracker.nostrPort!, doorInput(chance))
         if (chance.oneIn(3)) return toHttp(tracker.httpPort!, mutate(http, chance))
         const target = chance.pick(wire)
         const { input } = inputOf(target, first + i)
@@ -99,6 +102,23 @@ async function toWire(port: number, input: Buffer): Promise<Said> {
   return answer.includes('internal', 0, 'latin1') && answer.includes('failed to answer', 0, 'latin1')
     ? { input, fault: 'answered that a request failed' }
     : { input }
+}
+
+/** The upgrade and messages or frames after it, all of which may be spoilt; the client's goodbye at the end. */
+function doorInput(chance: Chance): Buffer {
+  const text = mutate(DOOR_SEEDS, chance)
+  if (chance.oneIn(5)) return mutate([Buffer.concat([UPGRADE, maskedText(String(text))])], chance)
+  if (chance.oneIn(3)) return Buffer.concat([UPGRADE, mutate([maskedText(String(DOOR_SEEDS[1]))], chance)])
+  return Buffer.concat([UPGRADE, maskedText(text.toString('latin1')), GOODBYE])
+}
+
+const GOODBYE = Buffer.of(0x88, 0x80, 0, 0, 0, 0)
+
+async function toNostr(port: number, input: Buffer): Promise<Said> {
+  const answer = await exchange(port, input)
+  if (answer === undefined)
+    return { input, fault: `the connection is open ${PATIENCE_MS / 1000} s after the last byte` }
+  return answer.includes('failed to answer') ? { input, fault: 'answered that it failed' } : { input }
 }
 
 async function toHttp(port: number, input: Buffer): Promise<Said> {
