@@ -151,7 +151,7 @@ function showTor({ onion }) {
   setText(byId('tor-note'), note || (hasAnswered ? 'Control port answers' : 'Not asked'))
 }
 
-function showOnion({ onion, address }) {
+function showOnion({ onion, address, nostr }) {
   const isOff = onion.state === 'disabled'
   setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
   if (isOff) card('onion', 'idle', 'Local only')
@@ -164,7 +164,9 @@ function showOnion({ onion, address }) {
   const button = byId('copy-address')
   setHidden(button, !shown)
   button.onclick = () => copy(shown, button)
-  setText(byId('onion-note'), isOff ? 'Takers reach it on this machine only' : capital(noteOf(onion)))
+  const note = isOff ? 'Takers reach it on this machine only' : capital(noteOf(onion))
+  const relay = nostr ? ` · Nostr relay ${nostr.url}, ${plural(nostr.events, 'bond')} announced` : ''
+  setText(byId('onion-note'), `${note}${relay}`)
 }
 
 /** What our own visit through Tor has found says more than that a descriptor was uploaded. */

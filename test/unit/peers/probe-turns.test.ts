@@ -122,6 +122,20 @@ test('a restart begins no new schedule', () => {
   assert.ok(market.countOf('evil') - before <= 2)
 })
 
+test('who is put forward is next, once, and its host’s schedule goes on from there', () => {
+  const market = new Market(() => false)
+  const [one, other] = ['one.onion:21', 'one.onion:22'] as const
+  market.run([one, other], 2_000)
+  assert.equal(market.turns.putForward('unknown.onion:21', market.atMs), false)
+  const before = market.countOf('one.onion')
+  assert.ok(market.turns.putForward(one, market.atMs))
+  assert.ok(!market.turns.putForward(one, market.atMs), 'it is its turn already')
+  market.run([one, other], 3_000)
+  assert.equal(market.countOf('one.onion'), before + 1)
+  market.run([one, other], RULES.intervalMs / 2)
+  assert.equal(market.countOf('one.onion'), before + 1, 'the host’s other addresses wait as if it had been their turn')
+})
+
 test('a host that is being probed is not probed beside it', () => {
   const turns = new ProbeTurns(RULES, () => 0.5)
   const ask = (busy: string) =>
