@@ -302,11 +302,24 @@ const CLIENTS_SHOWN = 50
 /** `rows`: those that cost most first. */
 export function describeClients(rows: readonly ClientRow[]): string {
   if (rows.length === 0) return 'nobody is connected'
-  const head = ['ID', 'SINCE', 'GROUP', 'REQUESTS', 'SUBSCRIBED', 'UNITS', 'LATELY', 'LEFT', 'UNSENT', 'CIRCUIT']
+  const head = [
+    'ID',
+    'DOOR',
+    'SINCE',
+    'GROUP',
+    'REQUESTS',
+    'SUBSCRIBED',
+    'UNITS',
+    'LATELY',
+    'LEFT',
+    'UNSENT',
+    'CIRCUIT',
+  ]
   const body = rows
     .slice(0, CLIENTS_SHOWN)
     .map((row) => [
       cell(row.id),
+      row.door,
       utc(row.since * 1000),
       row.group,
       cell(row.requests),

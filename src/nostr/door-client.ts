@@ -107,10 +107,6 @@ export class DoorClient {
     return this.#messages
   }
 
-  get lane(): Lane {
-    return this.#lane
-  }
-
   get unsentBytes(): number {
     return this.#ws.bufferedAmount
   }

@@ -12,6 +12,8 @@ import type { Outpoint } from '../chain/types.ts'
 import type { Core } from '../core.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { formatHostPort, type HostPort, isOnionHost } from '../tor/address.ts'
+import { type ClientFacts, nextClientId } from '../wire/connection.ts'
+import type { WireLimits } from '../wire/limits.ts'
 import { whyNotListening } from '../wire/listening.ts'
 import { afterProxyLine } from '../wire/proxy-head.ts'
 import { type SlotGroup, Slots } from '../wire/slots.ts'
@@ -40,6 +42,8 @@ export interface NostrDoor extends AsyncDisposable {
   readonly counts: ReadonlyMap<string, number>
   /** Connections that had to make room, by the group they were of. */
   readonly evicted: Readonly<Record<SlotGroup, number>>
+  /** Every connection that is open, and where it belongs. */
+  clients(): (ClientFacts & { group: SlotGroup })[]
   /** Signs, and tells what has come, until the signal. */
   run(signal: AbortSignal): Promise<void>
 }
@@ -59,8 +63,11 @@ export interface DoorOptions {
 
 /** One connection, from its first byte. */
 interface Visit {
+  readonly id: number
+  readonly sinceMs: number
   readonly socket: Socket
   readonly gone: AbortController
+  circuit?: string | undefined
   lane?: Lane
   client?: DoorClient
 }
@@ -131,7 +138,7 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
   })
 
   takeConnections(server, (socket, begin) => {
-    const visit: Visit = { socket, gone: new AbortController() }
+    const visit: Visit = { id: nextClientId(), sinceMs: clock.nowMs(), socket, gone: new AbortController() }
     visits.set(socket, visit)
     const room = slots.add(visit)
     if (room) {
@@ -143,6 +150,7 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
       visit.gone.abort(new DOMException('the client has gone', 'AbortError'))
     })
     const enter = (circuit: string | undefined) => {
+      visit.circuit = circuit
       visit.lane = work.lane(visit.gone.signal, circuit)
       begin()
     }
@@ -173,6 +181,7 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
     events: () => shelf.size,
     counts,
     evicted,
+    clients: () => [...slots].map((visit) => ({ ...factsOf(visit, limits), group: slots.groupOf(visit)! })),
     run: (signal) =>
       shelf.run(work.lane(signal), signal, async () => {
         for (const [i, client] of clients().entries()) {
@@ -196,6 +205,20 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
       await closed
       stopSweeping()
     },
+  }
+}
+
+function factsOf({ id, sinceMs, circuit, lane, client }: Visit, { unitsBurst }: WireLimits): ClientFacts {
+  return {
+    id,
+    sinceMs,
+    circuit,
+    subscriptions: client?.subscriptions ?? 0,
+    requests: client?.messages ?? 0,
+    units: lane?.units ?? 0,
+    unitsLately: lane?.account.lately ?? 0,
+    unitsLeft: lane?.account.left ?? unitsBurst,
+    unsentBytes: client?.unsentBytes ?? 0,
   }
 }
 

@@ -86,8 +86,13 @@ export interface ClientFacts {
 
 let connectionsMade = 0
 
+/** The next number, whatever door a client comes by. */
+export function nextClientId(): number {
+  return ++connectionsMade
+}
+
 export class Connection implements Peer {
-  readonly id = ++connectionsMade
+  readonly id = nextClientId()
   /** Settles when no request is taken or answered any more, the socket possibly still saying goodbye. Never rejects. */
   readonly conversation: Promise<void>
   readonly #socket: Socket

@@ -195,6 +195,16 @@ test('a reader that never reads is told no more than fits, and is cut off', { ti
   await assertWell()
 })
 
+test('who is connected is shown, with what it has cost', async () => {
+  using visitor = await DoorVisitor.open(url)
+  await visitor.ask('x', {})
+  const reply = await fetch(`http://127.0.0.1:${tracker.httpPort}/api/v1/clients`)
+  const { clients } = (await reply.json()) as { clients: Record<string, unknown>[] }
+  const ours = clients.findLast(({ door }) => door === 'nostr')!
+  assert.deepEqual([ours.group, ours.requests, ours.subscriptions, ours.circuit], ['subscribed', 1, 1, null])
+  assert.ok((ours.units as number) >= 3)
+})
+
 test('what is said is counted', async () => {
   using visitor = await DoorVisitor.open(url)
   const before = await counts()
