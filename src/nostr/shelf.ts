@@ -45,6 +45,8 @@ export class Shelf {
   #signatures = 0
   /** On the market, and without an event as yet. */
   #unsigned: ConfirmedBond[] = []
+  /** Somebody was told that it is not whole. */
+  #isAwaited = true
   /** What the shelf was last compared with. */
   #ofMarket: Market | undefined
   #ofRevision = -1
@@ -75,9 +77,15 @@ export class Shelf {
    * it is not.
    */
   isWhole(): boolean {
+    const isWhole = this.#looksWhole()
+    if (!isWhole) this.#isAwaited = true
+    if (this.#unsigned.length > 0) this.#bell.ring()
+    return isWhole
+  }
+
+  #looksWhole(): boolean {
     if (this.#deps.notSynced() !== undefined || this.#deps.following.takenBack) return false
     this.#compare()
-    if (this.#unsigned.length > 0) this.#bell.ring()
     return this.#ofMarket !== undefined && this.#unsigned.length === 0
   }
 
@@ -110,19 +118,17 @@ export class Shelf {
     const wake = () => this.#bell.ring()
     signal.addEventListener('abort', wake, { once: true })
     let told = -1
-    let wasWhole = false
     try {
       for (;;) {
         signal.throwIfAborted()
-        if (!this.isWhole() && this.#unsigned.length > 0) await lane.piece(() => this.#signSome())
+        if (!this.#looksWhole() && this.#unsigned.length > 0) await lane.piece(() => this.#signSome())
         else {
           await this.#signAnew(lane)
-          const isWhole = this.isWhole()
-          if (isWhole && (!wasWhole || told !== this.#arrivals)) {
+          if (this.#looksWhole() && (this.#isAwaited || told !== this.#arrivals)) {
+            this.#isAwaited = false
             told = this.#arrivals
             await onNews()
           }
-          wasWhole = isWhole
           if (this.#unsigned.length === 0) await this.#bell.wait(LIMITS.lookMs)
         }
       }

@@ -117,6 +117,20 @@ test('while behind, or in a reorg, it is not whole and keeps what it has', async
   assert.deepEqual(world.txids, txidsOf(bond(2)))
 })
 
+test('who asked in a moment when it was not whole is told once it is, however short the moment was', async () => {
+  await using world = new World()
+  await world.lists(bond(1)).whole()
+  await waitUntil('that is news', () => world.news === 1)
+  world.notSynced = 'behind'
+  assert.equal(world.shelf.isWhole(), false)
+  world.notSynced = undefined
+  await waitUntil('that is news', () => world.news === 2)
+  world.lists(bond(1), bond(2))
+  assert.equal(world.shelf.isWhole(), false)
+  world.lists(bond(1))
+  await waitUntil('that is news', () => world.news === 3)
+})
+
 test('who is down is not announced, and is when it is back', async () => {
   await using world = new World()
   await world.lists(bond(1), bond(2)).whole()
