@@ -27,7 +27,7 @@ import {
   parseClientMessage,
 } from './door-messages.ts'
 import { FrameProgress } from './frame-progress.ts'
-import { NostrSubscription } from './nostr-subscription.ts'
+import { SubscriptionSet } from './nostr-subscription.ts'
 import type { Shelf } from './shelf.ts'
 import { textFrames } from './text-frames.ts'
 
@@ -60,8 +60,7 @@ export class DoorClient {
   readonly #progress = new FrameProgress()
   /** Messages, and pings with what they carry. */
   readonly #inbox: (string | Buffer)[] = []
-  readonly #subscriptions = new Map<string, NostrSubscription>()
-  #chars = 0
+  readonly #subscriptions = new SubscriptionSet()
   #isConversing = false
   #isTelling = false
   #messages = 0
@@ -241,7 +240,8 @@ export class DoorClient {
       this.#world.count(type, 'invalid')
       this.#send(closedText(token, message.refusal))
     } else {
-      const refusal = this.#subscribe(message, chars)
+      if (this.#subscriptions.size === 0) this.#pingedAtMs = this.#world.clock.monotonicMs()
+      const refusal = this.#subscriptions.put(message, chars)
       this.#noteGroup()
       this.#world.count(type, refusal === undefined ? 'ok' : 'limit')
       if (refusal !== undefined) this.#send(closedText(token, refusal))
@@ -250,36 +250,14 @@ export class DoorClient {
     this.wake()
   }
 
-  /** One that has the same id is replaced, whatever becomes of this one. Returns why there is no room for it. */
-  #subscribe(message: Extract<ClientMessage, { filters: unknown }>, chars: number): string | undefined {
-    this.#forget(message.id)
-    if (this.#subscriptions.size >= LIMITS.subscriptions) {
-      return `rate-limited: a connection has at most ${LIMITS.subscriptions} subscriptions`
-    }
-    if (this.#chars + chars > LIMITS.subscriptionChars) {
-      return `rate-limited: the subscriptions of a connection have at most ${LIMITS.subscriptionChars} characters together`
-    }
-    if (this.#subscriptions.size === 0) this.#pingedAtMs = this.#world.clock.monotonicMs()
-    this.#subscriptions.set(message.id, new NostrSubscription(message.token, message.filters, chars))
-    this.#chars += chars
-    return undefined
-  }
-
   #closeSubscription(id: string): void {
     this.#world.count('CLOSE', 'ok')
-    this.#forget(id)
+    this.#subscriptions.remove(id)
     this.#noteGroup()
   }
 
   #noteGroup(): void {
     this.#world.onGroup(this, this.#subscriptions.size > 0 ? 'subscribed' : 'asked')
-  }
-
-  #forget(id: string): void {
-    const subscription = this.#subscriptions.get(id)
-    if (!subscription) return
-    this.#subscriptions.delete(id)
-    this.#chars -= subscription.chars
   }
 
   /** In words to who is subscribed, or once it is: a maker reads one message, and takes this one for its answer. */
@@ -297,19 +275,7 @@ export class DoorClient {
 
   #hasNews(): boolean {
     const { shelf } = this.#world
-    return this.isOpen && this.#nextToTell() !== undefined && shelf.isWhole()
-  }
-
-  /** Whose stored events are not all told first, in the order in which they were asked for. */
-  #nextToTell(): NostrSubscription | undefined {
-    const { shelf } = this.#world
-    let live: NostrSubscription | undefined
-    for (const subscription of this.#subscriptions.values()) {
-      if (!subscription.hasNext(shelf)) continue
-      if (!subscription.isLive) return subscription
-      live ??= subscription
-    }
-    return live
+    return this.isOpen && this.#subscriptions.next(shelf) !== undefined && shelf.isWhole()
   }
 
   /** Tells all there is, piece by piece. Never rejects. */
@@ -326,9 +292,10 @@ export class DoorClient {
 
   #tellSome(): void {
     if (!this.#hasNews()) return
-    const subscription = this.#nextToTell()!
+    const { shelf } = this.#world
+    const subscription = this.#subscriptions.next(shelf)!
     const { head, token } = subscription
-    const { events, isEnd } = subscription.next(this.#world.shelf, LIMITS.eventsPerPiece)
+    const { events, isEnd } = subscription.next(shelf, LIMITS.eventsPerPiece)
     const texts = events.map(({ json }) => `${head}${json}]`)
     if (isEnd) texts.push(endOfStoredText(token))
     const frames = textFrames(texts)

@@ -1,4 +1,8 @@
-/** One REQ: first the stored events that match, newest first and no more than its limits, then those that come. */
+/**
+ * One REQ: first the stored events that match, newest first and no more than its limits, then those that come; and all of
+ * one connection.
+ */
+import { DOOR_LIMITS as LIMITS } from './door-limits.ts'
 import { eventHead } from './door-messages.ts'
 import { isMatch, type NostrFilter } from './filters.ts'
 import type { ServedEvent, Shelf } from './shelf.ts'
@@ -79,5 +83,58 @@ export class NostrSubscription {
     const come = shelf.cameAfter(this.#arrival, count)
     this.#arrival = come.length < count ? shelf.lastArrival : come.at(-1)!.arrival
     return come.filter(({ event }) => this.#filters.some((filter) => isMatch(filter, event)))
+  }
+}
+
+/** Those of one connection. */
+export class SubscriptionSet {
+  readonly #byId = new Map<string, NostrSubscription>()
+  #chars = 0
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  /**
+   * One that has the same id is replaced, whatever becomes of this one. `chars`: of the REQ. Returns why there is no room
+   * for it, with a prefix of NIP-01.
+   */
+  put(
+    { id, token, filters }: { id: string; token: string; filters: readonly NostrFilter[] },
+    chars: number,
+  ): string | undefined {
+    this.remove(id)
+    if (this.#byId.size >= LIMITS.subscriptions) {
+      return `rate-limited: a connection has at most ${LIMITS.subscriptions} subscriptions`
+    }
+    if (this.#chars + chars > LIMITS.subscriptionChars) {
+      return `rate-limited: the subscriptions of a connection have at most ${LIMITS.subscriptionChars} characters together`
+    }
+    this.#byId.set(id, new NostrSubscription(token, filters, chars))
+    this.#chars += chars
+    return undefined
+  }
+
+  remove(id: string): void {
+    const subscription = this.#byId.get(id)
+    if (!subscription) return
+    this.#byId.delete(id)
+    this.#chars -= subscription.chars
+  }
+
+  clear(): void {
+    this.#byId.clear()
+    this.#chars = 0
+  }
+
+  /** The one to be told something next: those whose stored events are not all told first, as they were asked for. */
+  next(shelf: Pick<Shelf, 'lastArrival'>): NostrSubscription | undefined {
+    let live: NostrSubscription | undefined
+    for (const subscription of this.#byId.values()) {
+      if (!subscription.hasNext(shelf)) continue
+      if (!subscription.isLive) return subscription
+      live ??= subscription
+    }
+    return live
   }
 }
