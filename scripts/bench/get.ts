@@ -58,6 +58,7 @@ export async function fill(node: Regtest, dataDir: string, addresses: readonly s
         format: 'D' as const,
         amountSats: asSats(50_000 + i),
         isP2wsh: true,
+        txRefusals: [],
       }
       insertBond(db, { ...output, lockHeight: 15_000 }, 100)
     }
