@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
+import { TX_REFUSALS } from '../bonds/types.ts'
 import { inputsOf, txidOf } from '../chain/decode.ts'
 import { BUCKETS } from '../chain/outpoint-keys.ts'
 import { NETWORKS, type Outpoint } from '../chain/types.ts'
@@ -84,6 +85,11 @@ const RULES: readonly { what: string; query: string }[] = [
   {
     what: 'a bond that qualified lies in no P2WSH output',
     query: 'SELECT hex(txid) AS txid, vout FROM bonds WHERE refusal IS NULL AND is_p2wsh = 0',
+  },
+  {
+    what: 'what takers hold against a bond is nothing they know',
+    query: `SELECT hex(b.txid) AS txid, b.vout, e.value FROM bonds b, json_each(b.tx_refusals) e
+            WHERE e.value NOT IN (${TX_REFUSALS.map((code) => `'${code}'`)})`,
   },
   {
     what: 'keys of spent outpoints are cut off, or of a block we do not have',

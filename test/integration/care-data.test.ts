@@ -235,6 +235,7 @@ test('check-db names every way in which rows contradict each other', async () =>
     [ANOTHER_SPENDER, /a recorded transaction spends nothing of interest: txid 0{64}/],
     ['UPDATE spenders SET height = 1', /a bond is spent before it was made/],
     ['UPDATE bonds SET is_p2wsh = 0', /a bond that qualified lies in no P2WSH output/],
+    ['UPDATE bonds SET tx_refusals = \'["colour"]\'', /hold against a bond is nothing they know: .*value colour/],
     ["UPDATE spent_keys SET keys = x'0102'", /keys of spent outpoints are cut off/],
     ['INSERT INTO spent_keys SELECT max(id) + 6400, keys FROM spent_keys', /of a block we do not have: height \d+/],
     ["UPDATE bonds SET address = 'abc.onion:21'", /a bond announces no onion address: abc\.onion:21/],

@@ -134,11 +134,14 @@ test('a text that is made to fill memory is kept in part, and the page that brin
   const list = await walkBonds(async (request, bytes) => {
     bytesMax.push(bytes)
     const page = pageOf(3, asked(request))
-    return { ...page, bonds: page.bonds.map((bond) => ({ ...bond, address: long, refusal: long })) }
+    const texts = { address: long, refusal: long, today: false, todayRefusals: Array(1_000).fill(long) }
+    return { ...page, bonds: page.bonds.map((bond) => ({ ...bond, ...texts })) }
   })
   assert(list.type === 'Bonds')
-  for (const { address, refusal } of list.bonds) {
+  for (const { address, refusal, todayRefusals } of list.bonds) {
     assert.deepEqual([address.length, refusal!.length], [WALK_LIMITS.textCharsMax, WALK_LIMITS.textCharsMax])
+    assert.equal(todayRefusals!.length, WALK_LIMITS.refusalsMax)
+    assert.ok(todayRefusals!.every(({ length }) => length === WALK_LIMITS.textCharsMax))
   }
   assert.deepEqual(bytesMax, [WALK_LIMITS.pageBytesMax])
 })
