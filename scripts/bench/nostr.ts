@@ -29,6 +29,8 @@ const BONDS = 1_000
 const SUBSCRIBERS = 1_000
 const SECONDS = 5
 const REQ = maskedText('["REQ","market-discovery-ws://127.0.0.1:8082",{"kinds":[37780]}]')
+/** What comes, without what is there. */
+const NEWS = maskedText('["REQ","news",{"kinds":[37780],"limit":0}]')
 const EOSE = '["EOSE"'
 const NEVER_READING = 300
 /** What each of them asks for: far more than the kernel takes for it. */
@@ -47,6 +49,8 @@ export async function benchNostr(args: readonly string[]): Promise<void> {
   const one = await DoorLoad.open(port)
   await one.ask(REQ, EOSE)
   const alone = await inTurn(one, 300)
+  // What the heap grows to by much work is no subscriber's.
+  await throughput(tracker, await open(port, 50), () => REQ, EOSE)
   const rssBefore = rssMb(tracker.pid)
   const subscribers = await subscribe(port)
   await pause(2_000)
@@ -58,12 +62,12 @@ export async function benchNostr(args: readonly string[]): Promise<void> {
     row('alone', alone),
     row(`beside ${SUBSCRIBERS} subscribers`, beside),
   ])
-  report('nostr: a subscriber that has its list', [['RSS, kB', perSubscriberKb]])
+  report('nostr: an idle subscriber', [['RSS, kB', perSubscriberKb]])
 
   const reqs = await throughput(tracker, subscribers.slice(0, 50), () => REQ, EOSE)
   const events = Array.from({ length: 500 }, (_, i) => maskedText(JSON.stringify(['EVENT', makerEvent(txidOf(i))])))
   let n = 0
-  const makers = await Promise.all(Array.from({ length: 16 }, () => DoorLoad.open(port)))
+  const makers = await open(port, 16)
   const brought = await throughput(tracker, makers, () => events[n++ % events.length]!, '["OK"')
   report(`nostr: as many as it answers, ${SECONDS} s each`, [
     ['', 'a second', 'CPU ms each'],
@@ -97,11 +101,15 @@ async function inTurn(client: DoorLoad, times: number): Promise<number[]> {
   return ms
 }
 
+function open(port: number, count: number): Promise<DoorLoad[]> {
+  return Promise.all(Array.from({ length: count }, () => DoorLoad.open(port)))
+}
+
 async function subscribe(port: number): Promise<DoorLoad[]> {
   const subscribers: DoorLoad[] = []
   while (subscribers.length < SUBSCRIBERS) {
-    const some = await Promise.all(Array.from({ length: 20 }, () => DoorLoad.open(port)))
-    await Promise.all(some.map((subscriber) => subscriber.ask(REQ, EOSE)))
+    const some = await open(port, 20)
+    await Promise.all(some.map((subscriber) => subscriber.ask(NEWS, EOSE)))
     subscribers.push(...some)
   }
   return subscribers
@@ -147,7 +155,7 @@ async function benchLive(node: Regtest, subscribers: readonly DoorLoad[]): Promi
 
 async function benchNeverReading({ pid, nostrPort }: Tracker): Promise<void> {
   const before = rssMb(pid)
-  const clients = await Promise.all(Array.from({ length: NEVER_READING }, () => DoorLoad.open(nostrPort!)))
+  const clients = await open(nostrPort!, NEVER_READING)
   for (const { socket } of clients) {
     socket.pause()
     for (let i = 0; i < REQS_UNREAD; i++) socket.write(maskedText(`["REQ","s${i % 20}",{}]`))
