@@ -171,6 +171,9 @@ test('every path answers what its document says, and the facts are those of the 
   assert.deepEqual(await codes(UNSERVED), ['no-bond'])
 
   assert.deepEqual(await get('/api/v1/trackers', '/api/v1/trackers'), { trackers: [], broken: [] })
+  const noRelays = { relays: [], history: [], broken: [] }
+  assert.deepEqual(await get('/api/v1/relays', '/api/v1/relays?hours=2160'), noRelays)
+  assert.match((await get('/api/v1/relays', '/api/v1/relays?hours=2161', 400)).error.message, /expected 1 to 2160/)
   const history = await get('/api/v1/history', '/api/v1/history?points=50')
   assert.equal(history.points.length, 50)
   assert.equal(history.points.at(-1).bonds, 30)

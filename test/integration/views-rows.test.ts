@@ -5,10 +5,19 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formatOutpoint } from '../../src/chain/types.ts'
-import { bondSchema, makerSchema, spendSchema, statusSchema, trackerSchema } from '../../src/views/schemas.ts'
+import {
+  bondSchema,
+  makerSchema,
+  relaySchema,
+  spendSchema,
+  statusSchema,
+  trackerSchema,
+} from '../../src/views/schemas.ts'
 import { Float } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { type MakerServer, serveMaker } from '../sandbox/maker-server.ts'
+import { Relay } from '../sandbox/nostr/relay.ts'
+import { announce, makerEvent } from '../sandbox/nostr/sim-maker.ts'
 import { freePorts } from '../sandbox/ports.ts'
 import { type FundedBond, Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
@@ -29,6 +38,7 @@ const ONCE = ['--no-tor', '--allow-test-addresses', '--probe-interval', '1800', 
 let node: Regtest
 let other: Tracker
 let tracker: Tracker
+let relay: Relay
 const servers: MakerServer[] = []
 const bonds: Record<string, FundedBond> = {}
 
@@ -67,9 +77,15 @@ before(async () => {
   other = await Tracker.start(node)
   await other.caughtUp(node)
   const [nobody] = await freePorts(1)
+  relay = await Relay.start()
+  await announce(relay.url, makerEvent('77'.repeat(32)))
   tracker = await Tracker.start(node, {
     http: true,
-    args: [...ONCE, '--trackers', `127.0.0.1:${other.port},127.0.0.1:${nobody}`],
+    args: [
+      ...ONCE,
+      ...['--trackers', `127.0.0.1:${other.port},127.0.0.1:${nobody}`],
+      ...['--nostr-relays', `${relay.url},ws://127.0.0.1:${nobody}`],
+    ],
   })
   await tracker.caughtUp(node)
   await fund('pending', { format: 'D' })
@@ -77,12 +93,14 @@ before(async () => {
   await waitUntil('all that will be known is known', async () => {
     const makers: Row[] = await http('makers')
     const trackers: Row[] = await http('trackers')
+    const relays: Row[] = await http('relays')
     const all: Row[] = await http('bonds', '?all=true')
     return (
       makers.filter(({ probes }) => probes === 1).length === 3 &&
       makers.filter(({ proof_failed: failed, proven }) => proven || failed !== null).length === 2 &&
       trackers.some(({ agrees }) => agrees === true) &&
       trackers.some(({ failures }) => failures === 1) &&
+      relays.some(({ announced }) => announced !== null) &&
       all.some(({ state }) => state === 'pending')
     )
   })
@@ -90,6 +108,7 @@ before(async () => {
 after(async () => {
   await tracker?.[Symbol.asyncDispose]()
   await other?.[Symbol.asyncDispose]()
+  await relay?.[Symbol.asyncDispose]()
   for (const server of servers) await server[Symbol.asyncDispose]()
   await node?.[Symbol.asyncDispose]()
 })
@@ -160,6 +179,44 @@ for (const [noun, query, verbArgs, schema] of NOUNS) {
     assert.deepEqual(byKey(cells), byKey(rows.map((row) => flat(row, columns))))
   })
 }
+
+/** Relays are read anew and tried again all the time. */
+function settled({ last_read, failures, state, state_since, failure, ...row }: Row): Row {
+  return row
+}
+
+test('relays: the same rows everywhere, but for what passes by itself', async () => {
+  const rows = await http('relays')
+  for (const row of rows) relaySchema.parse(row)
+  assert.deepEqual(
+    rows.map(({ announced, missing, dead, invalid }) => [announced, missing, dead, invalid]).toSorted(),
+    [
+      [null, null, null, null],
+      [0, 1, 1, 0],
+    ],
+  )
+  assert.match(String(rows.find(({ announced }) => announced === null)!.failure), /ECONNREFUSED/)
+  const expected = rows.map(settled)
+  await waitUntil('they are stored', async () => {
+    return JSON.stringify((await printed('relays')).map(settled)) === JSON.stringify(expected)
+  })
+  assert.deepEqual(JSON.parse(await verb('export', 'relays')).relays.map(settled), expected)
+  const { columns, rows: cells } = await csv('relays')
+  assert.deepEqual(
+    cells.map(settled),
+    rows.map((row) => settled(flat(row, columns))),
+  )
+  assert.match(await verb('relays'), /live +0 +1 +1 +0 +- .*\n.*ECONNREFUSED.*lacks [0-9a-f]{64}:0$/ms)
+
+  const { address, outpoint } = bonds.onion!
+  const { json: why } = await ask(tracker.httpPort!, `/api/v1/why/${address}`)
+  const reason = why.reasons.find(({ code }: Row) => code === 'not-on-relay')
+  assert.deepEqual(
+    [reason?.outpoint, reason?.text.includes(`no valid event at ${relay.url} announces`)],
+    [formatOutpoint(outpoint), true],
+  )
+  assert.deepEqual(await printed('why', address), why)
+})
 
 test('the rows are of every kind there is', () => {
   assert.deepEqual(
@@ -270,6 +327,11 @@ test('after the daemon has stopped its database tells the same rows', async () =
     assert.deepEqual(byKey(await printed(...verbArgs)), told.get(noun), noun)
     assert.deepEqual(byKey(JSON.parse(await verb('export'))[noun]), told.get(noun), noun)
   }
+  const relays: Row[] = await printed('relays')
+  assert.deepEqual(relays.map(({ state, missing }) => [state, missing]).toSorted(), [
+    ['stopped', null],
+    ['stopped', 1],
+  ])
   const status: Row = await printed('status')
   statusSchema.parse(status)
   assert.deepEqual(

@@ -221,3 +221,23 @@ test('anything else that is no setting is refused, also where only the value is 
     assert.match(message, new RegExp(`^FIDELITY_TRACKER_${name} in the environment is no setting`), value)
   }
 })
+
+test('relays: WebSocket addresses, each once, sixteen at the most; what can’t be is refused', () => {
+  const read = (relays: string, more: Record<string, unknown> = {}) =>
+    readConfig({ flags: { 'nostr-relays': relays, ...more }, env: {}, configFile: undefined }).nostr
+  assert.deepEqual(read('wss://nos.lol/, ws://a.example:8000,wss://nos.lol').relays, [
+    'wss://nos.lol',
+    'ws://a.example:8000',
+  ])
+  const wrong = ['https://nos.lol', 'nos.lol', 'wss://user:pw@nos.lol', 'wss://nos.lol/#x', 'wss://', 'wss://a,,']
+  for (const relays of wrong) assert.throws(() => read(relays), /--nostr-relays.* expected addresses of relays/, relays)
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `wss://relay-${i}.example`).join(',')
+  assert.equal(read(many(16)).relays.length, 16)
+  assert.throws(() => read(many(17)), /--nostr-relays names 17 relays, at most 16 are watched/)
+  assert.throws(
+    () => readConfig({ flags: { 'nostr-publish': true }, env: {}, configFile: undefined }),
+    /needs to know where/,
+  )
+  const onion = `ws://${'a'.repeat(56)}.onion`
+  assert.throws(() => read(onion, { tor: false, network: 'regtest' }), /which needs Tor: leave out --no-tor/)
+})

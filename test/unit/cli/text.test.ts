@@ -1,8 +1,10 @@
-/** The order in which the makers verb shows its rows. */
+/** The order in which the makers verb shows its rows, and what the relays verb says. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type MakerSort, sortMakers } from '../../../src/cli/text.ts'
+import { describeRelays, type MakerSort, sortMakers } from '../../../src/cli/text.ts'
 import { type MakerRow, makerSchema } from '../../../src/views/schemas.ts'
+import { txidOf } from '../../support/bonds.ts'
+import { aRelay, aTalkativeRelay } from '../../support/relays.ts'
 
 const OFFER = {
   seen_at: 0,
@@ -75,3 +77,26 @@ for (const [by, order] of Object.entries(ORDER) as [MakerSort, string][]) {
     )
   })
 }
+
+test('relays: their counts in a table, and a line for everything that is to be said', () => {
+  assert.equal(describeRelays([]), 'no relay is watched: --nostr-relays names some')
+  const quiet = aRelay({ url: 'ws://quiet.example' })
+  const unread = aRelay({ url: 'ws://new.example', state: 'connecting', counts: undefined })
+  const lines = describeRelays([aTalkativeRelay([txidOf(1)]), quiet, unread]).split('\n')
+  const name = 'wss://relay.example'
+  assert.deepEqual(
+    lines.map((line) => line.replace(/ +/g, ' ')),
+    [
+      'RELAY STATE ANNOUNCED MISSING DEAD INVALID DELAY LAST READ',
+      `${name} live 3 1 2 5 31 s (3) 2027-01-15 08:00:00 UTC`,
+      'ws://quiet.example live 3 0 0 0 - 2027-01-15 08:00:00 UTC',
+      'ws://new.example connecting - - - - - 2027-01-15 08:00:00 UTC',
+      `${name} not read, 1 times in a row: it closed the connection (1001)`,
+      `${name} not valid: 4 expired, 1 signature`,
+      `${name} lacks ${txidOf(1)}:0`,
+      `${name} said NOTICE: slow down`,
+      `${name} said AUTH: asks who we are, and is not told`,
+      `${name} published: 1 accepted, 2 duplicate, 3 refused, 4 silent, 5 unserved; nothing until 2027-01-15 08:10:00 UTC: pow: 20 bits needed`,
+    ],
+  )
+})
