@@ -201,6 +201,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'nostr/relay-events.ts': { at: 'the oldest is forgotten, and verified again when it comes again' },
   'nostr/relay-information.ts': { at: 'it counts as none', but: { textChars: { at: SHORTENED } } },
+  'nostr/relay-ledger.ts': { at: 'the oldest is forgotten', but: { expectMs: { at: 'its delay is not counted' } } },
   'nostr/relay-messages.ts': {
     at: SHORTENED,
     but: { frameChars: { at: 'not read; counted as an event of no shape', metric: 'nostr_relay_bonds' } },
@@ -216,8 +217,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     metric: 'nostr_relay_up',
     but: {
       noticesKept: { at: 'the oldest is forgotten' },
-      delaysKept: { at: 'the oldest is forgotten' },
-      expectMs: { at: 'its delay is not counted' },
+      knownMs: { at: 'nothing is told of what was seen there', metric: 'nostr_relay_bonds' },
       failureChars: { at: SHORTENED },
       slowedMs: { at: 'it is told no more' },
     },

@@ -3,7 +3,7 @@
  * watch for each, counts, keeps rows and hours in the store. Decides nothing of what we list.
  */
 import type { ConfirmedBond } from '../bonds/types.ts'
-import type { Network, Txid } from '../chain/types.ts'
+import type { Height, Network, Txid } from '../chain/types.ts'
 import { runAll } from '../concurrency.ts'
 import { indexAfter, type Market } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
@@ -24,6 +24,7 @@ import { announceable } from './announceable.ts'
 import { type Mendable, Mender } from './mender.ts'
 import { OwnNews } from './own-news.ts'
 import { EventJudge } from './relay-events.ts'
+import { RelayLedger } from './relay-ledger.ts'
 import { sumOfFaults } from './relay-view.ts'
 import { type RelayRecord, RelayWatch } from './relay-watch.ts'
 import type { EventSigner } from './signatures.ts'
@@ -68,8 +69,16 @@ export interface ObserverDeps extends World {
 /** Bonds that takers should find, and what it was made of. */
 interface Wanted {
   of: string
+  tipHeight: Height
   txids: ReadonlySet<Txid>
   bonds: readonly ConfirmedBond[]
+}
+
+/** Confirmed since: not those whose maker is back. */
+function newBonds(before: Wanted, { bonds }: Wanted): Txid[] {
+  return bonds.flatMap(({ conf, outpoint }) =>
+    conf.height > before.tipHeight && !before.txids.has(outpoint.txid) ? [outpoint.txid] : [],
+  )
 }
 
 export class Observer {
@@ -77,8 +86,6 @@ export class Observer {
   readonly #deps: ObserverDeps
   readonly #watches: readonly RelayWatch[]
   #wanted: Wanted | undefined
-  /** Those that takers should have found before, to tell new ones. */
-  #before: ReadonlySet<Txid> | undefined
   /** When each of them was seen first, Unix seconds: a block's header may be of the future. */
   #seenS: ReadonlyMap<Txid, number> = new Map()
   #revision = 0
@@ -89,24 +96,17 @@ export class Observer {
     const { db, signer } = deps
     const { network, socks, relays } = options
     const judge = new EventJudge(network, signer?.pubkey)
+    const isKnown = (txid: Txid) => this.#stateOf(txid) !== undefined
     this.#watches = claimRelays(db, relays.toSorted()).map((past) => {
+      const { url } = past
+      const ledger = new RelayLedger(past, readRelayBonds(db, past.id), { clock: deps.clock, judge, isKnown })
       const mending = signer && {
         mender: new Mender(network, deps.clock, deps.random),
         signer,
         bonds: () => this.#mendable(),
         ownNews: new OwnNews(deps.ownNews, past.newsS),
       }
-      return new RelayWatch(
-        past,
-        readRelayBonds(db, past.id),
-        { network, socks },
-        {
-          ...deps,
-          judge,
-          isKnown: (txid) => this.#stateOf(txid) !== undefined,
-          ...(mending && { mending }),
-        },
-      )
+      return new RelayWatch({ url, network, socks }, { ...deps, ledger, ...(mending && { mending }) })
     })
   }
 
@@ -117,7 +117,7 @@ export class Observer {
 
   /** URLs of relays of which it is known that no valid event announces the bond there. */
   without(txid: Txid): string[] {
-    return this.#watches.filter((watch) => watch.lacks(txid)).map(({ url }) => url)
+    return this.#watches.filter(({ ledger }) => ledger.lacks(txid)).map(({ url }) => url)
   }
 
   /** Runs until the signal. */
@@ -138,14 +138,14 @@ export class Observer {
   }
 
   #count(): void {
+    const before = this.#wanted
     const wanted = this.#deps.isWhole() ? this.#wantedNow() : undefined
     this.#wanted = wanted
+    const fresh = before && wanted ? newBonds(before, wanted) : []
     const isDead = (txid: Txid) => {
       const state = this.#stateOf(txid)
       return state !== 'live' && state !== 'pending'
     }
-    const fresh = wanted && this.#before ? [...wanted.txids].filter((txid) => !this.#before!.has(txid)) : []
-    if (wanted) this.#before = wanted.txids
     for (const watch of this.#watches) {
       if (fresh.length > 0) watch.expect(fresh)
       watch.count(wanted?.txids, isDead, wanted?.of ?? '')
@@ -167,7 +167,8 @@ export class Observer {
       const nowS = Math.floor(this.#deps.clock.nowMs() / 1_000)
       this.#seenS = new Map([...txids].map((txid) => [txid, this.#seenS.get(txid) ?? nowS]))
     }
-    return { of: `${market.tip.hash} ${market.pending.length} ${this.#revision}`, txids, bonds }
+    const { tip, pending } = market
+    return { of: `${tip.hash} ${pending.length} ${this.#revision}`, tipHeight: tip.height, txids, bonds }
   }
 
   #stateOf(txid: Txid) {
@@ -212,18 +213,19 @@ export class Observer {
   async #store(told: Map<string, string>): Promise<void> {
     const { db, rowOf } = this.#deps
     for (const watch of this.#watches) {
+      const { ledger, url } = watch
       for (;;) {
-        const changes = watch.takeChanges(RELAY_HISTORY_LIMITS.bondsAtOnce)
+        const changes = ledger.takeChanges(RELAY_HISTORY_LIMITS.bondsAtOnce)
         if (changes.length === 0) break
-        writeRelayBonds(db, watch.id, changes)
+        writeRelayBonds(db, ledger.id, changes)
         await breathe()
       }
       const row = rowOf(watch.record())
       const past = watch.past()
       const text = JSON.stringify([past, row])
-      if (told.get(watch.url) === text) continue
+      if (told.get(url) === text) continue
       updateRelay(db, past, row)
-      told.set(watch.url, text)
+      told.set(url, text)
     }
   }
 
@@ -231,12 +233,11 @@ export class Observer {
     const { db, clock } = this.#deps
     const hour = Math.floor(clock.nowMs() / 1_000 / HOUR_S)
     db.transaction(() => {
-      for (const watch of this.#watches) {
-        const { counts } = watch.record()
-        if (!counts) continue
-        const { announced, missing, dead, invalid } = counts
+      for (const { ledger } of this.#watches) {
+        if (!ledger.counts) continue
+        const { announced, missing, dead, invalid } = ledger.counts
         const row = { announced, missing: missing.length, dead, invalid: sumOfFaults(invalid) }
-        upsertRelayHour(db, watch.id, { url: watch.url, hour, ...row })
+        upsertRelayHour(db, ledger.id, { hour, ...row })
       }
       deleteRelayHoursBefore(db, hour - RELAY_HISTORY_LIMITS.hours)
     })

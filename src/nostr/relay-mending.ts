@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino'
 import type { Network, Txid } from '../chain/types.ts'
+import { TransientError } from '../errors.ts'
 import type { Lane } from '../wire/work.ts'
 import { type Clock, sleep } from '../world.ts'
 import { bondEventDraft, type EventDraft, type NostrEvent } from './event.ts'
@@ -69,14 +70,22 @@ export async function mendRelay(
       continue
     }
     // It counts as announced when the relay serves it: most send it at once, others have to be asked.
-    if (!relay.at(txid)) {
-      await session.read('sent', { ids: [event.id] }, signal)
-      session.close('sent')
-    }
+    if (!relay.at(txid)) await askFor(event.id, session, signal)
     if (relay.at(txid)) log.info({ relay: relay.url, txid }, 'missing bond announced at a relay')
     else {
       mender.unserved(txid)
       log.info({ relay: relay.url, txid }, 'relay does not serve what it accepted')
     }
+  }
+}
+
+/** What there is of the event has come then; a relay that does not tell serves it to nobody. */
+async function askFor(id: string, session: RelaySession, signal: AbortSignal): Promise<void> {
+  try {
+    await session.read('sent', { ids: [id] }, signal)
+  } catch (error) {
+    if (!(error instanceof TransientError)) throw error
+  } finally {
+    session.close('sent')
   }
 }

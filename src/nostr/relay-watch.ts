@@ -15,12 +15,12 @@ import { Backoff, sleep, type World } from '../world.ts'
 import { BOND_KINDS } from './event.ts'
 import type { Mender, MenderPause } from './mender.ts'
 import { NAMED_TRACKER_LIMITS, NamedTrackers } from './named-trackers.ts'
-import { RelayConnection } from './relay-client.ts'
-import { type EventJudge, keyOfText } from './relay-events.ts'
+import { RelayConnection, type RelayRoute } from './relay-client.ts'
 import { askRelayInformation, type RelayInformation } from './relay-information.ts'
+import type { RelayLedger } from './relay-ledger.ts'
 import { type MendedRelay, type Mending, mendRelay } from './relay-mending.ts'
 import { RelaySession, type SessionListener } from './relay-session.ts'
-import { type HeldBond, type RelayCounts, RelayView, relayCounts } from './relay-view.ts'
+import type { RelayCounts } from './relay-view.ts'
 import { TRACKER_KIND } from './tracker-event.ts'
 
 export const RELAY_WATCH_LIMITS = {
@@ -30,6 +30,8 @@ export const RELAY_WATCH_LIMITS = {
    */
   wholeMs: 3_600_000,
   wholeRegtestMs: 15_000,
+  /** What was seen of a relay is told for so long after it was listened to last. */
+  knownMs: 3_600_000,
   /** Read again before the newest event: relays get them in any order, some minutes late. */
   overlapS: 600,
   /** Between two tries; begun anew once a connection has lasted `lastingMs`. */
@@ -41,12 +43,9 @@ export const RELAY_WATCH_LIMITS = {
   informationMs: 86_400_000,
   /** Different things that it said, kept. */
   noticesKept: 5,
-  /** New bonds whose delay is kept. */
-  delaysKept: 50,
   /** So long a relay that sent too fast is told to. */
   slowedMs: 60_000,
-  /** A new bond that is not seen for so long is waited for no longer: makers announce every half hour. */
-  expectMs: 86_400_000,
+  /** Of what happened last. */
   failureChars: 200,
 }
 
@@ -77,15 +76,14 @@ export interface RelayRecord {
 }
 
 export interface RelayWatchOptions {
+  url: string
   network: Network
   socks: HostPort | undefined
 }
 
 export interface RelayWatchDeps extends World {
   work: Work
-  judge: EventJudge
-  /** Whether the chain has a bond in output 0 of this transaction, whatever its state. */
-  isKnown(txid: Txid): boolean
+  ledger: RelayLedger
   /** An event there says that a tracker is at `at`; `from` stands for the relay. */
   onTracker(at: HostPort, from: object): void
   /** Absent where nothing is sent. */
@@ -93,62 +91,42 @@ export interface RelayWatchDeps extends World {
 }
 
 export class RelayWatch {
-  readonly url: string
-  /** Of its row. */
-  readonly id: number
+  readonly ledger: RelayLedger
   readonly #options: RelayWatchOptions
   readonly #deps: RelayWatchDeps
   readonly #wholeMs: number
   readonly #trackers: NamedTrackers
-  #view: RelayView
-  /** What a reading of everything has seen so far. */
-  #fresh: RelayView | undefined
-  #cursorS: number | undefined
-  #readS: number | undefined
-  readonly #delaysS: number[]
-  /** New bonds that were not seen yet, and when the chain had them, on the monotonic clock. */
-  readonly #expected = new Map<Txid, number>()
-  /** Whose rows are out of date. */
-  readonly #dirty = new Set<Txid>()
   #state: RelayState = 'connecting'
   #stateSinceS: number
-  /** On the monotonic clock, as all that follow: when it was read, and since when; when it was slowed. */
+  /** On the monotonic clock, as all that follow: when it was listened to last, and since when it is. */
   #liveMs = Number.NEGATIVE_INFINITY
   #liveSinceMs: number | undefined
   #slowedMs = Number.NEGATIVE_INFINITY
-  #wholeDueMs: number
+  #wholeDueMs = Number.NEGATIVE_INFINITY
   #informedMs = Number.NEGATIVE_INFINITY
   #information: RelayInformation | undefined
-  #counts: RelayCounts | undefined
-  #countedOf = ''
   #failures = 0
   #failure: string | undefined
   #notices: readonly string[] = []
 
-  /** `held`: what the relay was seen to have, as of `past`. */
-  constructor(
-    past: RelayPast,
-    held: Iterable<readonly [Txid, HeldBond]>,
-    options: RelayWatchOptions,
-    deps: RelayWatchDeps,
-  ) {
-    const { clock } = deps
-    this.url = past.url
-    this.id = past.id
+  constructor(options: RelayWatchOptions, deps: RelayWatchDeps) {
+    const { clock, ledger } = deps
+    this.ledger = ledger
     this.#options = options
     this.#deps = deps
     this.#trackers = new NamedTrackers(options.network, deps.random)
-    this.#view = new RelayView(held, past.faults)
-    this.#cursorS = past.cursorS
-    this.#readS = past.readS
-    this.#delaysS = [...past.delaysS]
     this.#stateSinceS = this.#nowS()
     const { wholeMs, wholeRegtestMs } = RELAY_WATCH_LIMITS
     this.#wholeMs = options.network === 'regtest' ? wholeRegtestMs : wholeMs
-    const agoMs = past.readS === undefined ? Number.POSITIVE_INFINITY : clock.nowMs() - past.readS * 1_000
-    // A clock that was set back says nothing of when it was.
-    this.#wholeDueMs = clock.monotonicMs() + (agoMs < 0 ? 0 : Math.max(0, this.#wholeMs - agoMs))
-    if (past.readS !== undefined && agoMs >= 0) this.#liveMs = clock.monotonicMs() - agoMs
+    if (ledger.readS === undefined) return
+    const agoMs = clock.nowMs() - ledger.readS * 1_000
+    if (agoMs < 0) return // a clock that was set back says nothing of when it was
+    this.#liveMs = clock.monotonicMs() - agoMs
+    this.#wholeDueMs = this.#liveMs + this.#wholeMs
+  }
+
+  get url(): string {
+    return this.#options.url
   }
 
   /** Runs until the signal. */
@@ -166,12 +144,11 @@ export class RelayWatch {
         this.#failure = printable(describeError(error), RELAY_WATCH_LIMITS.failureChars)
       }
       signal.throwIfAborted()
-      const liveSinceMs = this.#liveSinceMs
-      this.#liveSinceMs = undefined
-      this.#fresh = undefined
-      if (liveSinceMs !== undefined) {
+      this.ledger.dropWhole()
+      if (this.#liveSinceMs !== undefined) {
         this.#liveMs = this.#nowMs()
-        if (this.#liveMs - liveSinceMs > RELAY_WATCH_LIMITS.lastingMs) backoff.reset()
+        if (this.#liveMs - this.#liveSinceMs > RELAY_WATCH_LIMITS.lastingMs) backoff.reset()
+        this.#liveSinceMs = undefined
       }
       if (this.#failures++ === 0) log.warn({ relay: this.url, detail: this.#failure }, 'relay not read: trying again')
       this.#enter('waiting')
@@ -182,9 +159,8 @@ export class RelayWatch {
   /** One connection, to its end. Throws TransientError. */
   async #connect(lane: Lane, signal: AbortSignal): Promise<void> {
     const { clock, mending } = this.#deps
-    const { socks } = this.#options
     // A circuit of its own for each connection: no relay learns from Tor what another one sees, or who came before.
-    const route = { socks, isolation: freshIsolation() }
+    const route = { socks: this.#options.socks, isolation: freshIsolation() }
     using connection = await RelayConnection.open(this.url, route, clock, signal)
     const session = new RelaySession(connection, lane, this.#listener(), clock)
     try {
@@ -194,7 +170,7 @@ export class RelayWatch {
         information: (s) => this.#inform(route, s),
         trackers: (s) => this.#nameTrackers(s),
         ...(mending && {
-          mending: (s: AbortSignal) => mendRelay(mending, this.#mendable(), session, lane, this.#deps, s),
+          mending: (s: AbortSignal) => mendRelay(mending, this.#mended(), session, lane, this.#deps, s),
         }),
       })
     } finally {
@@ -206,13 +182,12 @@ export class RelayWatch {
 
   /** First what is newer than what is known, or everything; then everything whenever that is due. */
   async #read(session: RelaySession, signal: AbortSignal): Promise<void> {
-    const { log } = this.#deps
     this.#enter('reading')
     if (this.#isWholeDue()) await this.#readWhole(session, 'bonds', signal)
     else await session.read('bonds', { ...this.#filter(), ...this.#since() }, signal)
     this.#enter('live')
     this.#liveSinceMs = this.#nowMs()
-    if (this.#failures > 0) log.info({ relay: this.url, failures: this.#failures }, 'relay read again')
+    if (this.#failures > 0) this.#deps.log.info({ relay: this.url, failures: this.#failures }, 'relay read again')
     this.#failures = 0
     this.#failure = undefined
     session.listen('trackers', {
@@ -228,22 +203,15 @@ export class RelayWatch {
     }
   }
 
-  /** Afterwards we know what a taker sees that was just started: nothing more. */
   async #readWhole(session: RelaySession, id: string, signal: AbortSignal): Promise<void> {
-    const fresh = new RelayView()
-    this.#fresh = fresh
+    this.ledger.beginWhole()
     await session.read(id, this.#filter(), signal)
-    this.#fresh = undefined
-    for (const [txid, { untilS }] of this.#view.held()) if (fresh.get(txid)?.untilS !== untilS) this.#dirty.add(txid)
-    for (const [txid] of fresh.held()) if (!this.#view.get(txid)) this.#dirty.add(txid)
-    this.#view = fresh
-    this.#countedOf = ''
-    this.#readS = this.#nowS()
+    this.ledger.endWhole()
     this.#wholeDueMs = this.#nowMs() + this.#wholeMs * (0.9 + 0.2 * this.#deps.random())
   }
 
   #isWholeDue(): boolean {
-    return this.#readS === undefined || this.#nowMs() >= this.#wholeDueMs
+    return this.#nowMs() >= this.#wholeDueMs
   }
 
   #filter() {
@@ -251,12 +219,17 @@ export class RelayWatch {
   }
 
   #since() {
-    return this.#cursorS === undefined ? {} : { since: Math.max(0, this.#cursorS - RELAY_WATCH_LIMITS.overlapS) }
+    const { cursorS } = this.ledger
+    return cursorS === undefined ? {} : { since: Math.max(0, cursorS - RELAY_WATCH_LIMITS.overlapS) }
   }
 
   #listener(): SessionListener {
     return {
-      onEvent: (event, frame) => this.#take(event, frame),
+      onEvent: (event, frame) => {
+        if (this.#trackers.take(event, this.#nowS())) return this.#nameTracker()
+        const announced = this.ledger.take(event, frame)
+        if (announced?.isOwn) this.#deps.mending?.mender.served(announced.txid)
+      },
       onSaid: (kind, text) => {
         const said = text === '' ? kind : `${kind}: ${text}`
         const others = this.#notices.filter((notice) => notice !== said)
@@ -266,29 +239,6 @@ export class RelayWatch {
         this.#slowedMs = this.#nowMs()
       },
     }
-  }
-
-  /** `event`: undefined where its frame was too long. */
-  #take(event: unknown, frame: string): void {
-    const nowS = this.#nowS()
-    const views = this.#fresh ? [this.#view, this.#fresh] : [this.#view]
-    if (event === undefined) {
-      const key = keyOfText(frame)
-      for (const view of views) view.refuse(key, 'shape')
-      return
-    }
-    if (this.#trackers.take(event, nowS)) return this.#nameTracker()
-    const judged = this.#deps.judge.judge(event, frame, nowS)
-    if (!judged.ok) {
-      for (const view of views) view.refuse(judged.key, judged.fault)
-      return
-    }
-    const { txid, held, createdAtS } = judged
-    const isKnown = this.#deps.isKnown(txid)
-    for (const view of views) if (view.take(txid, held, isKnown) && view === this.#view) this.#dirty.add(txid)
-    this.#cursorS = Math.max(this.#cursorS ?? 0, Math.min(createdAtS, nowS))
-    if (held.isOwn) this.#deps.mending?.mender.served(txid)
-    else this.#noteSeen(txid)
   }
 
   // ---- other trackers ------------------------------------------------------------------------------------------------
@@ -305,73 +255,38 @@ export class RelayWatch {
     if (at) this.#deps.onTracker(at, this)
   }
 
-  // ---- new bonds -----------------------------------------------------------------------------------------------------
+  // ---- counting ------------------------------------------------------------------------------------------------------
 
   /** The chain has new bonds, which takers should find here soon. */
   expect(txids: readonly Txid[]): void {
-    if (this.#state !== 'live') return // when they come nobody could tell
-    for (const txid of txids) {
-      this.#expected.set(txid, this.#nowMs())
-      if (this.#view.at(txid, this.#nowS())?.isOwn === false) this.#noteSeen(txid)
-    }
+    if (this.#state === 'live') this.ledger.expect(txids) // else nobody could tell when they come
   }
 
-  #noteSeen(txid: Txid): void {
-    const sinceMs = this.#expected.get(txid)
-    if (sinceMs === undefined) return
-    this.#expected.delete(txid)
-    this.#delaysS.push(Math.round((this.#nowMs() - sinceMs) / 1_000))
-    if (this.#delaysS.length > RELAY_WATCH_LIMITS.delaysKept) this.#delaysS.shift()
-  }
-
-  // ---- counting ------------------------------------------------------------------------------------------------------
-
-  /**
-   * Compares what the relay has with the chain. `wanted`: the bonds that takers should find, undefined while our own list
-   * is not whole; `of`: changes with everything that is not the relay's.
-   */
+  /** As the ledger's; `wanted` is undefined while our own list is not whole. */
   count(wanted: ReadonlySet<Txid> | undefined, isDead: (txid: Txid) => boolean, of: string): void {
-    const nowS = this.#nowS()
-    const isRead = this.#readS !== undefined && this.#isFresh()
-    if (!wanted || !isRead) {
-      this.#counts = undefined
-      this.#countedOf = ''
-      return
-    }
-    for (const txid of this.#view.prune(nowS)) this.#dirty.add(txid)
-    const countedOf = `${of} ${this.#view.revision}`
-    if (this.#countedOf === countedOf) return
-    this.#counts = relayCounts(this.#view, wanted, isDead, nowS)
-    this.#countedOf = countedOf
+    if (!wanted || this.ledger.readS === undefined || !this.#isFresh()) return this.ledger.uncount()
+    this.ledger.count(wanted, isDead, of)
     this.#deps.mending?.mender.forgetOthers(wanted)
-    const tooLongMs = this.#nowMs() - RELAY_WATCH_LIMITS.expectMs
-    for (const [txid, sinceMs] of this.#expected) {
-      if (sinceMs < tooLongMs || !wanted.has(txid)) this.#expected.delete(txid)
-    }
   }
 
   /** Listened to just now, or not long ago. */
   #isFresh(): boolean {
-    return this.#liveSinceMs !== undefined || this.#nowMs() - this.#liveMs < RELAY_WATCH_LIMITS.wholeMs
+    return this.#liveSinceMs !== undefined || this.#nowMs() - this.#liveMs < RELAY_WATCH_LIMITS.knownMs
   }
 
-  /** True when it is known that no valid event announces the bond here. */
-  lacks(txid: Txid): boolean {
-    return this.#counts !== undefined && this.#view.at(txid, this.#nowS()) === undefined
-  }
-
-  #mendable(): MendedRelay {
+  #mended(): MendedRelay {
     return {
       url: this.url,
       network: this.#options.network,
-      isReady: () => this.#state === 'live' && this.#counts !== undefined,
-      at: (txid) => this.#view.at(txid, this.#nowS()),
+      isReady: () => this.#state === 'live' && this.ledger.counts !== undefined,
+      at: (txid) => this.ledger.at(txid),
     }
   }
 
-  // ---- what it says of itself ----------------------------------------------------------------------------------------
+  // ---- telling -------------------------------------------------------------------------------------------------------
 
-  async #inform(route: Parameters<typeof askRelayInformation>[1], signal: AbortSignal): Promise<void> {
+  /** What it says of itself, asked beside the conversation. */
+  async #inform(route: RelayRoute, signal: AbortSignal): Promise<void> {
     for (;;) {
       if (this.#nowMs() - this.#informedMs >= RELAY_WATCH_LIMITS.informationMs) {
         this.#informedMs = this.#nowMs()
@@ -385,47 +300,29 @@ export class RelayWatch {
     }
   }
 
-  // ---- telling -------------------------------------------------------------------------------------------------------
-
   record(): RelayRecord {
+    const { readS, counts, delaysS } = this.ledger
     const mender = this.#deps.mending?.mender
-    const record: RelayRecord = {
+    return {
       url: this.url,
       state: this.#state,
       stateSinceS: this.#stateSinceS,
       isSlowed: this.#nowMs() - this.#slowedMs < RELAY_WATCH_LIMITS.slowedMs,
-      delaysS: this.#delaysS,
+      delaysS,
       failures: this.#failures,
       notices: this.#notices,
+      ...(readS !== undefined && { readS }),
+      ...(counts && { counts }),
+      ...(this.#failure !== undefined && { failure: this.#failure }),
+      ...(this.#information && { information: this.#information }),
+      ...(mender && { mending: { counts: mender.counts, pause: mender.pause } }),
     }
-    if (this.#readS !== undefined) record.readS = this.#readS
-    if (this.#counts) record.counts = this.#counts
-    if (this.#failure !== undefined) record.failure = this.#failure
-    if (this.#information) record.information = this.#information
-    if (mender) record.mending = { counts: mender.counts, pause: mender.pause }
-    return record
   }
 
   /** What another start goes on from. */
   past(): RelayPast {
-    const past: RelayPast = { id: this.id, url: this.url, delaysS: this.#delaysS, faults: this.#view.faults() }
-    if (this.#cursorS !== undefined) past.cursorS = this.#cursorS
-    if (this.#readS !== undefined) past.readS = this.#readS
     const newsS = this.#deps.mending?.ownNews.saidS
-    if (newsS !== undefined) past.newsS = newsS
-    return past
-  }
-
-  /** Bonds whose rows are out of date, at most so many, and what they have to say; they are out of date no more. */
-  takeChanges(max: number): [Txid, HeldBond?][] {
-    const changes: [Txid, HeldBond?][] = []
-    for (const txid of this.#dirty) {
-      if (changes.length === max) break
-      this.#dirty.delete(txid)
-      const held = this.#view.get(txid)
-      changes.push(held ? [txid, held] : [txid])
-    }
-    return changes
+    return { ...this.ledger.past(), ...(newsS !== undefined && { newsS }) }
   }
 
   #enter(state: RelayState): void {

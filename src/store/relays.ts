@@ -159,8 +159,7 @@ export function readRelaysWithout(db: Db, txid: Txid, nowS: number): Set<string>
 }
 
 /** The counts of an hour, in place of those that were written for it before. */
-export function upsertRelayHour(db: Db, relayId: number, { url: _, ...counts }: RelayHour): void {
-  const { hour, ...columns } = counts
+export function upsertRelayHour(db: Db, relayId: number, { hour, ...columns }: Omit<RelayHour, 'url'>): void {
   db.run(
     sql
       .insertInto('relay_hours')

@@ -172,3 +172,31 @@ test('killed, started again, without what it had: counts follow, and what is new
   const { since } = asked[0][2]
   assert.ok(since > Date.now() / 1000 - 1_200, JSON.stringify(asked[0]))
 })
+
+test('how long a new bond takes to be seen at a relay; why names the relays that lack it', async () => {
+  await using relay = await Relay.start()
+  await using empty = await Relay.start()
+  await using tracker = await market.tracker(['--nostr-relays', `${relay.url},${empty.url}`])
+  await tracker.caughtUp(node)
+  await waitUntil('both are read', async () =>
+    [...(await rows(tracker)).values()].every(({ missing }) => missing === 2),
+  )
+  await market.announce(['carol'])
+  await tracker.caughtUp(node)
+  await waitUntil('it is missing', async () => (await rows(tracker)).get(relay.url)?.missing === 3)
+  await announce(relay.url, makerEvent(market.txid('carol')))
+  const seen = await waitUntil('it is seen', async () => {
+    const row = (await rows(tracker)).get(relay.url)
+    return row?.delay_s !== null && row?.announced === 1 && row
+  })
+  assert.deepEqual([seen.delays, seen.announced, seen.missing], [1, 1, 2])
+  assert.ok(seen.delay_s! < 120)
+  assert.equal((await rows(tracker)).get(empty.url)!.delay_s, null)
+  const { address } = market.bonds.get('carol')!
+  const { json: why } = await ask(tracker.httpPort!, `/api/v1/why/${address}`)
+  const reason = why.reasons.find(({ code }: { code: string }) => code === 'not-on-relay')
+  assert.ok(
+    reason.text.startsWith(`no valid event at ${empty.url} announces the bond ${market.txid('carol')}:0`),
+    reason.text,
+  )
+})

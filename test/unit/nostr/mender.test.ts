@@ -140,7 +140,8 @@ test('an event that is about no bond counts among the six, and its refusal alone
   assert.ok(!mender.isReady)
   clock.atMs += 60_001
   assert.equal(next(), txidOf(0))
-  assert.ok(!mender.pause)
+  const whyPaused = () => mender.pause?.why
+  assert.equal(whyPaused(), undefined)
   mender.sent()
   mender.answered(refusal('rate-limited: slow down'))
   assert.match(JSON.stringify(mender.pause), /rate-limited: slow down/)

@@ -56,8 +56,8 @@ test('one that is not named any more is not told of; its hours are kept until th
   const [a, b] = claimRelays(db, [A, B])
   for (const one of [a!, b!]) updateRelay(db, { ...one, readS: 5 }, { url: one.url })
   writeRelayBonds(db, a!.id, [[txidOf(1), { untilS: 9, isOwn: false }]])
-  for (const hour of [10, 11]) upsertRelayHour(db, a!.id, { url: A, hour, ...counts })
-  upsertRelayHour(db, a!.id, { url: A, hour: 11, ...counts, missing: 0 })
+  for (const hour of [10, 11]) upsertRelayHour(db, a!.id, { hour, ...counts })
+  upsertRelayHour(db, a!.id, { hour: 11, ...counts, missing: 0 })
   const hours = [
     { url: A, hour: 10, ...counts },
     { url: A, hour: 11, ...counts, missing: 0 },
