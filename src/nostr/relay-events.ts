@@ -33,7 +33,7 @@ export class EventJudge {
   /** `value`: of the JSON in `frame`. About 0.4 ms where a signature is to be checked. */
   judge(value: unknown, frame: string, nowS: number): JudgedEvent {
     const read = readEvent(value)
-    if (!read.ok) return { ok: false, key: keyOfText(frame), fault: 'shape' }
+    if (!read.ok) return { ok: false, key: keyOfFrame(frame), fault: 'shape' }
     const { event } = read
     const fault = this.#faultOf(event, nowS)
     if (fault !== undefined) return { ok: false, key: `${event.id}${event.sig.slice(0, 16)}`, fault }
@@ -70,7 +70,8 @@ function idOf({ pubkey, created_at, kind, tags, content }: NostrEvent): string {
     .digest('hex')
 }
 
-/** Of a text that is no event. */
-export function keyOfText(text: string): string {
-  return createHash('sha256').update(text).digest('base64')
+/** Of what a frame brings as an event, and is none: the same in whichever subscription it comes. */
+export function keyOfFrame(frame: string): string {
+  const event = frame.replace(/^\s*\[\s*"EVENT"\s*,\s*"(?:[^"\\]|\\.)*"/, '')
+  return createHash('sha256').update(event).digest('base64')
 }

@@ -5,7 +5,7 @@
 import type { Txid } from '../chain/types.ts'
 import type { RelayPast } from '../store/relays.ts'
 import type { Clock } from '../world.ts'
-import { type EventJudge, keyOfText } from './relay-events.ts'
+import { type EventJudge, keyOfFrame } from './relay-events.ts'
 import { type HeldBond, type RelayCounts, RelayView, relayCounts } from './relay-view.ts'
 
 export const RELAY_LEDGER_LIMITS = {
@@ -111,7 +111,7 @@ export class RelayLedger {
     const views = this.#fresh ? [this.#view, this.#fresh] : [this.#view]
     const judged =
       event === undefined
-        ? { ok: false as const, key: keyOfText(frame), fault: 'shape' as const }
+        ? { ok: false as const, key: keyOfFrame(frame), fault: 'shape' as const }
         : this.#deps.judge.judge(event, frame, nowS)
     if (!judged.ok) {
       for (const view of views) view.refuse(judged.key, judged.fault)

@@ -97,20 +97,19 @@ async function flood(socket: WebSocket, id: string, relay: { sent: number }): Pr
   }
 }
 
-const bondOf = (txid: string, createdAtS: number) => ({
-  kind: KIND,
-  content: `${txid}:0`,
-  created_at: createdAtS,
-  tags: [
+function bondOf(txid: string, createdAtS: number) {
+  const tags = [
     ['d', `fidelity:${txid}:0`],
     ['expiration', String(createdAtS + 86_400)],
-  ],
-})
+  ]
+  return { kind: KIND, content: `${txid}:0`, created_at: createdAtS, tags }
+}
+
+const AHEAD = signEvent(bondOf('22'.repeat(32), Math.floor(Date.now() / 1_000) + 90_000))
 
 /** Two of these are events that are counted as not valid by their shape, one by its time. */
-export function babble(id: string): (string | Buffer)[] {
+function babble(id: string): (string | Buffer)[] {
   const deep = `${'['.repeat(7_000)}${']'.repeat(7_000)}`
-  const ahead = signEvent(bondOf('22'.repeat(32), Math.floor(Date.now() / 1_000) + 90_000))
   return [
     'hello',
     '{}',
@@ -124,6 +123,6 @@ export function babble(id: string): (string | Buffer)[] {
     deep,
     `["EVENT","${id}",${deep}]`,
     `["EVENT","${id}",{"content":"${'x'.repeat(100_000)}"}]`,
-    JSON.stringify(['EVENT', id, ahead]),
+    JSON.stringify(['EVENT', id, AHEAD]),
   ]
 }

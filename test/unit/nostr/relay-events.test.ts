@@ -1,7 +1,7 @@
 /** How events of a relay are judged: as takers do. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { EventJudge } from '../../../src/nostr/relay-events.ts'
+import { EventJudge, keyOfFrame } from '../../../src/nostr/relay-events.ts'
 import { signEvent } from '../../sandbox/nostr/signed-event.ts'
 import { txidOf } from '../../support/bonds.ts'
 
@@ -51,6 +51,16 @@ test('each fault has its name', () => {
     assert.equal(judged.ok === false && judged.fault, fault, JSON.stringify(event))
     assert.deepEqual(judge.judge(event, JSON.stringify(event), NOW_S), judged, 'the same whenever it comes')
   }
+})
+
+test('what is no event counts once, in whichever subscription it comes', () => {
+  const frame = (id: string, event: unknown) => JSON.stringify(['EVENT', id, event])
+  assert.equal(keyOfFrame(frame('bonds', { a: 1 })), keyOfFrame(frame('all "of it", [1]', { a: 1 })))
+  assert.equal(
+    keyOfFrame(frame('bonds', { a: 1 })),
+    keyOfFrame(` [ "EVENT" , "x"${JSON.stringify([{ a: 1 }]).replace('[', ',')}`),
+  )
+  assert.notEqual(keyOfFrame(frame('bonds', { a: 1 })), keyOfFrame(frame('bonds', { a: 2 })))
 })
 
 test('one that was found right is not verified again; its id lends nothing to another', () => {
