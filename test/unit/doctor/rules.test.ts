@@ -3,7 +3,10 @@ import { test } from 'node:test'
 import { spaceFinding } from '../../../src/doctor/data-dir.ts'
 import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
 import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
+import { relayFindings } from '../../../src/doctor/relays.ts'
 import { powFinding, torrcFindings } from '../../../src/doctor/tor.ts'
+
+import { aRelay } from '../../support/relays.ts'
 
 const NOW_S = 1_800_000_000
 
@@ -76,4 +79,38 @@ test('a service in torrc: its port 80 leads to where the Nostr relay listens', (
   }
   assert.match(look('HiddenServicePort 80 127.0.0.1:8081')!.text, /leads port 80 to 127\.0\.0\.1:8081/)
   assert.deepEqual(torrcFindings('HiddenServiceDir /x', '/ft/hostname', false, { host: '127.0.0.1', port: 1 }), [])
+})
+
+test('relays: what the running daemon says of each, and what to do', async () => {
+  const clock = { nowMs: () => 0, monotonicMs: () => 0 }
+  const rows = [
+    aRelay({ url: 'ws://well.example' }),
+    aRelay({ url: 'ws://new.example', state: 'reading', counts: undefined }),
+    aRelay({ url: 'ws://away.example', failures: 2, failure: 'it says that it has moved to ws://b.example' }),
+    aRelay({
+      url: 'ws://strict.example',
+      mending: {
+        counts: { accepted: 0, duplicate: 0, refused: 1, silent: 0, unserved: 0 },
+        pause: { why: 'blocked: no', untilS: 9 },
+      },
+    }),
+  ]
+  const urls = rows.map(({ url }) => url)
+  const findings = await relayFindings({ urls, socks: undefined, publish: true, rows }, clock)
+  assert.deepEqual(
+    findings.map(({ check, level }) => [check, level]),
+    [
+      ['relay', 'ok'],
+      ['relay', 'ok'],
+      ['relay', 'warning'],
+      ['relay', 'warning'],
+      ['nostr-publish', 'ok'],
+    ],
+  )
+  const [well, , away, strict, publish] = findings
+  assert.equal(well!.text, 'ws://well.example is read: 3 bonds announced, 0 missing')
+  assert.equal(away!.fix, 'name the new address in --nostr-relays')
+  assert.match(strict!.text, /does not take what is missing there: blocked: no$/)
+  assert.match(publish!.text, /announced there, under the key of this tracker/)
+  assert.deepEqual(await relayFindings({ urls: [], socks: undefined, publish: false, rows: [] }, clock), [])
 })
