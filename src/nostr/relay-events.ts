@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { Network, Txid } from '../chain/types.ts'
 import { BOND_KINDS, bondNamed, type NostrEvent, readEvent, whySkipped } from './event.ts'
 import { type EventFault, type HeldBond, validUntilS } from './relay-view.ts'
-import { isSigned } from './signatures.ts'
+import { eventId, isSigned } from './signatures.ts'
 
 export const RELAY_EVENT_LIMITS = {
   /** Ids of events that were found right: two days of a market of 200 makers, some 120 bytes each. */
@@ -46,7 +46,7 @@ export class EventJudge {
     const skipped = whySkipped(event, nowS)
     if (skipped !== undefined) return FAULT_OF[skipped] ?? 'no_bond'
     // An id stands for all that is signed: only when it is right, it can have been seen before.
-    if (idOf(event) !== event.id) return 'id'
+    if (eventId(event) !== event.id) return 'id'
     if (this.#right.has(event.id)) return undefined
     if (!isSigned(event)) return 'signature'
     this.#right.add(event.id)
@@ -61,13 +61,6 @@ const FAULT_OF: { readonly [why: string]: EventFault } = {
   expired: 'expired',
   'created in the future': 'future',
   'older than a day': 'old',
-}
-
-/** NIP-01: SHA-256 over what is signed, hex. */
-function idOf({ pubkey, created_at, kind, tags, content }: NostrEvent): string {
-  return createHash('sha256')
-    .update(JSON.stringify([0, pubkey, created_at, kind, tags, content]))
-    .digest('hex')
 }
 
 /** Of what a frame brings as an event, and is none: the same in whichever subscription it comes. */

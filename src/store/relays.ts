@@ -1,9 +1,8 @@
 /** Relays that are watched: where reading goes on, what they showed, and how that was hour by hour. */
 import { z } from 'zod'
 import type { Txid } from '../chain/types.ts'
-import { StoreError } from '../errors.ts'
 import { EVENT_FAULTS, type FaultCounts, type HeldBond, noFaults } from '../nostr/relay-view.ts'
-import { columnTxid, hashColumn, SALVAGE_ADVICE } from './columns.ts'
+import { columnObject, columnTxid, hashColumn } from './columns.ts'
 import { type Db, sql } from './open.ts'
 
 export const RELAY_HISTORY_LIMITS = {
@@ -71,22 +70,14 @@ export function claimRelays(db: Db, urls: readonly string[]): RelayPast[] {
     const past: RelayPast = {
       id: row.id,
       url,
-      delaysS: jsonColumn(row.delays, delaysColumn),
-      faults: { ...noFaults(), ...jsonColumn(row.faults, faultsColumn) },
+      delaysS: columnObject(row.delays, 'relays', (value) => delaysColumn.parse(value)),
+      faults: { ...noFaults(), ...columnObject(row.faults, 'relays', (value) => faultsColumn.parse(value)) },
     }
     if (row.cursor_s !== null) past.cursorS = row.cursor_s
     if (row.read_s !== null) past.readS = row.read_s
     if (row.news_s !== null) past.newsS = row.news_s
     return past
   })
-}
-
-function jsonColumn<T>(column: string, schema: z.ZodType<T>): T {
-  try {
-    return schema.parse(JSON.parse(column))
-  } catch (error) {
-    throw new StoreError(`the database is damaged (a row of relays): ${SALVAGE_ADVICE}`, { cause: error })
-  }
 }
 
 /** `report`: the relay's row as it is told. */

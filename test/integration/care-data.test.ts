@@ -108,7 +108,8 @@ test('export: every state with its history, as JSON and as CSV; a file is replac
   const file = join(dir.path, 'bonds.json')
   writeFileSync(file, 'the export of yesterday')
   assert.equal((await verb('export', '-o', file)).code, 0)
-  const { bonds, makers, trackers, ...head } = JSON.parse(readFileSync(file, 'utf8'))
+  const { bonds, makers, trackers, relays, ...head } = JSON.parse(readFileSync(file, 'utf8'))
+  assert.deepEqual(relays, [], 'none is watched')
   const status = await tracker.ask({ type: 'Status' }, 'Status')
   assert.deepEqual(head, {
     network: 'regtest',
