@@ -42,7 +42,7 @@ export async function benchNostr(args: readonly string[]): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
   await fill(node, dataDir, unreachable(BONDS))
-  if (args.includes('--tor')) return benchOverTor(node, dataDir)
+  if (args.includes('--tor')) return await benchOverTor(node, dataDir)
   await using tracker = await startDoor(node, dataDir, ['--no-tor', '--connections-max', '5000'])
   const port = tracker.nostrPort!
 
