@@ -1,8 +1,8 @@
 /**
  * Announcements: the OP_RETURN text in which a bond's funding transaction names its maker, read strictly.
  * Formats (docs/protocol.md, "Announcements"): A `<host>.onion:<port>`, B `<host>.onion:<port>#<height>`,
- * C `<host>.onion#<height>`, D `<host>#<height>`; C and D mean port 21. Numbers are canonical decimals: digits, no sign,
- * no leading zero, so that an announcement has one reading and one address.
+ * C `<host>.onion#<height>`, D `<host>#<height>`; C and D mean port 21. Numbers are digits without a sign. A height may have
+ * leading zeros, as the programs of the market have read it; a port may not, so that an announcement has one address.
  */
 import type { Transaction } from 'bitcoinjs-lib'
 import { asSats, asTxid } from '../chain/types.ts'
@@ -23,9 +23,10 @@ const MONEY_SATS_MAX = 2_100_000_000_000_000n
 /** Virtual port of makers whose announcement names none. */
 export const DEFAULT_MAKER_PORT = 21
 
-const NUMBER = '(0|[1-9][0-9]{0,9})'
-const ONION = new RegExp(`^([a-z2-7]{56})(?:(\\.onion)(?::${NUMBER})?)?(?:#${NUMBER})?$`)
-const TEST = new RegExp(`^(127\\.0\\.0\\.1:${NUMBER})(?:#${NUMBER})?$`)
+const PORT = '([1-9][0-9]{0,4})'
+const HEIGHT = '([0-9]+)'
+const ONION = new RegExp(`^([a-z2-7]{56})(?:(\\.onion)(?::${PORT})?)?(?:#${HEIGHT})?$`)
+const TEST = new RegExp(`^(127\\.0\\.0\\.1:${PORT})(?:#${HEIGHT})?$`)
 
 export interface AnnouncementOptions {
   /** Also take `127.0.0.1:<port>` (as format A) and `127.0.0.1:<port>#<height>` (as format B). */

@@ -145,7 +145,8 @@ const announcements: Target = {
   take(input) {
     const text = input.toString('latin1')
     const announcement = parseAnnouncementText(text, OPTIONS)
-    if (announcement) assert.equal(formatAnnouncement(announcement), text, 'one text, one reading')
+    const plain = text.replace(/#0+(?=\d)/, '#')
+    if (announcement) assert.equal(formatAnnouncement(announcement), plain, 'one text, one reading')
     const outpoint = parseOutpoint(text)
     if (outpoint) assert.equal(formatOutpoint(outpoint), text)
     const address = parseHostPort(text)

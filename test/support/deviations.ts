@@ -63,9 +63,7 @@ export function deviations(confHeight: number): Record<string, Deviation> {
   add('format A', ...second(['text-format'], ({ label }) => said(`${label}.onion:6102`)))
   add('format B', ...second(['push', 'text-format'], (at) => said(textOf(at).replace('#', '.onion:6102#'))))
   add('format C', ...second(['push', 'text-format'], (at) => said(textOf(at).replace('#', '.onion#'))))
-  add('leading zero', ['announcement-place', 'leading-zero'], (at) => ({
-    outputs: [BOND, said(textOf(at).replace('#', '#0')), announcing(at)],
-  }))
+  add('leading zero', ...second(['leading-zero'], (at) => said(textOf(at).replace('#', '#0'))))
   add('time', ['locktime-kind'], () => ({ lockTime: 1_000_000_000 }))
   add('final', ['sequences'], () => ({ sequence: 0xffffffff }))
   add('not P2WSH', ['not-p2wsh'], bond({ script: CHANGE.script }), false)

@@ -71,6 +71,15 @@ test('what is written is read again, and pushed as the Rust programs push it', (
   }
 })
 
+test('leading zeros of a height are read, as takers have read them, and mean nothing', () => {
+  for (const zeros of ['0', '00', '0'.repeat(12)]) {
+    const found = parseAnnouncementText(`${LABEL}#${zeros}913104`, strict)
+    assert.deepEqual(found, { format: 'D', address: `${LABEL}.onion:21`, lockHeight: 913_104 })
+  }
+  assert.equal(parseAnnouncementText(`${LABEL}#00`, strict)?.lockHeight, 0)
+  assert.equal(parseAnnouncementText(`${LABEL}#04294967296`, strict), undefined, 'no u32')
+})
+
 test('a script with anything but one whole push is no announcement', () => {
   const good = Buffer.from(SCRIPTS[4]![1], 'hex')
   for (let cut = 0; cut < good.length; cut++)
@@ -104,7 +113,7 @@ test('texts that are nearly an announcement', () => {
     `${LABEL}.onion:6102:6102`,
     `${LABEL}.onion:6102#`,
     `${LABEL}.onion:6102#+913104`,
-    `${LABEL}.onion:6102#0913104`,
+    `${LABEL}.onion:06102#913104`,
     `${LABEL}.onion:6102#913104#1`,
     `${LABEL}.onion:6102#913104\n`,
     `${LABEL}.onion:6102#4294967296`,
@@ -121,7 +130,6 @@ test('texts that are nearly an announcement', () => {
     `${LABEL}.ONION:6102`,
     `${LABEL}.exit:6102`,
     `www.${LABEL}.onion:6102`,
-    `${LABEL}#00`,
     `${LABEL}.#915000`,
     `${LABEL}:6102`,
     `${LABEL}#`,
@@ -230,7 +238,11 @@ test('a published announcement with one byte changed has another reading or none
       const bent = Buffer.from(good)
       bent[at]! ^= flip
       const found = parseAnnouncementScript(bent, strict)
-      if (found) assert.ok(announcementScript(formatAnnouncement(found)).equals(bent))
+      const text = bent
+        .subarray(2)
+        .toString('latin1')
+        .replace(/#0+(?=\d)/, '#')
+      if (found) assert.equal(formatAnnouncement(found), text)
     }),
     { numRuns: 5_000 },
   )

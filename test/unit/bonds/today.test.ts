@@ -88,9 +88,9 @@ const VECTORS: [what: string, plan: Plan, refusals: string[] | null][] = [
     ['announcement-place', 'text-format'],
   ],
   [
-    'output 2 announces, output 1 with a leading zero',
+    'output 2 announces, and output 1 with a leading zero',
     { outputs: [bondOutput, announcing(`${LABEL}#0${LOCK_HEIGHT}`), announcing()] },
-    ['announcement-place', 'leading-zero'],
+    ['leading-zero'],
   ],
   [
     'output 2 announces, output 1 with a wrong checksum',
@@ -117,7 +117,7 @@ const VECTORS: [what: string, plan: Plan, refusals: string[] | null][] = [
   ['format C', withOutput1(announcing(`${HOST}#${LOCK_HEIGHT}`)), ['push', 'text-format']],
   ['format C, 67 bytes', withOutput1(announcing(`${HOST}#9151`)), ['text-format', 'lock-range']],
   ['67 bytes', withOutput1(announcing(`${LABEL}#4294967295`)), ['lock-range']],
-  ['a leading zero alone is no announcement of ours', withOutput1(announcing(`${LABEL}#0${LOCK_HEIGHT}`)), null],
+  ['a leading zero', withOutput1(announcing(`${LABEL}#0${LOCK_HEIGHT}`)), ['leading-zero']],
   ['nLockTime is a time', { lockTime: 500_000_000 }, ['locktime-kind']],
   ['nLockTime is the last height', { lockTime: 499_999_999 }, []],
   ['nLockTime 0', { lockTime: 0 }, null],
