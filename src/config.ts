@@ -52,9 +52,13 @@ export interface Config {
   readonly listen: HostPort
   /** Undefined: no HTTP server. `hosts`: names it answers to besides those of this machine. */
   readonly http: { readonly listen: HostPort; readonly hosts: readonly string[] } | undefined
-  /** `listen` undefined: no relay of our own. `publish`: what is missing at `relays` is announced there. */
+  /**
+   * `listen` undefined: no relay of our own. `isAskedFor`: the operator has said where, or that there is to be none.
+   * `publish`: what is missing at `relays` is announced there.
+   */
   readonly nostr: {
     readonly listen: HostPort | undefined
+    readonly isAskedFor: boolean
     readonly relays: readonly string[]
     readonly publish: boolean
   }
@@ -232,7 +236,10 @@ function assemble(values: Values, origins: Config['origins']): Config {
     },
     listen: values.address!,
     http: http(values),
-    nostr: nostr(values),
+    nostr: nostr(
+      values,
+      origins.some(({ name, source }) => name === 'nostr' && source !== 'default'),
+    ),
     tor:
       values.tor === false
         ? { kind: 'none' as const }
@@ -291,7 +298,7 @@ function http(values: Values): Config['http'] {
   return { listen, hosts }
 }
 
-function nostr(values: Values): Config['nostr'] {
+function nostr(values: Values, isAskedFor: boolean): Config['nostr'] {
   const relays = values['nostr-relays'] ?? []
   const publish = values['nostr-publish']!
   if (relays.length > RELAYS_MAX) {
@@ -306,13 +313,13 @@ function nostr(values: Values): Config['nostr'] {
   if (onion !== undefined && values.tor === false) {
     throw new ConfigError(`--nostr-relays names ${onion}, which needs Tor: leave out --no-tor`)
   }
-  const listen = values.nostr!
-  if (listen !== 'off' && values.tor !== false && values.address!.port === NOSTR_VIRTUAL_PORT) {
-    throw new ConfigError(
-      `--address ${formatHostPort(values.address!)} and --nostr both want port ${NOSTR_VIRTUAL_PORT} of the onion service: give --address another port, or --nostr off`,
-    )
-  }
-  return { listen: listen === 'off' ? undefined : listen, relays, publish }
+  const listen = values.nostr === 'off' ? undefined : values.nostr
+  const own = { isAskedFor, relays, publish }
+  if (!listen || values.tor === false || values.address!.port !== NOSTR_VIRTUAL_PORT) return { listen, ...own }
+  if (!isAskedFor) return { listen: undefined, ...own }
+  throw new ConfigError(
+    `--address ${formatHostPort(values.address!)} and --nostr both want port ${NOSTR_VIRTUAL_PORT} of the onion service: give --address another port, or --nostr off`,
+  )
 }
 
 /** Doors that other machines reach: whoever finds one there has the onion service's address and this machine's together. */

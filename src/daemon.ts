@@ -9,7 +9,7 @@ import type { Outpoint } from './chain/types.ts'
 import { raceAbort, runAll } from './concurrency.ts'
 import { type Config, exposedDoors, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
-import { UnreachableError } from './errors.ts'
+import { ConfigError, UnreachableError } from './errors.ts'
 import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
@@ -21,7 +21,7 @@ import { Monitor } from './peers/monitor.ts'
 import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
-import { formatHostPort, type HostPort, reachableAddress } from './tor/address.ts'
+import { formatHostPort, reachableAddress } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import { VERSION } from './version.ts'
@@ -72,7 +72,7 @@ export async function runDaemon(
   })
   core.wire = wire
   const monitor = newMonitor(core, signal)
-  await using door = config.nostr.listen && (await openNostrDoor(config.nostr.listen, core, monitor))
+  await using door = await openNostrDoor(core, monitor)
   core.door = door
   await using http = config.http && (await serveHttp(config.http, core, signal))
   log.info(
@@ -165,13 +165,25 @@ function handleSignals(signals: SignalHandlers, core: Core): void {
   }
 }
 
-/** What makers announce there is a hint to ask them whether they are alive, and no more. */
-function openNostrDoor(listen: HostPort, core: Core, monitor: Monitor): Promise<NostrDoor> {
+/**
+ * Undefined without one: where none is wanted, or where its usual port, which nobody has chosen, is another program's: an
+ * upgrade must not stop a tracker. Throws ConfigError.
+ */
+async function openNostrDoor(core: Core, monitor: Monitor): Promise<NostrDoor | undefined> {
+  const { listen, isAskedFor } = core.config.nostr
+  if (!listen) return undefined
+  // What makers announce there is a hint to ask them whether they are alive, and no more.
   const onNamed = (outpoint: Outpoint, from: object) => {
     const address = core.market.liveAddressOf(outpoint)
     if (address !== undefined) monitor.hint(address, from)
   }
-  return openDoor({ listen, signer: core.signer!, onNamed }, core)
+  try {
+    return await openDoor({ listen, signer: core.signer!, onNamed }, core)
+  } catch (error) {
+    if (isAskedFor || !(error instanceof ConfigError)) throw error
+    core.log.warn({ detail: error.message }, 'no Nostr relay: its usual port can not be had')
+    return undefined
+  }
 }
 
 function newMonitor(core: Core, signal: AbortSignal): Monitor {

@@ -60,9 +60,12 @@ async function portFindings({ listen, http, nostr }: Config, isRunning: boolean)
     ...(http ? [{ check: 'http-port', flag: '--http', at: http.listen }] : []),
     ...(nostr.listen ? [{ check: 'nostr-port', flag: '--nostr', at: nostr.listen }] : []),
   ]
-  return Promise.all(
+  const findings = await Promise.all(
     ports.map(({ check, flag, at }) => (isRunning ? takenPortFinding(check, flag, at) : portFinding(check, flag, at))),
   )
+  // Where nobody has chosen a port for it, the daemon runs without that door.
+  const isSpare = ({ check, level }: Finding) => check === 'nostr-port' && level === 'failure' && !nostr.isAskedFor
+  return findings.map((finding) => (isSpare(finding) ? { ...finding, level: 'warning' } : finding))
 }
 
 /** Settings that could not be read end earlier, with the setting's name. */

@@ -239,6 +239,19 @@ test('it serves at once, says why it is not ready, and ends cleanly in any state
   assert.equal(none.code, 2)
 })
 
+test('the usual port of the Nostr relay is taken: only who has asked for it is stopped by that', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  // One of the two has it, or another program of this machine.
+  await using first = await Tracker.start(node, { nostr: 'unsaid' })
+  await first.caughtUp(node)
+  await using second = await Tracker.start(node, { nostr: 'unsaid' })
+  await second.caughtUp(node)
+  const { detail } = await second.said('no Nostr relay: its usual port can not be had')
+  assert.match(String(detail), /^--nostr 127\.0\.0\.1:8082 can't be listened on: another program listens there/)
+  await second.ask({ type: 'Status' }, 'Status')
+  await startFails(2, /--nostr 127\.0\.0\.1:8082 can't be listened on/, ['--nostr', '127.0.0.1:8082'])
+})
+
 test('secrets are neither in the log nor in the list of processes; a password may hold a colon', async () => {
   await using node = await Regtest.start({
     blocks: 5,

@@ -27,8 +27,8 @@ export interface TrackerOptions {
   via?: { rpcPort: number }
   /** True: with its HTTP server, on a free port. */
   http?: boolean
-  /** True: with its Nostr relay, on a free port. */
-  nostr?: boolean
+  /** True: with its Nostr relay, on a free port; `unsaid`: as it is where nobody says anything of it. */
+  nostr?: boolean | 'unsaid'
   /** False: no --cookie-file; `args` or `env` have the credentials. */
   cookie?: boolean
 }
@@ -76,13 +76,13 @@ export class Tracker implements AsyncDisposable {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
     const port = options.port ?? (await freePorts(1))[0]!
     const httpPort = options.http ? (await freePorts(1))[0]! : undefined
-    const nostrPort = options.nostr ? (await freePorts(1))[0]! : undefined
+    const nostrPort = options.nostr === true ? (await freePorts(1))[0]! : undefined
     const flags = [
       ...['--network', 'regtest', '--rpc', `127.0.0.1:${(options.via ?? node).rpcPort}`],
       ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
       ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
       ...['--http', httpPort === undefined ? 'off' : `127.0.0.1:${httpPort}`],
-      ...['--nostr', nostrPort === undefined ? 'off' : `127.0.0.1:${nostrPort}`],
+      ...(options.nostr === 'unsaid' ? [] : ['--nostr', nostrPort === undefined ? 'off' : `127.0.0.1:${nostrPort}`]),
       ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
     ]
     const tracker = new Tracker(
