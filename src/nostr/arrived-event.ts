@@ -4,7 +4,7 @@
  */
 import type { Network, Outpoint } from '../chain/types.ts'
 import { DOOR_LIMITS as LIMITS } from './door-limits.ts'
-import { BOND_KINDS, bondNamed, readEvent, whySkipped } from './event.ts'
+import { BOND_KINDS, bondNamed, readEvent, SKIP_REASONS, whySkipped } from './event.ts'
 import { eventId, isSigned } from './signatures.ts'
 
 /** `id`: as it came, for the answer; empty where it is no text, or far too long. `refusal`: with a prefix of NIP-01. */
@@ -22,7 +22,7 @@ export function judgeArrived(value: unknown, network: Network, nowS: number): Ar
     return refused(`kind ${event.kind}: this relay knows ${BOND_KINDS[network]} alone`)
   }
   const skipped = whySkipped(event, nowS)
-  if (skipped !== undefined) return refused(skipped)
+  if (skipped !== undefined) return refused(SKIP_REASONS[skipped])
   if (!isSigned(event)) return refused('the signature is wrong')
   return { id, ok: true, outpoint: bondNamed(event)! }
 }

@@ -81,16 +81,26 @@ export function expirationS({ tags }: Pick<NostrEvent, 'tags'>): number | undefi
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
+/** Why a taker of today's market skips an event of the right kind, in the order in which it looks, and in words. */
+export const SKIP_REASONS = {
+  no_expiration: 'no expiration',
+  expired: 'expired',
+  future: 'created in the future',
+  old: 'older than a day',
+  no_bond: 'names no bond: <txid>:0 was expected',
+} as const
+export type SkipReason = keyof typeof SKIP_REASONS
+
 /** Why an event is not of now; undefined when it is. Takers hold bonds' events to the same. */
-export function whyUntimely(event: Pick<NostrEvent, 'created_at' | 'tags'>, nowS: number): string | undefined {
+export function whyUntimely(event: Pick<NostrEvent, 'created_at' | 'tags'>, nowS: number): SkipReason | undefined {
   const untilS = expirationS(event)
-  if (untilS === undefined) return 'no expiration'
+  if (untilS === undefined) return 'no_expiration'
   if (untilS < nowS) return 'expired'
-  if (event.created_at > nowS + EVENT_LIMITS.aheadS) return 'created in the future'
-  return event.created_at < nowS - EVENT_LIMITS.lifeS ? 'older than a day' : undefined
+  if (event.created_at > nowS + EVENT_LIMITS.aheadS) return 'future'
+  return event.created_at < nowS - EVENT_LIMITS.lifeS ? 'old' : undefined
 }
 
-/** Why a taker of today's market skips an event of the right kind at `nowS`; undefined when it looks its bond up. */
-export function whySkipped(event: NostrEvent, nowS: number): string | undefined {
-  return whyUntimely(event, nowS) ?? (bondNamed(event) ? undefined : 'names no bond: <txid>:0 was expected')
+/** As `whyUntimely`, of a bond's event: undefined when the taker looks its bond up. */
+export function whySkipped(event: NostrEvent, nowS: number): SkipReason | undefined {
+  return whyUntimely(event, nowS) ?? (bondNamed(event) ? undefined : 'no_bond')
 }

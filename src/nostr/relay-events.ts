@@ -44,7 +44,7 @@ export class EventJudge {
   #faultOf(event: NostrEvent, nowS: number): EventFault | undefined {
     if (event.kind !== this.#kind) return 'kind'
     const skipped = whySkipped(event, nowS)
-    if (skipped !== undefined) return FAULT_OF[skipped] ?? 'no_bond'
+    if (skipped !== undefined) return skipped
     // An id stands for all that is signed: only when it is right, it can have been seen before.
     if (eventId(event) !== event.id) return 'id'
     if (this.#right.has(event.id)) return undefined
@@ -53,14 +53,6 @@ export class EventJudge {
     if (this.#right.size > RELAY_EVENT_LIMITS.idsRemembered) this.#right.delete(this.#right.values().next().value!)
     return undefined
   }
-}
-
-/** By what `whySkipped` says. */
-const FAULT_OF: { readonly [why: string]: EventFault } = {
-  'no expiration': 'no_expiration',
-  expired: 'expired',
-  'created in the future': 'future',
-  'older than a day': 'old',
 }
 
 /** Of what a frame brings as an event, and is none: the same in whichever subscription it comes. */

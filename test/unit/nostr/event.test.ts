@@ -122,14 +122,14 @@ test('takers skip by time and content as they were seen to', () => {
   const skipped = (change: Partial<NostrEvent>, atS = nowS) => whySkipped({ ...EXAMPLE, ...change }, atS)
   assert.equal(skipped({}), undefined)
   assert.equal(skipped({}, nowS - 300), undefined)
-  assert.equal(skipped({}, nowS - 301), 'created in the future')
+  assert.equal(skipped({}, nowS - 301), 'future')
   assert.equal(skipped({}, nowS + 86_400), undefined)
   assert.equal(skipped({}, nowS + 86_401), 'expired')
   const long = [['expiration', String(nowS + 10 ** 9)]]
   assert.equal(skipped({ tags: long }, nowS + 86_400), undefined)
-  assert.equal(skipped({ tags: long }, nowS + 86_401), 'older than a day')
+  assert.equal(skipped({ tags: long }, nowS + 86_401), 'old')
   for (const tags of [[], [['expiration']], [['expiration', 'x']], [['expiration', '-1']]]) {
-    assert.equal(skipped({ tags }), 'no expiration')
+    assert.equal(skipped({ tags }), 'no_expiration')
   }
   assert.equal(expirationS(EXAMPLE), 1_774_086_400)
   for (const content of [`${TXID}:0`, ` ${TXID.toUpperCase()}:0 `]) {
@@ -137,7 +137,7 @@ test('takers skip by time and content as they were seen to', () => {
   }
   for (const content of [TXID, `${TXID}:1`, `${TXID}:00`, `${TXID}0:0`, '']) {
     assert.equal(bondNamed({ content }), undefined, content)
-    assert.match(skipped({ content })!, /names no bond/)
+    assert.equal(skipped({ content }), 'no_bond')
   }
 })
 
