@@ -123,10 +123,9 @@ export class RelaySession {
 
   #noteClosed({ subscription: id, text }: Extract<RelayMessage, { type: 'CLOSED' }>): string | undefined {
     const subscription = this.#subscriptions.get(id)
-    this.#listener.onSaid('CLOSED', text)
-    if (!subscription) return undefined
     this.#subscriptions.delete(id)
-    if (subscription.isOptional) return undefined
+    if (!subscription || subscription.isOptional) return undefined // some answer our own CLOSE
+    this.#listener.onSaid('CLOSED', text)
     if (subscription.isRead) return text
     subscription.closed = text
     this.#bell.ring()
