@@ -87,7 +87,12 @@ async function assertJudged(rows: readonly BondRow[], tipHeight: number) {
     assert.equal(row.today, oracle.refusals.length === 0, `${name}: ${oracle.refusals}`)
     assert.equal(row.state, isLive ? 'live' : 'refused', name)
   }
-  assert.equal(rows.length, made.size)
+  assert.equal(confirmed(rows).length, made.size)
+}
+
+/** A reorg may leave those in the mempool that one of the tests has put there, or make them impossible. */
+function confirmed(rows: readonly BondRow[]): BondRow[] {
+  return rows.filter(({ state }) => state !== 'pending')
 }
 
 test('each bond is judged as a taker would judge it, and is live or not all the same', async () => {
@@ -194,16 +199,15 @@ test('in the mempool: not accepted yet, with what will not be accepted either', 
   const codes = async (name: string) =>
     (await http(`why/${onionHost(name)}:21`)).reasons.map(({ code }: { code: string }) => code)
   assert.deepEqual([await codes('wide'), await codes('fine')], [['pending', 'not-today'], ['pending']])
+  // Whatever becomes of their inputs, no block of the following tests has them.
+  for (const { txid } of [wide, fine]) await node.rpc('prioritisetransaction', txid, 0, -100_000_000)
 })
 
 test('after a reorg the same transactions are judged in their new block', async () => {
   const depth = 4
   await node.replaceTip({ drop: depth, mine: depth - 1 })
   await tracker.caughtUp(node)
-  assert.deepEqual(
-    (await http('bonds?all=true')).bonds.filter(({ state }: BondRow) => state !== 'pending'),
-    [],
-  )
+  assert.deepEqual(confirmed((await http('bonds?all=true')).bonds), [])
   await node.mineWith([...made.values()].map(({ hex }) => hex))
   await node.mine(1)
   await tracker.caughtUp(node)
@@ -230,7 +234,7 @@ test('bonds of an older database are unread at first; the daemon reads their tra
   makeOlder(file)
   openStore(dir.path, 'regtest').db[Symbol.dispose]()
   assert.deepEqual(checkDatabase(file), [])
-  const before: BondRow[] = await printed(dir.path, 'bonds', '--all')
+  const before = confirmed(await printed(dir.path, 'bonds', '--all'))
   assert.equal(before.length, made.size)
   for (const { today, today_refusals } of before) {
     assert.deepEqual([today, today_refusals!.at(-1)], [false, 'unread'])
