@@ -31,6 +31,8 @@ export interface TrackerOptions {
   nostr?: boolean | 'unsaid'
   /** False: no --cookie-file; `args` or `env` have the credentials. */
   cookie?: boolean
+  /** Another build of the program than ours: the path of its main.js. */
+  main?: string
 }
 
 /** A log line, as JSON. */
@@ -51,6 +53,7 @@ export class Tracker implements AsyncDisposable {
   /** What it wrote that is no log line: its last words. */
   stderr = ''
   readonly #ownsDir: boolean
+  readonly #main: string
   readonly #flags: string[]
   readonly #env: NodeJS.ProcessEnv
   #process!: ChildProcess
@@ -59,6 +62,7 @@ export class Tracker implements AsyncDisposable {
     dataDir: string,
     ownsDir: boolean,
     ports: { port: number; httpPort: number | undefined; nostrPort: number | undefined },
+    main: string,
     flags: string[],
     env: NodeJS.ProcessEnv,
   ) {
@@ -67,6 +71,7 @@ export class Tracker implements AsyncDisposable {
     this.port = ports.port
     this.httpPort = ports.httpPort
     this.nostrPort = ports.nostrPort
+    this.#main = main
     this.#flags = flags
     this.#env = env
   }
@@ -89,6 +94,7 @@ export class Tracker implements AsyncDisposable {
       dataDir,
       options.dataDir === undefined,
       { port, httpPort, nostrPort },
+      options.main ?? MAIN,
       flags,
       options.env ?? {},
     )
@@ -99,7 +105,7 @@ export class Tracker implements AsyncDisposable {
   /** Starts the program (again). */
   launch(): void {
     // The kernel ends it with us, however we end.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, MAIN, 'start', ...this.#flags], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, this.#main, 'start', ...this.#flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#env },
     })
