@@ -1,5 +1,5 @@
 /**
- * npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | nostr [--tor] | attack [NUMBER...] [--seconds N]: speed of the built program, as ratios
+ * npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | nostr [--tor] | tor | attack [NUMBER...] [--seconds N]: speed of the built program, as ratios
  * to a baseline measured in the same run. Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
@@ -11,6 +11,7 @@ import { benchProbes } from './probes.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { benchStart } from './start.ts'
 import { syntheticBlock } from './synthetic-block.ts'
+import { benchTor } from './tor.ts'
 import { benchWatch } from './watch.ts'
 
 const [which, ...files] = process.argv.slice(2)
@@ -45,12 +46,15 @@ switch (which) {
   case 'nostr':
     await benchNostr(files)
     break
+  case 'tor':
+    await benchTor()
+    break
   case 'attack':
     await benchAttack(files)
     break
   default:
     process.stderr.write(
-      'usage: npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | nostr [--tor] | attack [NUMBER...] [--seconds N]\n',
+      'usage: npm run bench -- scan | get | stall | start | mempool | watch | probes [BLOCK FILE...] | nostr [--tor] | tor | attack [NUMBER...] [--seconds N]\n',
     )
     process.exitCode = 2
 }

@@ -69,7 +69,7 @@ export class TorNetwork implements AsyncDisposable {
 
   /** Ends a client's Tor, as a crash would. */
   async kill(index: number): Promise<void> {
-    const pid = this.#pid(index)
+    const pid = this.pid(index)
     process.kill(pid, 'SIGKILL')
     await waitUntil('Tor is gone', () => !isAlive(pid))
   }
@@ -86,7 +86,8 @@ export class TorNetwork implements AsyncDisposable {
     process.on('exit', () => child.kill('SIGKILL'))
   }
 
-  #pid(index: number): number {
+  /** Of a client's Tor. */
+  pid(index: number): number {
     const last = this.#restarted.findLast((child) => child.spawnargs.some((arg) => arg.includes(`client${index}/`)))
     if (last?.pid !== undefined && last.exitCode === null) return last.pid
     return Number(readFileSync(join(this.#dir, `client${index}`, 'pid'), 'utf8').split(' ')[0])
