@@ -79,6 +79,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'chain/node-reader.ts': { at: 'the rest comes with the next look' },
   'chain/node.ts': { at: 'the thread is ended; beyond its heap it breaks, and the daemon is started again' },
   'chain/plan.ts': { at: 'the scan begins there' },
+  'chain/recent-transactions.ts': { at: 'the oldest are asked for again when they are needed' },
   'chain/receiver.ts': { at: 'further exchanges wait for their turn' },
   'chain/rpc.ts': {
     at: 'bitcoind is asked anew',
@@ -89,6 +90,8 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'chain/sync.ts': { at: 'further blocks wait; the next look is taken', metric: 'scanned_height' },
   'chain/types.ts': { at: 'a higher output index is refused: no transaction has it' },
+  'chain/txid-listing.ts': { at: 'the reply is not understood; bitcoind is asked anew' },
+  'chain/txid-set.ts': { at: 'it grows by one more' },
   'chain/window.ts': { at: 'the exchange waits for its turn, and then is given up as weather', metric: 'bitcoind_up' },
   'chain/zmq.ts': { at: 'messages are dropped, which is noticed: bitcoind is asked instead' },
   'cli/clients.ts': { at: 'the verb ends with what it has' },

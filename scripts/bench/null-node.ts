@@ -45,6 +45,9 @@ function rawTx(i: number): Buffer {
 }
 const txids = Array.from({ length: Number(mempool) }, (_, i) => txidOf(rawTx(i)))
 const indexes = new Map(txids.map((txid, i) => [txid as string, i]))
+/** Those that are there just now, and what was asked for. */
+let listed = txids
+const served = { listings: 0, transactions: 0 }
 
 const answers: Record<string, (params: unknown[]) => unknown> = {
   getblockchaininfo: () => ({
@@ -59,8 +62,19 @@ const answers: Record<string, (params: unknown[]) => unknown> = {
   getzmqnotifications: () => [],
   getbestblockhash: () => hashes[best],
   waitfornewblock: () => ({ hash: hashes[best], height: best }),
-  getrawmempool: ([, withSequence]) => (withSequence ? { txids, mempool_sequence: 1 } : txids),
-  getrawtransaction: ([txid]) => rawTx(indexes.get(txid as string)!).toString('hex'),
+  getrawmempool: ([, withSequence]) => {
+    served.listings++
+    return withSequence ? { txids: listed, mempool_sequence: 1 } : listed
+  },
+  getrawtransaction: ([txid]) => {
+    served.transactions++
+    return rawTx(indexes.get(txid as string)!).toString('hex')
+  },
+  // For benches: from now on the mempool has these of its transactions.
+  setmempool: ([from, to]) => {
+    listed = txids.slice(from as number, to as number)
+  },
+  servedmempool: () => served,
   getblockhash: ([height]) => hashes[height as number],
   getblockheader: ([hash, isDecoded]) =>
     isDecoded === false

@@ -10,6 +10,7 @@ import { printable } from '../format.ts'
 import { describeAnswer, isJsonBody, isNoRoom, type RpcQuestion, repliesIn } from './answers.ts'
 import { BLOCK_LIMITS } from './decode.ts'
 import { Receiver } from './receiver.ts'
+import { cutTxids, type TakeTxid } from './txid-listing.ts'
 import type { BlockHash } from './types.ts'
 import { ExchangeWindow, NoRoom } from './window.ts'
 
@@ -28,7 +29,7 @@ export const CLIENT_LIMITS = {
   replyBytes: 2_000_000,
   /** A block as hex. */
   blockReplyBytes: 2 * BLOCK_LIMITS.blockBytes + 10_000,
-  /** A mempool of 1,000,000 (67 MB of JSON), or a batch of 100 transactions, the largest there are. */
+  /** A mempool of 1,000,000 (67 MB of JSON, let go before the next), or a batch of 100 transactions, the largest there are. */
   largeReplyBytes: 100_000_000,
 }
 
@@ -86,8 +87,9 @@ export class BitcoindClient {
     this.#receiver.close()
   }
 
-  async call({ method, parameters }: Call): Promise<RpcReply> {
-    const reply = await this.#guard(method, (client) => client.command<unknown>(method, ...parameters))
+  /** `takeTxid`: gets the txids of a `getrawmempool false true`, whose reply has their number instead (txid-listing.ts). */
+  async call({ method, parameters }: Call, takeTxid?: TakeTxid): Promise<RpcReply> {
+    const reply = await this.#guard(method, (client) => this.#listing(client, takeTxid).command(method, ...parameters))
     return 'value' in reply ? this.#asReply(method, reply.value) : reply
   }
 
@@ -197,6 +199,12 @@ export class BitcoindClient {
     return client
   }
 
+  /** `client`, for one call whose reply is a list of txids. */
+  #listing(client: BitcoinCore, takeTxid: TakeTxid | undefined): BitcoinCore {
+    if (!takeTxid) return client
+    return Object.create(client, { request: { value: { postAsync: (asked: Post) => this.#post(asked, takeTxid) } } })
+  }
+
   #credentials(): { username: string; password: string } {
     const { auth } = this.#options
     if (auth.kind === 'password') return { username: auth.user, password: auth.password }
@@ -220,7 +228,7 @@ export class BitcoindClient {
 
   // ---- the transport under bitcoin-core's client ----
 
-  async #post({ body, auth = {} }: Post): Promise<object> {
+  async #post({ body, auth = {} }: Post, takeTxid?: TakeTxid): Promise<object> {
     const asked = [JSON.parse(body) as RpcQuestion | RpcQuestion[]].flat()
     const { status, reason, bytes } = await this.#exchange({
       method: 'POST',
@@ -232,7 +240,8 @@ export class BitcoindClient {
       },
       bytesMax: Math.max(...asked.map(({ method }) => REPLY_BYTES[method] ?? CLIENT_LIMITS.replyBytes)),
     })
-    const replies = repliesIn(status, bytes, asked)
+    const kept = takeTxid && status === 200 ? await cutTxids(bytes, takeTxid) : bytes
+    const replies = repliesIn(status, kept, asked)
     if (replies === undefined) throw new HttpRefusal(status, reason, bytes)
     return { statusCode: status, headers: { 'content-type': 'application/json' }, body: replies }
   }

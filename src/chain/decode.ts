@@ -260,6 +260,8 @@ export interface ScannedTx {
   spent: Uint32Array
   /** The raw transaction when it has the outer shape of an announcement. */
   candidate?: Uint8Array
+  /** The raw transaction where few have come at once. */
+  raw?: Uint8Array
 }
 
 /** Walks one raw transaction; throws MalformedError. */

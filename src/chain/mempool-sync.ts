@@ -11,7 +11,7 @@ import type { NodeApi } from './node-reader.ts'
 import type { BlockRef } from './types.ts'
 
 const LIMITS = {
-  /** The pause between two looks when nothing wakes us. */
+  /** The node thread wakes us when something has come, or the mempool is to be listed; at the latest after this. */
   pollMs: 1_000,
   /** While a block is being connected somebody's leave is withheld: the first pause, doubled up to `pollMs`. */
   withheldMs: 20,
@@ -48,9 +48,12 @@ export async function runMempool(deps: MempoolDeps, signal: AbortSignal): Promis
   const api = deps.node.with(signal)
   const fault = new MempoolFault(deps)
   let withheld = 0
+  /** Told by the node thread, and by nobody again: kept until the index has it. */
+  let told: MempoolChanges | undefined
   const lose = () => {
     deps.index.mempoolLost()
     following.mempool.isComplete = false
+    delete told?.settledAt
   }
   for (;;) {
     if (!isUp(following.node)) {
@@ -60,14 +63,16 @@ export async function runMempool(deps: MempoolDeps, signal: AbortSignal): Promis
       continue
     }
     try {
-      const changes = await api.mempoolChanges(deps.index.tip()?.hash)
+      told ??= await api.mempoolChanges(deps.index.tip()?.hash)
+      const changes = told
       await deps.index.applyMempool(changes, api)
+      told = undefined
       following.mempool = { ...following.mempool, size: changes.size, isComplete: deps.index.isSettled }
       if (!changes.isComplete) continue
       backoff.reset()
       fault.over()
       withheld = changes.isWithheld || !deps.index.isSettled ? withheld + 1 : 0
-      if (withheld === 0) await api.waitForMempool(LIMITS.pollMs)
+      if (withheld === 0) told = await api.waitForMempool(LIMITS.pollMs)
       else {
         const maxMs = following.node.kind === 'waiting-for-block' ? LIMITS.waitingMs : LIMITS.pollMs
         await sleep(Math.min(maxMs, LIMITS.withheldMs * 2 ** Math.min(withheld, 10)), signal)

@@ -11,7 +11,9 @@ import { TransientError } from '../errors.ts'
 import { type Clock, systemClock } from '../world.ts'
 import { type ScannedTx, scanTransaction, txidOf } from './decode.ts'
 import type { OutpointKeys } from './outpoint-keys.ts'
+import { RecentTransactions } from './recent-transactions.ts'
 import { type BitcoindRpc, RPC_CODES } from './rpc.ts'
+import { TxidKey, TxidSet } from './txid-set.ts'
 import { type BlockHash, canExist, type Outpoint, type Txid } from './types.ts'
 import type { MempoolEvent } from './zmq.ts'
 
@@ -21,21 +23,22 @@ const LIMITS = {
    * transactions of up to 4 MB the reply may be too long: after a failure a tenth, then twice as many each time.
    */
   batch: 100,
-  /** Transactions handed over at once, so that the main thread is never busy with them for long. */
+  /** Transactions handed over at once, come or gone, so that the main thread is never busy with them for long. */
   chunk: 1_000,
-  /** Transactions followed at the most: some times a full default mempool (300 MB); about 150 bytes each, see node.ts. */
+  /** Of those handed over at once, what comes along in full: who spends what is watched needn't be asked for, then. */
+  rawBytes: 50_000,
+  /** Transactions followed at the most: some times a full default mempool (300 MB); about 45 bytes each. */
   known: 1_000_000,
   /** A mempool that is too large is listed again after this: each listing is 70 MB of JSON. */
   tooLargeMs: 30_000,
-  /** Without a sign of life from the publisher the mempool is listed this often; main has seconds like that rarely. */
+  /** Without a publisher the mempool is listed this often. */
+  pollMs: 150,
+  /** Without a sign of life from the publisher it is listed this often; main has seconds like that rarely. */
   quietMs: 1_000,
   /** With one it is listed this often all the same: no event that was missed stays missed for longer. */
   relistMs: 10_000,
   /** Listing a large mempool costs the node too: it rests at least this many times what the last one took. */
   restFactor: 4,
-  /** Raw transactions kept from the publisher until their event comes: half a second of the busiest hours. */
-  recent: 1_000,
-  recentBytes: 4_000_000,
   /** `look` asks again when chain or mempool moved between its questions, and when it met a transaction for the first time. */
   lookTries: 6,
 }
@@ -71,11 +74,12 @@ export class Mempool {
   readonly #keys: OutpointKeys
   readonly #clock: Clock
   readonly #max: number
-  readonly #known = new Set<Txid>()
-  /** In the mempool, still to be fetched and told. */
-  readonly #fresh = new Set<Txid>()
+  readonly #key: TxidKey
+  readonly #known: TxidSet
+  /** In the mempool, still to be fetched and told; none of them is known. */
+  #fresh: TxidSet
   /** Known or held, no longer in the mempool, still to be told. */
-  readonly #leaving = new Set<Txid>()
+  #leaving: TxidSet
   /**
    * Met by a look before `changes` told of them, each with the number of that look: their leaving is told all the same.
    * All are the node's, so there are never more than it has.
@@ -92,6 +96,8 @@ export class Mempool {
   #listedAtMs = 0
   #listMs = 0
   #signAtMs = 0
+  /** The publisher has told of all that came lately: no listing had to. */
+  #isHeard = false
   /** Too large when it was listed last: not listed again before this. */
   #restUntilMs = 0
   #restWhy = ''
@@ -103,12 +109,17 @@ export class Mempool {
     this.#keys = keys
     this.#clock = clock
     this.#max = max
+    this.#key = new TxidKey(keys)
+    this.#known = new TxidSet(this.#key)
+    this.#fresh = new TxidSet(this.#key)
+    this.#leaving = new TxidSet(this.#key)
   }
 
   // ---- what the publisher says ----
 
   onEvent(event: MempoolEvent): void {
     this.#signAtMs = this.#clock.monotonicMs()
+    this.#isHeard = true
     if (this.#during) this.#during.push(event)
     else this.#apply(event)
     this.bell.ring()
@@ -145,12 +156,25 @@ export class Mempool {
 
   // ---- what the index is told ----
 
-  /** `tip`: the block the index is at. */
+  /**
+   * Waits until there may be something new, `maxMs` at the most. While nobody leaves, who has come is told at once;
+   * undefined: ask for `changes`.
+   */
+  async next(maxMs: number): Promise<MempoolChanges | undefined> {
+    await this.bell.wait(Math.min(maxMs, this.#listingDueMs()))
+    if (this.#fresh.size === 0 || this.#leaving.size > 0 || this.#listingDueMs() === 0) return undefined
+    const changes = await this.changes(undefined)
+    return { ...changes, isComplete: changes.isComplete && !changes.isWithheld }
+  }
+
+  /** `tip`: the block the index is at; without one nobody is told to have left. */
   async changes(tip: BlockHash | undefined): Promise<MempoolChanges> {
-    if (this.#isTimeToList()) await this.#list()
+    if (this.#isListDue || (this.#fresh.size === 0 && this.#listingDueMs() === 0)) await this.#list()
     const fetched = await this.#fetchFresh()
-    const removed = this.#leaving.size > 0 && (await this.#rpc.bestBlockHash()) === tip ? this.#takeLeaving() : []
-    const isComplete = this.#fresh.size === 0
+    const isTold = tip !== undefined && this.#leaving.size > 0 && (await this.#rpc.bestBlockHash()) === tip
+    // Whoever is replaced leaves last: with the last of those who have come, or after them.
+    const removed = isTold && this.#fresh.size === 0 ? this.#takeLeaving() : []
+    const isComplete = this.#fresh.size === 0 && !(isTold && this.#leaving.size > 0)
     const isWithheld = this.#leaving.size > 0
     return {
       added: fetched.filter(({ txid }) => this.#known.has(txid)), // the others have left since they were fetched
@@ -163,24 +187,23 @@ export class Mempool {
   }
 
   #takeLeaving(): Txid[] {
-    const removed = [...this.#leaving]
+    const removed = this.#leaving.some(LIMITS.chunk)
     for (const txid of removed) {
+      this.#leaving.delete(txid)
       this.#known.delete(txid)
       this.#held.delete(txid)
     }
-    this.#leaving.clear()
     return removed
   }
 
-  #isTimeToList(): boolean {
-    if (this.#fresh.size > 0 && !this.#isListDue) return false
-    const nowMs = this.#clock.monotonicMs()
-    if (this.#isListDue) return true
-    if (nowMs - this.#listedAtMs < LIMITS.restFactor * this.#listMs) return false
-    return (
-      nowMs - Math.max(this.#signAtMs, this.#listedAtMs) >= LIMITS.quietMs ||
-      nowMs - this.#listedAtMs >= LIMITS.relistMs
-    )
+  /** Milliseconds until the mempool is listed without a reason. */
+  #listingDueMs(): number {
+    if (this.#isListDue) return 0
+    const quietMs = this.#isHeard ? LIMITS.quietMs : LIMITS.pollMs
+    const quietAtMs = Math.max(this.#signAtMs, this.#listedAtMs) + quietMs
+    const restedAtMs = this.#listedAtMs + LIMITS.restFactor * this.#listMs
+    const atMs = Math.max(restedAtMs, Math.min(quietAtMs, this.#listedAtMs + LIMITS.relistMs))
+    return Math.max(0, atMs - this.#clock.monotonicMs())
   }
 
   async #list(): Promise<void> {
@@ -190,10 +213,16 @@ export class Mempool {
     this.#during = []
     try {
       const before = await this.#rpc.bestBlockHash()
-      const { txids, sequence } = await this.#rpc.mempoolTxids()
+      const fresh = new TxidSet(this.#key)
+      this.#known.unmarkAll()
+      const { count, sequence } = await this.#rpc.listMempool((text, at) => {
+        if (!this.#key.read(text, at)) return false
+        if (!this.#known.mark(this.#key) && fresh.size <= this.#max) fresh.addKey(this.#key)
+        return true
+      })
       const after = await this.#rpc.bestBlockHash()
-      if (txids.length > this.#max) throw this.#tooLarge(txids.length)
-      this.#difference(txids)
+      if (count > this.#max) throw this.#tooLarge(count)
+      this.#difference(fresh, await this.#known.unmarked())
       this.#listedSequence = sequence
       for (const event of this.#during) this.#apply(event)
       if (!this.#isListDue) this.#listedAt = before === after ? after : undefined
@@ -215,28 +244,21 @@ export class Mempool {
     return new TransientError(this.#restWhy)
   }
 
-  #difference(listed: readonly Txid[]): void {
-    // As a rule only new ones come: who has left is looked for when the count says that somebody has.
-    let stayed = 0
-    for (const txid of listed) {
-      if (this.#known.has(txid)) stayed++
-      else this.#fresh.add(txid)
-      this.#leaving.delete(txid)
+  /** `fresh`: what the listing has that isn't known; `gone`: what it hasn't of the known, the rest of which is marked. */
+  #difference(fresh: TxidSet, gone: TxidSet): void {
+    if (fresh.size > 0) this.#isHeard = false
+    this.#fresh = fresh
+    this.#leaving = gone
+    for (const txid of this.#held.keys()) {
+      if (!this.#known.isMarked(txid) && !fresh.has(txid)) this.#leaving.add(txid)
     }
-    if (stayed === this.#known.size && this.#fresh.size + stayed === listed.length && this.#held.size === 0) return
-    const present = new Set(listed)
-    for (const txid of this.#known) if (!present.has(txid)) this.#leaving.add(txid)
-    for (const txid of this.#held.keys()) if (!present.has(txid)) this.#leaving.add(txid)
-    for (const txid of this.#fresh) if (!present.has(txid)) this.#fresh.delete(txid)
   }
 
   async #fetchFresh(): Promise<ScannedTx[]> {
     const added: ScannedTx[] = []
+    let rawBytes = 0
     while (this.#fresh.size > 0 && added.length < LIMITS.chunk) {
-      const batch: Txid[] = []
-      for (const txid of this.#fresh) {
-        if (batch.push(txid) >= this.#batchMax) break
-      }
+      const batch = this.#fresh.some(this.#batchMax)
       let raws: (Buffer | undefined)[]
       try {
         raws = await this.#transactions(batch)
@@ -255,7 +277,10 @@ export class Mempool {
         }
         this.#known.add(txid)
         this.#held.delete(txid)
-        added.push(scanTransaction(txid, raw, this.#keys))
+        const scanned = scanTransaction(txid, raw, this.#keys)
+        rawBytes += raw.length
+        if (rawBytes <= LIMITS.rawBytes) scanned.raw = Uint8Array.from(raw)
+        added.push(scanned)
       }
     }
     return added
@@ -349,25 +374,4 @@ export class Mempool {
 function restsOn(found: Found): Txid | undefined {
   if (found.kind === 'mempool') return found.by
   return found.kind === 'unspent' ? found.fundedBy : undefined
-}
-
-/** Raw transactions as the publisher gave them, the newest; bounded in number and bytes. */
-class RecentTransactions {
-  readonly #raws = new Map<Txid, Buffer>()
-  #bytes = 0
-
-  add(txid: Txid, raw: Buffer): void {
-    if (this.#raws.has(txid)) return
-    this.#raws.set(txid, raw)
-    this.#bytes += raw.length
-    for (const [oldest, { length }] of this.#raws) {
-      if (this.#raws.size <= LIMITS.recent && this.#bytes <= LIMITS.recentBytes) break
-      this.#raws.delete(oldest)
-      this.#bytes -= length
-    }
-  }
-
-  get(txid: Txid): Buffer | undefined {
-    return this.#raws.get(txid)
-  }
 }

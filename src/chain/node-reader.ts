@@ -115,8 +115,11 @@ export interface NodeApi {
   waitForTip(known: BlockHash, maxMs: number): Promise<void>
   /** What has changed in the mempool since the last call; `tip` is the block the index is at. */
   mempoolChanges(tip: BlockHash | undefined): Promise<MempoolChanges>
-  /** Waits until the mempool may have changed, at the latest `maxMs`. */
-  waitForMempool(maxMs: number): Promise<void>
+  /**
+   * Waits until the mempool may have changed, at the latest `maxMs`. Tells what has come where that is all; undefined:
+   * ask for `mempoolChanges`.
+   */
+  waitForMempool(maxMs: number): Promise<MempoolChanges | undefined>
   /** Where each of `outpoints` stands at block `at`, the mempool included. */
   look(outpoints: readonly Outpoint[]): Promise<{ at: BlockHash; found: Found[] }>
   /** For each of `outpoints` the transaction of block `hash` that spends it. */
@@ -280,11 +283,13 @@ export class NodeReader implements NodeApi {
     if ((await this.#rpc.bestBlockHash()) !== known) return
     if (this.#hearsBlocks) return this.#tipBell.wait(Math.min(maxMs, RPC_LIMITS.tipWaitMs))
     if (this.#mayWait && this.#rpc.hasRoom) return this.#rpc.waitForNewBlock()
-    await this.#tipBell.wait(Math.min(maxMs, RPC_LIMITS.tipPollMs))
+    const untilMs = systemClock.monotonicMs() + Math.min(maxMs, RPC_LIMITS.tipWaitMs)
+    do await this.#tipBell.wait(RPC_LIMITS.tipPollMs)
+    while (systemClock.monotonicMs() < untilMs && (await this.#rpc.bestBlockHash()) === known)
   }
 
-  async waitForMempool(maxMs: number): Promise<void> {
-    await this.#mempool.bell.wait(maxMs)
+  waitForMempool(maxMs: number): Promise<MempoolChanges | undefined> {
+    return this.#mempool.next(maxMs)
   }
 
   mempoolChanges(tip: BlockHash | undefined): Promise<MempoolChanges> {

@@ -9,13 +9,14 @@ import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import { BitcoindClient, type Call, type RpcOptions, type RpcRefusal, type RpcReply } from './client.ts'
 import { txidOf } from './decode.ts'
+import type { TakeTxid } from './txid-listing.ts'
 import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
 
 export const RPC_LIMITS = {
   /** `waitfornewblock` is asked to return after this: a lost notice costs no more. */
   tipWaitMs: 1_000,
-  /** Where it can't be used, the tip is looked at this often. */
-  tipPollMs: 500,
+  /** Where it can't be used, the tip is asked for this often. */
+  tipPollMs: 150,
   /** Less than the blocks whose spent outpoints are kept: a wrong height must not let any of them out. */
   headersBehindMax: 100,
   /** Bitcoin Core 25.0: gettxspendingprevout, waitfornewblock and pruneheight as used here. */
@@ -118,11 +119,8 @@ const txOutSchema = z.object({
 })
 export type TxOut = z.infer<typeof txOutSchema>
 
-// The hot one: 100,000 strings. The elements are checked as they are used, not all at once.
-const mempoolSchema = z.object({
-  txids: z.custom<Txid[]>(Array.isArray, 'expected a list'),
-  mempool_sequence: z.number().int().min(0),
-})
+/** The reply without its list, see txid-listing.ts. */
+const mempoolSchema = z.object({ txids: z.number().int().min(0), mempool_sequence: z.number().int().min(0) })
 
 /** `confirmations` is -1 for a block that is not in the best chain. */
 const headerSchema = z.object({ height, time: z.number().int().min(0), confirmations: z.number().int() })
@@ -198,10 +196,11 @@ export class BitcoindRpc {
   deployments(): Promise<Deployments | undefined> {
     return this.#optional(deploymentsSchema, 'getdeploymentinfo')
   }
-  /** The whole mempool, and the counter of its events that the listing contains up to. */
-  async mempoolTxids(): Promise<{ txids: Txid[]; sequence: number }> {
-    const { txids, mempool_sequence } = await this.#call(mempoolSchema, 'getrawmempool', false, true)
-    return { txids, sequence: mempool_sequence }
+  /** Hands `take` the whole mempool. Returns their number, and the counter of its events that the listing contains up to. */
+  async listMempool(take: TakeTxid): Promise<{ count: number; sequence: number }> {
+    const reply = await this.#client.call({ method: 'getrawmempool', parameters: [false, true] }, take)
+    const { txids, mempool_sequence } = this.#understood(mempoolSchema, 'getrawmempool', reply)
+    return { count: txids, sequence: mempool_sequence }
   }
 
   /** Which of `calls` bitcoind forbids us: by its rpcwhitelist, or all of them by its rpcallowip. */

@@ -155,9 +155,9 @@ export class SpendRecorder {
   /** Those of these mempool transactions that spend tracked outpoints. */
   async spendersAmong(added: readonly ScannedTx[], api: NodeApi): Promise<SpendingTx[]> {
     const found: SpendingTx[] = []
-    for (const { txid, spent } of added) {
+    for (const { txid, spent, raw } of added) {
       const hits = this.#tracked.hits(spent)
-      const rawTx = hits.length > 0 && (await api.mempoolTransaction(txid))
+      const rawTx = hits.length > 0 && (raw ? Buffer.from(raw) : await api.mempoolTransaction(txid))
       if (!rawTx) continue // nothing of ours, or gone again: the next round says so
       const spends = spendsBy(rawTx, hits)
       if (spends.length > 0) found.push({ txid, rawTx, spends })

@@ -8,6 +8,7 @@ import { Transaction } from 'bitcoinjs-lib'
 import { Mempool } from '../../../src/chain/mempool.ts'
 import { OutpointKeys } from '../../../src/chain/outpoint-keys.ts'
 import type { BitcoindRpc } from '../../../src/chain/rpc.ts'
+import type { TakeTxid } from '../../../src/chain/txid-listing.ts'
 import { asBlockHash, asTxid, formatOutpoint, type Outpoint, type Txid } from '../../../src/chain/types.ts'
 import { TransientError } from '../../../src/errors.ts'
 
@@ -43,7 +44,10 @@ function setUp({ max, batchMax = 100 }: { max?: number; batchMax?: number } = {}
   }
   const rpc = {
     bestBlockHash: () => answer('bestBlockHash', TIP),
-    mempoolTxids: async () => ({ txids: [...pool.keys()], sequence: 0 }),
+    listMempool: async (take: TakeTxid) => {
+      for (const txid of pool.keys()) assert.ok(take(Buffer.from(txid), 0))
+      return { count: pool.size, sequence: 0 }
+    },
     rawTransactions: async (txids: Txid[]) => {
       if (txids.length > batchMax) throw new TransientError('its answer is too long')
       return answer(
