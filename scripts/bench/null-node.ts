@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { setTimeout as pause } from 'node:timers/promises'
 import { txidOf } from '../../src/chain/decode.ts'
 
 const [count, mempool, ...files] = process.argv.slice(2)
@@ -105,6 +106,7 @@ const server = createServer(async (request, response) => {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk)
   const call = JSON.parse(Buffer.concat(chunks).toString()) as Call | Call[]
+  if (!Array.isArray(call) && call.method === 'waitfornewblock') await pause(call.params[0] as number) // none comes
   const reply = Array.isArray(call) ? call.map(answer) : answer(call)
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
 }).listen(0, '127.0.0.1')

@@ -34,8 +34,11 @@ function transaction(): Tx {
 function setUp({ max, batchMax = 100 }: { max?: number; batchMax?: number } = {}) {
   let nowMs = 1_000_000
   const pool = new Map<Txid, Tx>()
-  const before: { [C in 'bestBlockHash' | 'outputs' | 'spenders' | 'rawTransactions']?: (() => unknown) | undefined } =
-    {}
+  let listings = 0
+  let sequence = 0
+  const before: {
+    [C in 'bestBlockHash' | 'outputs' | 'spenders' | 'rawTransactions' | 'listMempool']?: (() => unknown) | undefined
+  } = {}
   const asked: Outpoint[] = []
   /** What is said is what is so when the question comes; it may be on its way for long. */
   const answer = async <T>(call: keyof typeof before, value: T): Promise<T> => {
@@ -45,8 +48,13 @@ function setUp({ max, batchMax = 100 }: { max?: number; batchMax?: number } = {}
   const rpc = {
     bestBlockHash: () => answer('bestBlockHash', TIP),
     listMempool: async (take: TakeTxid) => {
-      for (const txid of pool.keys()) assert.ok(take(Buffer.from(txid), 0))
-      return { count: pool.size, sequence: 0 }
+      listings++
+      const txids = [...pool.keys()]
+      for (const txid of txids) {
+        assert.ok(take(Buffer.from(txid), 0))
+        await before.listMempool?.()
+      }
+      return { count: txids.length, sequence }
     },
     rawTransactions: async (txids: Txid[]) => {
       if (txids.length > batchMax) throw new TransientError('its answer is too long')
@@ -77,9 +85,12 @@ function setUp({ max, batchMax = 100 }: { max?: number; batchMax?: number } = {}
   } as unknown as BitcoindRpc
   const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs }
   const mempool = new Mempool(rpc, new OutpointKeys(Buffer.alloc(16)), clock, max)
-  let sequence = 0
   return {
     mempool,
+    listings: () => listings,
+    pass: (ms: number) => {
+      nowMs += ms
+    },
     pool,
     before,
     asked,
@@ -237,4 +248,148 @@ test('a batch whose reply is too long is asked for in smaller ones until all is 
     }
   }
   assert.ok(refusals > 0)
+})
+
+/** All that is told until nothing is left, round by round. */
+async function untilComplete(node: ReturnType<typeof setUp>) {
+  const rounds = [await node.round()]
+  while (!rounds.at(-1)!.isComplete) {
+    assert.ok(rounds.length < 50)
+    rounds.push(await node.round())
+  }
+  return rounds
+}
+
+test('thousands that come and go at once are told in pieces, and settled with the last of them', async () => {
+  const node = setUp()
+  const all = Array.from({ length: 2_500 }, transaction)
+  const txids = all.map(({ txid }) => txid).sort()
+  for (const tx of all) node.enter(tx)
+  const came = await untilComplete(node)
+  assert.deepEqual(came.flatMap(({ added }) => added.map(({ txid }) => txid)).sort(), txids)
+  for (const tx of all) node.leave(tx)
+  node.mempool.onGap()
+  const went = await untilComplete(node)
+  assert.deepEqual(went.flatMap(({ removed }) => removed).sort(), txids)
+  for (const rounds of [came, went]) {
+    assert.ok(rounds.length >= 3, `${rounds.length} rounds`)
+    for (const { added, removed, isComplete, settledAt } of rounds) {
+      assert.ok(added.length + removed.length <= 1_100)
+      assert.equal(settledAt, isComplete ? TIP : undefined)
+    }
+  }
+  assert.equal(went.at(-1)!.size, 0)
+})
+
+test('whoever is replaced leaves with the last of those who have come, or after them', async () => {
+  const node = setUp()
+  const replaced = transaction()
+  node.enter(replaced)
+  await node.changes()
+  node.leave(replaced)
+  for (let i = 0; i < 1_500; i++) node.enter(transaction())
+  node.mempool.onGap()
+  const rounds = await untilComplete(node)
+  assert.ok(rounds.length > 1)
+  for (const { removed, isComplete } of rounds) assert.deepEqual(removed, isComplete ? [replaced.txid] : [])
+})
+
+test('a listing that fails half way changes nothing; what is published meanwhile counts all the same', async () => {
+  const node = setUp()
+  const [stays, leaves, comes, late] = [1, 2, 3, 4].map(transaction)
+  node.enter(stays!)
+  node.enter(leaves!)
+  await node.changes()
+  node.enter(comes!)
+  node.leave(leaves!)
+  node.before.listMempool = () => {
+    throw new TransientError('its answer broke off')
+  }
+  await assert.rejects(node.changes(), /broke off/)
+  // Before the listing is answered one more comes, and is published.
+  node.before.listMempool = () => {
+    node.before.listMempool = undefined
+    node.enter(late!)
+    node.say('added', late!)
+  }
+  const { added, removed } = await node.changes()
+  assert.deepEqual(added.map(({ txid }) => txid).sort(), [comes!.txid, late!.txid].sort())
+  assert.deepEqual(removed, [leaves!.txid])
+})
+
+test('who comes is told without a question; who leaves only when it is asked at which block the index is', async () => {
+  const node = setUp()
+  await node.changes()
+  const [comes, leaves] = [transaction(), transaction()]
+  for (const tx of [comes, leaves]) {
+    node.enter(tx)
+    node.say('added', tx)
+    const told = await node.mempool.next(1_000)
+    assert.deepEqual(
+      told?.added.map(({ txid, raw }) => [txid, Buffer.from(raw!)]),
+      [[tx.txid, tx.raw]],
+    )
+    assert.deepEqual([told!.removed, told!.isComplete, told!.settledAt], [[], true, TIP])
+  }
+  node.leave(leaves)
+  node.say('removed', leaves)
+  assert.equal(await node.mempool.next(1_000), undefined)
+  assert.deepEqual((await node.round()).removed, [leaves.txid])
+  // It leaves while another one is fetched: what has come is told, and that there is more.
+  const another = transaction()
+  node.enter(another)
+  node.say('added', another)
+  node.before.rawTransactions = () => {
+    node.leave(comes)
+    node.say('removed', comes)
+  }
+  const told = await node.mempool.next(1_000)
+  assert.deepEqual([told!.added[0]!.txid, told!.removed, told!.isComplete], [another.txid, [], false])
+  assert.deepEqual((await node.round()).removed, [comes.txid])
+})
+
+test('listed some times a second without a publisher, every second with one that is silent, every ten with one that is not', async () => {
+  const node = setUp()
+  const listingsIn = async (ms: number, everyMs: number, meanwhile = () => {}) => {
+    const before = node.listings()
+    for (let passed = 0; passed < ms; passed += everyMs) {
+      node.pass(everyMs)
+      meanwhile()
+      await node.round()
+      await node.round() // one that lists when the first had something to fetch
+    }
+    return node.listings() - before
+  }
+  await node.changes()
+  assert.equal(await listingsIn(3_000, 10), 20)
+  const told = () => {
+    const tx = transaction()
+    node.enter(tx)
+    node.say('added', tx)
+  }
+  told()
+  await node.round()
+  assert.equal(await listingsIn(10_000, 10), 10)
+  await node.changes()
+  assert.equal(await listingsIn(20_000, 500, told), 2)
+  // It has said nothing of one that has come: it is polled, as if there were none.
+  node.enter(transaction())
+  await node.changes()
+  assert.equal(await listingsIn(3_000, 10), 20)
+})
+
+test('a mempool that takes long to list is left alone for four times as long', async () => {
+  const node = setUp()
+  node.enter(transaction())
+  node.before.listMempool = () => node.pass(200)
+  await node.changes()
+  const before = node.listings()
+  for (let i = 0; i < 79; i++) {
+    node.pass(10)
+    await node.round()
+  }
+  assert.equal(node.listings(), before)
+  node.pass(10)
+  await node.round()
+  assert.equal(node.listings(), before + 1)
 })
