@@ -40,7 +40,8 @@ export async function cutTxids(reply: Buffer, take: TakeTxid): Promise<Buffer> {
     at = afterSpace(reply, at + 1)
     if (count % LIMITS.piece === 0) await breathe()
   }
-  return Buffer.concat([reply.subarray(0, listAt - 1), Buffer.from(String(count)), reply.subarray(at + 1)])
+  // Between spaces: what follows can't make another number of it.
+  return Buffer.concat([reply.subarray(0, listAt - 1), Buffer.from(` ${count} `), reply.subarray(at + 1)])
 }
 
 /** Of the first byte from `from` on that is no white space. */

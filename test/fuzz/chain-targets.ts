@@ -11,7 +11,7 @@ import {
   parseAnnouncementText,
 } from '../../src/bonds/announcement.ts'
 import { verifyBondProof } from '../../src/bonds/spv.ts'
-import { describeAnswer, isNoRoom, repliesIn } from '../../src/chain/answers.ts'
+import { describeAnswer, isJsonBody, isNoRoom, repliesIn } from '../../src/chain/answers.ts'
 import { assertTransactions, assertWitnesses, merkleRoot } from '../../src/chain/block-proof.ts'
 import {
   blockHashOf,
@@ -26,6 +26,8 @@ import {
 } from '../../src/chain/decode.ts'
 import { readMerkleBlock } from '../../src/chain/merkle-block.ts'
 import { OutpointKeys } from '../../src/chain/outpoint-keys.ts'
+import { cutTxids } from '../../src/chain/txid-listing.ts'
+import { TxidKey } from '../../src/chain/txid-set.ts'
 import { asTxid, formatOutpoint, parseOutpoint, toInternal } from '../../src/chain/types.ts'
 import { readConfig } from '../../src/config.ts'
 import { ConfigError } from '../../src/errors.ts'
@@ -181,6 +183,29 @@ const answers: Target = {
   },
 }
 
+const someTxids = [aTxid(1), aTxid(2), aTxid(3)]
+const listings: Target = {
+  name: 'listings',
+  seeds: [
+    JSON.stringify({ result: { txids: someTxids, mempool_sequence: 9 }, error: null, id: 7 }),
+    JSON.stringify({ id: 7, result: { mempool_sequence: 9, txids: someTxids } }, null, 1),
+    '{"result":{"txids":[],"mempool_sequence":9},"error":null,"id":7}',
+  ].map((text) => Buffer.from(text)),
+  async take(input) {
+    const key = new TxidKey(keys)
+    let taken = 0
+    let left: string
+    try {
+      left = (await cutTxids(input, (text, at) => key.read(text, at) && ++taken > 0)).toString()
+    } catch (error) {
+      assert(error instanceof Error && /^its list of transactions is none/.test(error.message), error as Error)
+      return
+    }
+    if (taken > 0)
+      assert.equal(isJsonBody(Buffer.from(left)), isJsonBody(input), 'what is left is as good as the whole')
+  },
+}
+
 const file = join(tmpdir(), `ft-fuzz-${process.pid}.toml`)
 process.on('exit', () => rmSync(file, { force: true }))
 
@@ -197,4 +222,4 @@ const config: Target = {
   },
 }
 
-export const CHAIN_TARGETS = [blocks, mempool, proofs, announcements, answers, config]
+export const CHAIN_TARGETS = [blocks, mempool, proofs, announcements, answers, listings, config]

@@ -65,6 +65,9 @@ test('a list that is cut short, damaged in a byte, or of anything else is none',
     // A list that ends too early may be one; the reply around it is none.
     await assert.rejects(async () => JSON.parse((await cut(`${text.slice(0, at)}]${text.slice(at + 1)}`)).left))
   }
+  for (const after of ['0', '.5', 'e3']) {
+    await assert.rejects(async () => JSON.parse((await cut(text.replace(']', `]${after}`))).left), after)
+  }
   const [one] = txids(1)
   for (const list of [`"${one}",`, `,"${one}"`, `"${one}","${one}" "${one}"`, '1', 'null', `["${one}"]`, `"${one}0"`]) {
     await assert.rejects(cut(`{"result":{"txids":[${list}]}}`), /is none after/, list)
