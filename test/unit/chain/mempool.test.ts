@@ -165,6 +165,17 @@ test('whoever a look has named is told of when it leaves, though it never was in
   )
 })
 
+test('whoever a look has named and no listing has is told of all the same', async () => {
+  const node = setUp()
+  await node.changes()
+  const spender = transaction()
+  node.enter(spender)
+  assert.equal((await node.mempool.look([spender.spent])).found[0]!.kind, 'mempool')
+  node.leave(spender)
+  node.mempool.onGap() // the next round lists before it fetches
+  assert.deepEqual((await node.round()).removed, [spender.txid])
+})
+
 test('a transaction that has left since it was fetched is not told of as having come', async () => {
   const node = setUp()
   await node.changes()
@@ -335,6 +346,18 @@ test('who comes is told without a question; who leaves only when it is asked at 
   node.say('removed', leaves)
   assert.equal(await node.mempool.next(1_000), undefined)
   assert.deepEqual((await node.round()).removed, [leaves.txid])
+  // One has come and one has left: both are told at once.
+  const [gone, other] = [transaction(), transaction()]
+  node.enter(gone)
+  node.say('added', gone)
+  await node.round()
+  node.leave(gone)
+  node.say('removed', gone)
+  node.enter(other)
+  node.say('added', other)
+  assert.equal(await node.mempool.next(1_000), undefined)
+  const both = await node.round()
+  assert.deepEqual([both.added[0]!.txid, both.removed], [other.txid, [gone.txid]])
   // It leaves while another one is fetched: what has come is told, and that there is more.
   const another = transaction()
   node.enter(another)

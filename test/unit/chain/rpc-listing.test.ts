@@ -74,9 +74,10 @@ test('a listing that answers another question, or is none, is weather', async ()
     ],
   ]
   for (const [say, words] of faults) {
-    const { error } = await listing(say)
+    const { error, taken } = await listing(say)
     assert.ok(error instanceof TransientError, String(error))
     assert.match(error.message, words)
+    if (/HTTP/.test(error.message)) assert.deepEqual(taken, [])
   }
 })
 
