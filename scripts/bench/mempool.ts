@@ -7,8 +7,8 @@ import type { Regtest } from '../../test/sandbox/regtest.ts'
 import { MAIN, Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
 import { cpuS, rssMb } from './process.ts'
-import { report } from './report.ts'
-import { startNullNode, summary, waits } from './scan.ts'
+import { quantile, report } from './report.ts'
+import { startNullNode, waits } from './scan.ts'
 
 const SIZES = [100_000, 300_000]
 /** Transactions that come at once to a mempool that is known. */
@@ -65,8 +65,10 @@ export async function measureMempool(
   await pause(1_000) // those who have left are told
   await has(0, 0)
   const gone = await waits(tracker, async () => tracker.status()?.mempool.transactions !== 0)
-  const all = { fill: summary(fill), listings: summary(listings), news: summary(news), gone: summary(gone) }
-  return { transactions, knownAfterS, emptyMb, fullMb, goneMb: rssMb(tracker.pid), listingCpuMs, waits: all }
+  return {
+    ...{ transactions, knownAfterS, emptyMb, fullMb, goneMb: rssMb(tracker.pid), listingCpuMs },
+    waits: { fill: waitsOf(fill), listings: waitsOf(listings), news: waitsOf(news), gone: waitsOf(gone) },
+  }
 }
 
 export async function benchMempool(blocks: readonly Buffer[]): Promise<void> {
@@ -85,6 +87,10 @@ export async function benchMempool(blocks: readonly Buffer[]): Promise<void> {
       ['  while all go', ...waits.gone],
     ])
   }
+}
+
+function waitsOf(times: readonly number[]): Waits {
+  return [times.length, ...[0.5, 0.99, 0.999, 1].map((q) => quantile(times, q))]
 }
 
 function start(port: number, main: string): Promise<Tracker> {
