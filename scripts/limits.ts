@@ -54,6 +54,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'bonds/verify-proof.ts': { at: 'the proof fails its check' },
   'bonds/verify.ts': { at: 'the bond is refused, and the row says why', metric: 'bonds' },
   'chain/answers.ts': { at: SHORTENED },
+  'chain/batch.ts': { at: 'what has come is connected', metric: 'scanned_height' },
   'chain/blocks.ts': {
     at: 'blocks come by RPC until then',
     but: { provenBlocks: { at: 'blocks further down are held to their header where something in them is believed' } },
@@ -69,6 +70,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       reorgsKept: { at: 'the oldest is forgotten; listeners are told `reset`', metric: 'reorgs_total' },
     },
   },
+  'chain/meter.ts': { at: 'the next line is written' },
   'chain/mempool-sync.ts': { at: 'the next look is taken', metric: 'mempool_transactions' },
   'chain/mempool.ts': {
     at: 'the rest has to wait for the next round, or is asked for again',
@@ -274,6 +276,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'store/pages.ts': { at: 'the row is damage, and left out' },
   'store/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
   'store/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
+  'store/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },
   'store/salvage.ts': { at: 'refused: move some of them away' },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
   'tor/onion.ts': {
@@ -296,7 +299,6 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     at: '`Error{limit}` that names the bits asked for; nothing was registered',
     metric: 'registration_effort_bits',
   },
-  'watch/look-ups.ts': { at: 'the rest is a further piece', metric: 'work_piece_seconds_max' },
   'watch/news.ts': {
     at: 'the rest is a further piece',
     metric: 'work_piece_seconds_max',

@@ -7,6 +7,7 @@ import { Transaction } from 'bitcoinjs-lib'
 import { findAnnouncement } from './bonds/announcement.ts'
 import type { AnnouncedOutput, Tip, TxRefusal } from './bonds/types.ts'
 import { refusalOf } from './bonds/verify.ts'
+import type { NextBlock } from './chain/batch.ts'
 import type { ScannedBlock } from './chain/decode.ts'
 import type { MempoolChanges } from './chain/mempool.ts'
 import type { MempoolIndex } from './chain/mempool-sync.ts'
@@ -35,7 +36,13 @@ import {
 } from './store/bonds.ts'
 import { claimSignet, type Db } from './store/open.ts'
 import type { SpendingTx } from './store/spends.ts'
-import { deleteSpentKeysAt, hasSpentKeysAt, insertSpentKeys, pruneSpentKeys } from './store/spent-keys.ts'
+import {
+  deleteSpentKeysAt,
+  hasSpentKeysAt,
+  insertSpentKeys,
+  packSpentKeys,
+  pruneSpentKeys,
+} from './store/spent-keys.ts'
 import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
 import type { SpendRecorder } from './watch/recorder.ts'
 import { breathe } from './world.ts'
@@ -144,26 +151,40 @@ export class Indexer implements ChainIndex, MempoolIndex {
     if (node.signetChallenge !== undefined) claimSignet(this.#db, node.signetChallenge)
   }
 
-  async connect(block: ScannedBlock, height: Height, bestHeight: Height, api: NodeApi): Promise<void> {
+  async connect(blocks: readonly NextBlock[], bestHeight: Height, api: NodeApi): Promise<void> {
     const { retentionBlocks } = this.#options
-    const bonds = this.#bondsIn(block, height)
-    const qualified = bonds.filter(({ refusal }) => !refusal).map(({ outpoint }) => outpoint)
-    const spends = await this.#recorder.spendsIn(block, qualified, api)
+    const indexed = blocks.filter(({ height }) => height > bestHeight - retentionBlocks)
+    const keys = await packSpentKeys(
+      this.#db,
+      indexed.map(({ block, height }) => ({ height, words: block.spent })),
+    )
+    const bonds = blocks.map(({ block, height }) => this.#bondsIn(block, height))
+    const qualified = bonds.flat().filter(({ refusal }) => !refusal)
+    const spends = await this.#recorder.spendsIn(
+      blocks.map(({ block }) => block),
+      qualified.map(({ outpoint }) => outpoint),
+      api,
+    )
 
     this.#db.transaction(() => {
-      insertBlock(this.#db, { hash: block.hash, height, prevHash: block.prevHash, timeS: block.timeS })
-      for (const bond of bonds) insertBond(this.#db, bond, height)
-      if (height > bestHeight - retentionBlocks) insertSpentKeys(this.#db, height, block.spent)
-      if (height === bestHeight) pruneSpentKeys(this.#db, height - retentionBlocks + 1)
-      this.#recorder.connectAt(height, spends)
+      for (const [i, { block, height }] of blocks.entries()) {
+        insertBlock(this.#db, { hash: block.hash, height, prevHash: block.prevHash, timeS: block.timeS })
+        for (const bond of bonds[i]!) insertBond(this.#db, bond, height)
+        this.#recorder.connectAt(height, spends[i]!)
+      }
+      insertSpentKeys(this.#db, keys)
+      if (indexed.length > 0) pruneSpentKeys(this.#db, bestHeight - retentionBlocks + 1)
     })
-    this.#tip = { hash: block.hash, height, timeS: block.timeS }
-    this.#scannedFrom ??= height
-    this.#revision++
-    if (block.txids) this.#keepTxids(block.hash, block.txids)
-    for (const listener of this.#listeners) listener.onSpends(spends.keys())
-    this.#onTransactionsOf(block.hash)
-    for (const listener of this.#listeners) listener.onBlock(height)
+    const { block: last, height: lastHeight } = blocks.at(-1)!
+    this.#tip = { hash: last.hash, height: lastHeight, timeS: last.timeS }
+    this.#scannedFrom ??= blocks[0]!.height
+    for (const [i, { block, height }] of blocks.entries()) {
+      this.#revision++
+      if (block.txids) this.#keepTxids(block.hash, block.txids)
+      for (const listener of this.#listeners) listener.onSpends(spends[i]!.keys())
+      this.#onTransactionsOf(block.hash)
+      for (const listener of this.#listeners) listener.onBlock(height)
+    }
   }
 
   /** Takes the tip back: by a reorg, or by a `rescan`, to read it again. */

@@ -220,7 +220,7 @@ export const SETTINGS = {
   'retention-blocks': {
     schema: whole(1, 25_920),
     argument: '<n>',
-    about: 'blocks whose spent outpoints are indexed, about 52 kB of disk each',
+    about: 'blocks whose spent outpoints are indexed, about 20 kB of disk each',
     default: 4_032,
   },
   'watches-max': {

@@ -5,7 +5,7 @@
  * outer shape of an announcement. Alone in seeing internal byte order inside blocks.
  */
 import { hash as digest } from 'node:crypto'
-import { type BucketedKeys, intoBuckets, type OutpointKeys } from './outpoint-keys.ts'
+import type { OutpointKeys } from './outpoint-keys.ts'
 import {
   asBlockHash,
   asTxid,
@@ -202,8 +202,8 @@ export interface ScannedBlock {
   transactions: number
   /** Raw transactions that have the outer shape of an announcement, in block order. */
   candidates: Uint8Array[]
-  /** Key of every outpoint the block spends. */
-  spent: BucketedKeys
+  /** Key of every outpoint the block spends, in block order, 2 words (hi, lo) each. */
+  spent: Uint32Array
   /** Txid of every transaction, 32 bytes each in internal order; only where asked for. */
   txids?: Uint8Array
 }
@@ -248,7 +248,7 @@ export function scanBlock(
     bytes: raw.length,
     transactions,
     candidates,
-    spent: intoBuckets(spent, count),
+    spent: spent.slice(0, 2 * count),
     ...(withTxids && { txids: Uint8Array.from(Buffer.concat(txids)) }),
   }
 }

@@ -32,5 +32,5 @@ port.on('message', async (request: ThreadRequest | 'close') => {
 function movable(value: unknown): ArrayBuffer[] {
   if (typeof value !== 'object' || value === null || !('block' in value)) return []
   const { spent } = (value as { block: ScannedBlock }).block
-  return [spent.words.buffer as ArrayBuffer]
+  return [spent.buffer as ArrayBuffer]
 }

@@ -15,10 +15,6 @@ import { type Outpoint, toInternal } from './types.ts'
 const BYTES = 36
 const WORDS = BYTES / 4
 
-/** A key's buckets are told apart by its top 6 bits: 64 rows a block, each about 100 keys of a full block. */
-export const BUCKETS = 64
-const BUCKET_SHIFT = 26
-
 export class OutpointKeys {
   /** An array of its own: numbers read from it are known to be 32-bit integers. */
   readonly #key: Int32Array
@@ -103,10 +99,6 @@ export interface OutpointKey {
   lo: number
 }
 
-export function bucketOf(hi: number): number {
-  return hi >>> BUCKET_SHIFT
-}
-
 /** 53 of the key's 64 bits as an exact number, for Map and Set. */
 export function mapKey(hi: number, lo: number): number {
   return hi * 0x200000 + (lo >>> 11)
@@ -118,25 +110,4 @@ export function keyBytes({ hi, lo }: OutpointKey): Buffer {
   bytes.writeUInt32BE(hi, 0)
   bytes.writeUInt32BE(lo, 4)
   return bytes
-}
-
-/** Keys of one block ordered by bucket: `counts[b]` keys of bucket b follow each other, 2 words (hi, lo) each. */
-export interface BucketedKeys {
-  words: Uint32Array
-  counts: Uint32Array
-}
-
-/** Orders `count` keys (2 words each, in any order) by bucket. */
-export function intoBuckets(keys: Uint32Array, count: number): BucketedKeys {
-  const counts = new Uint32Array(BUCKETS)
-  for (let i = 0; i < count; i++) counts[bucketOf(keys[2 * i]!)]!++
-  const next = new Uint32Array(BUCKETS)
-  for (let b = 1; b < BUCKETS; b++) next[b] = next[b - 1]! + counts[b - 1]!
-  const words = new Uint32Array(2 * count)
-  for (let i = 0; i < count; i++) {
-    const at = 2 * next[bucketOf(keys[2 * i]!)]!++
-    words[at] = keys[2 * i]!
-    words[at + 1] = keys[2 * i + 1]!
-  }
-  return { words, counts }
 }

@@ -1,14 +1,14 @@
 /**
- * The loop that follows the best chain: look, decide (plan.ts), fetch ahead, commit one block per transaction with its
- * tip. Followed by hash, never by height: a block whose prevHash is not our tip is not connected, whatever its height.
+ * The loop that follows the best chain: look, decide (plan.ts), fetch ahead, commit blocks with the tip they make. Followed by hash, never by height: a block whose prevHash is not our tip is not connected, whatever its height.
  * Knows no bonds: what a block means is the ChainIndex's affair.
  */
 import { AccessRefused, BlockUnavailable, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { breathe, sleep, type World } from '../world.ts'
+import { Batch, type NextBlock } from './batch.ts'
 import type { BlockRead } from './blocks.ts'
 import { Contact, noteView } from './contact.ts'
-import type { ScannedBlock } from './decode.ts'
 import { FOLLOWING_LIMITS, type Following } from './following.ts'
+import { Meter } from './meter.ts'
 import type { Node } from './node.ts'
 import type { ChainView, NodeApi, NodeInfo } from './node-reader.ts'
 import { nextStep, unseenHeights, WINDOW_BLOCKS } from './plan.ts'
@@ -19,8 +19,6 @@ export const SYNC_LIMITS = {
   blocksInFlight: 8,
   /** A node in initial download is asked again after this. */
   downloadPollMs: 2_000,
-  /** A line of progress in the log this often, while catching up. */
-  progressLogMs: 10_000,
   /** How long one wait for a new tip lasts at the most. */
   tipWaitMs: 5_000,
 }
@@ -32,8 +30,11 @@ export interface ChainIndex {
   scannedFrom(): Height | undefined
   /** The block there. */
   lowest(): BlockRef | undefined
-  /** Extends the tip. `bestHeight`, the node's, tells whether the block is young enough for the spent-outpoint index. */
-  connect(block: ScannedBlock, height: Height, bestHeight: Height, api: NodeApi): Promise<void>
+  /**
+   * Extends the tip by blocks that follow each other. `bestHeight`, the node's, tells whether they are young enough for the
+   * spent-outpoint index.
+   */
+  connect(blocks: readonly NextBlock[], bestHeight: Height, api: NodeApi): Promise<void>
   /** Takes the tip back. */
   disconnect(): void
   /** Called after each contact that found the right node. */
@@ -151,7 +152,7 @@ interface MissingBlock {
 
 /**
  * Connects `hashes` (heights from `from`) as far as they link to our tip, fetching ahead. Returns the block at which it
- * had to end because bitcoind can't give it.
+ * had to end because bitcoind can't give it; those before it are connected.
  */
 async function connectAll(
   deps: SyncDeps,
@@ -175,34 +176,57 @@ async function connectAll(
       inFlight.push(fetched)
     }
   }
-  const missing = (height: Height, reason: string) => ({ height, hash: hashes[height - from]!, reason })
-  let prevHash = tip?.hash
-  for (let height = from; ; height++) {
-    fetchAhead()
-    const fetched = inFlight.shift()
-    if (!fetched) return undefined
+  const missing = (reason: string) => {
+    const height = (index.tip()?.height ?? from - 1) + 1
+    return { height, hash: hashes[height - from]!, reason }
+  }
+  const batch = new Batch(deps.clock)
+  const connect = async (blocks: readonly NextBlock[]) => {
+    await index.connect(blocks, best, api)
+    for (const { block, height } of blocks) meter.count(block.bytes, height, best)
+    noteTip(deps)
+    contact.moved()
+    await breathe() // the next block may be there already: takers first
+  }
+  const connectBatch = async () => {
+    const blocks = batch.take()
+    if (blocks.length === 0) return
     try {
+      await connect(blocks)
+    } catch (error) {
+      if (!(error instanceof BlockUnavailable)) throw error
+      for (const one of blocks) await connect([one]) // those before the one that is asked for again in vain
+    }
+  }
+  let prevHash = tip?.hash
+  try {
+    for (let height = from; ; height++) {
+      fetchAhead()
+      const fetched = inFlight.shift()
+      if (!fetched) break
+      if (!(await batch.waitsFor(fetched))) await connectBatch()
       const { block, source, restFault } = await fetched
       if (restFault !== undefined)
         deps.log.warn({ detail: restFault }, 'a block was not had by REST, and asked for by RPC')
       signal.throwIfAborted()
       if (prevHash !== undefined && block.prevHash !== prevHash) {
-        return missing(height, `it does not build on block ${height - 1}`) // the chain moves under us: look again
+        await connectBatch()
+        return missing(`it does not build on block ${height - 1}`) // the chain moves under us: look again
       }
       if (source !== following.source) {
         deps.log.warn({ from: following.source, to: source }, 'blocks are read another way now')
         following.source = source
       }
-      await index.connect(block, height, best, api)
       prevHash = block.hash
-      meter.count(block.bytes, height, best)
-    } catch (error) {
-      if (!(error instanceof BlockUnavailable)) throw error
-      return missing(height, describeError(error))
+      if (batch.add({ block, height }, best)) await connectBatch()
     }
-    noteTip(deps)
-    contact.moved()
-    await breathe() // the next block may be there already: takers first
+    await connectBatch()
+    return undefined
+  } catch (error) {
+    if (isAbort(error, signal)) throw error
+    await connectBatch()
+    if (!(error instanceof BlockUnavailable)) throw error
+    return missing(describeError(error))
   }
 }
 
@@ -285,43 +309,4 @@ function noteReorg({ following, log, index }: SyncDeps): void {
   const forkHeight = index.tip()?.height ?? 0
   following.lastReorgs = [...following.lastReorgs, { depth, from, forkHeight }].slice(-FOLLOWING_LIMITS.reorgsKept)
   log.warn({ depth, forkHeight }, 'reorg: blocks taken back')
-}
-
-/** Counts a catch-up: rate, time left, a line in the log every ten seconds. */
-class Meter {
-  readonly #deps: SyncDeps
-  readonly #from: Height
-  readonly #startMs: number
-  #loggedMs: number
-  #blocks = 0
-  #bytes = 0
-
-  constructor(deps: SyncDeps, from: Height) {
-    this.#deps = deps
-    this.#from = from
-    this.#startMs = deps.clock.monotonicMs()
-    this.#loggedMs = this.#startMs
-  }
-
-  count(bytes: number, height: Height, to: Height): void {
-    this.#blocks++
-    this.#bytes += bytes
-    const nowMs = this.#deps.clock.monotonicMs()
-    const seconds = (nowMs - this.#startMs) / 1000
-    const blocksPerS = seconds > 0 ? this.#blocks / seconds : 0
-    const progress = {
-      from: this.#from,
-      at: height,
-      to,
-      blocksPerS: Math.round(blocksPerS * 10) / 10,
-      mbPerS: seconds > 0 ? Math.round(this.#bytes / seconds / 1e5) / 10 : 0,
-      etaS: blocksPerS > 0 ? Math.ceil((to - height) / blocksPerS) : undefined,
-    }
-    this.#deps.following.progress = progress
-    if (nowMs - this.#loggedMs < SYNC_LIMITS.progressLogMs) return
-    this.#loggedMs = nowMs
-    const span = to - this.#from + 1
-    const percent = span > 0 ? Math.round((1000 * (height - this.#from + 1)) / span) / 10 : 100
-    this.#deps.log.info({ height, percent, ...progress }, 'catching up')
-  }
 }

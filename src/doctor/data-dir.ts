@@ -9,8 +9,8 @@ import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 const LIMITS = {
-  /** The database takes about 52 kB a block of --retention-blocks, and as much again for its log while it grows. */
-  bytesPerBlock: 2 * 52_000,
+  /** The database takes about 20 kB a block of --retention-blocks, and as much again for its log while it grows. */
+  bytesPerBlock: 2 * 20_000,
   /** With less than this SQLite soon fails. */
   freeBytesMin: 100_000_000,
 }

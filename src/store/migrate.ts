@@ -7,8 +7,12 @@ import { fileURLToPath } from 'node:url'
 import type Database from 'better-sqlite3'
 import { BrokenInvariant, ConfigError, StoreError } from '../errors.ts'
 import { SALVAGE_ADVICE } from './columns.ts'
+import { convertSpentKeys } from './old-spent-keys.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations/', import.meta.url))
+
+/** What SQL alone can't carry over, by the number of the migration of which it is the end. */
+const CONVERSIONS: Record<number, (db: Database.Database) => void> = { 12: convertSpentKeys }
 
 export interface Migration {
   number: number
@@ -61,6 +65,7 @@ export function migrate(db: Database.Database, migrations: Migration[] = readMig
   for (const { number, sql } of migrations.slice(present)) {
     db.transaction(() => {
       db.exec(sql)
+      CONVERSIONS[number]?.(db)
       db.pragma(`user_version = ${number}`)
     }).immediate()
     applied.push(number)

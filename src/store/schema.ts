@@ -82,6 +82,7 @@ export interface Schema {
     only_ours: string
     only_theirs: string
   }
+  indexed_blocks: { height: number; keys: Buffer | null }
   spent_keys: { id: number; keys: Buffer }
   daemon: { id: number; report: string }
   makers: MakerColumns & { id: Generated<number> }

@@ -19,11 +19,6 @@ export function readBlockHash(db: Db, height: Height): BlockHash | undefined {
   return row && columnBlockHash(row.hash)
 }
 
-/** The height of a block of our chain. */
-export function readBlockHeight(db: Db, hash: BlockHash): Height | undefined {
-  return db.first(sql.selectFrom('blocks').select('height').where('hash', '=', hashColumn(hash)))?.height
-}
-
 /** Header time of the block of our chain at `height`, Unix seconds. */
 export function readBlockTimeS(db: Db, height: Height): number | undefined {
   return db.first(sql.selectFrom('blocks').select('time_s').where('height', '=', height))?.time_s

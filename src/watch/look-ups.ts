@@ -5,14 +5,15 @@
  */
 import type { Found } from '../chain/mempool.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import { bucketOf, type OutpointKey } from '../chain/outpoint-keys.ts'
+import type { OutpointKey } from '../chain/outpoint-keys.ts'
 import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
 import type { Db } from '../store/open.ts'
+import { bucketOf } from '../store/packed-keys.ts'
 import { type RecordedSpend, readSpends } from '../store/spends.ts'
-import { findCandidates, readIndexedFrom } from '../store/spent-keys.ts'
-import { readBlockHash, readBlockHeight } from '../store/tip.ts'
+import { findCandidates } from '../store/spent-keys.ts'
+import { readBlockHash } from '../store/tip.ts'
 import { type Lane, PRICES, WORK_LIMITS } from '../wire/work.ts'
 import type { Clock } from '../world.ts'
 import type { Book, Entry } from './book.ts'
@@ -20,11 +21,6 @@ import type { SpendRecorder } from './recorder.ts'
 import type { Settling } from './settling.ts'
 import type { Output } from './spend.ts'
 import type { Transactions } from './transactions.ts'
-
-const LIMITS = {
-  /** Blocks of the index read in one piece: 2 ms. */
-  indexedBlocks: 250,
-}
 
 interface LookUpDeps {
   db: Db
@@ -185,7 +181,7 @@ export class LookUps {
       if (readBlockHash(db, height) === hash) {
         recorder.recordConfirmed(spends, height)
         this.#reread(spends.keys(), true)
-      } else if (readBlockHeight(db, hash) === undefined && height < (indexer.scannedFrom() ?? 0)) {
+      } else if (height < (indexer.scannedFrom() ?? 0)) {
         const state = { kind: 'confirmed' as const, height, blockHash: hash }
         const firstSeenS = Math.floor(this.#deps.clock.nowMs() / 1000)
         for (const [outpoint, { txid, vin, rawTx }] of spends) {
@@ -201,21 +197,17 @@ export class LookUps {
 
   /** Looks for spends of what is gone in the blocks of the retention, and records them. */
   async #lookBack(gone: readonly Gone[], lane: Lane): Promise<void> {
-    const { db, recorder, indexer } = this.#deps
+    const { db, recorder } = this.#deps
     const byHeight = new Map<Height, Set<Outpoint>>()
     for (const group of await this.#byBucket(gone, lane)) {
-      const keys = group.map(({ key }) => key)
-      const bottom = readIndexedFrom(db) ?? Number.POSITIVE_INFINITY
-      for (let to = indexer.tip()?.height ?? 0; to >= bottom; to -= LIMITS.indexedBlocks) {
-        await lane.piece(() => {
-          if (group.every(({ entry }) => entry.isComplete)) return // somebody else has looked meanwhile
-          const heights = { from: Math.max(bottom, to - LIMITS.indexedBlocks + 1), to }
-          findCandidates(db, keys, heights, (index, height) => {
-            const candidates = byHeight.get(height) ?? new Set()
-            byHeight.set(height, candidates.add(group[index]!.entry.outpoint))
-          })
+      await lane.piece(() => {
+        if (group.every(({ entry }) => entry.isComplete)) return // somebody else has looked meanwhile
+        const keys = group.map(({ key }) => key)
+        findCandidates(db, keys, (index, height) => {
+          const candidates = byHeight.get(height) ?? new Set()
+          byHeight.set(height, candidates.add(group[index]!.entry.outpoint))
         })
-      }
+      })
     }
     for (const [height, candidates] of byHeight) {
       const hash = readBlockHash(db, height)

@@ -92,23 +92,32 @@ export class SpendRecorder {
 
   // ---- blocks; what is called `…At` belongs inside the transaction that moves the tip ----
 
-  /** Spends of tracked outpoints in a block, `bonds` included, its own new ones: from here on they are tracked. */
-  async spendsIn(block: ScannedBlock, bonds: readonly Outpoint[], api: NodeApi): Promise<Map<Outpoint, Spender>> {
+  /**
+   * Spends of tracked outpoints in each of some blocks that follow each other, `bonds` included, their own new ones: from
+   * here on they are tracked.
+   */
+  async spendsIn(
+    blocks: readonly ScannedBlock[],
+    bonds: readonly Outpoint[],
+    api: NodeApi,
+  ): Promise<Map<Outpoint, Spender>[]> {
     for (const outpoint of bonds) this.#tracked.add(outpoint, 'bond')
-    const spends = new Map<Outpoint, Spender>()
-    const asked = new Set<Outpoint>()
+    const found = blocks.map((block) => ({ block, spends: new Map<Outpoint, Spender>(), asked: new Set<Outpoint>() }))
     try {
-      // Again when an outpoint was added while we asked (a new watch): it may have been spent in this very block.
+      // Again when an outpoint was added while we asked (a new watch): it may have been spent in one of these.
       for (let revision: number | undefined; revision !== this.#tracked.revision; ) {
         revision = this.#tracked.revision
-        const hits = this.#tracked.hits(block.spent.words).filter((outpoint) => !asked.has(outpoint))
-        if (hits.length === 0) continue
-        for (const outpoint of hits) asked.add(outpoint)
-        for (const [i, by] of (await api.spendersInBlock(block.hash, hits)).entries()) if (by) spends.set(hits[i]!, by)
+        for (const { block, spends, asked } of found) {
+          const hits = this.#tracked.hits(block.spent).filter((outpoint) => !asked.has(outpoint))
+          if (hits.length === 0) continue
+          for (const outpoint of hits) asked.add(outpoint)
+          for (const [i, by] of (await api.spendersInBlock(block.hash, hits)).entries())
+            if (by) spends.set(hits[i]!, by)
+        }
       }
-      return spends
+      return found.map(({ spends }) => spends)
     } catch (error) {
-      for (const outpoint of bonds) this.untrack(outpoint, 'bond') // the block may never be connected
+      for (const outpoint of bonds) this.untrack(outpoint, 'bond') // the blocks may never be connected
       throw error
     }
   }

@@ -8,6 +8,7 @@ import Database from 'better-sqlite3'
 import { BACKUP_LIMITS, backupDatabase } from '../../src/store/backup.ts'
 import { checkDatabase } from '../../src/store/check.ts'
 import { databasePath, openStore, STORE_LIMITS } from '../../src/store/open.ts'
+import { packBlock } from '../../src/store/packed-keys.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const PAGE_BYTES = 4_096
@@ -17,12 +18,12 @@ function aDatabase(dataDir: string): Disposable & { connect: () => void } {
   openStore(dataDir, 'main').db[Symbol.dispose]()
   const db = new Database(databasePath(dataDir))
   const block = db.prepare('INSERT INTO blocks VALUES (?, ?, 1)')
-  const keys = db.prepare('INSERT INTO spent_keys VALUES (?, ?)')
+  const keys = db.prepare('INSERT INTO indexed_blocks VALUES (?, ?)')
   let height = 0
   const connect = db.transaction(() => {
     height++
     block.run(height, randomBytes(32))
-    keys.run(64 * height, randomBytes(8 * 500))
+    keys.run(height, packBlock(new Uint32Array(1_000).fill(height)))
   })
   db.transaction(() => {
     for (let pages = 0; pages < 3 * BACKUP_LIMITS.pagesAtOnce; pages++) connect()
@@ -83,7 +84,7 @@ test('the write-ahead log grows while somebody reads, and is cut once he is gone
     db.transaction(() => {
       height++
       db.prepare('INSERT INTO blocks VALUES (?, ?, 1)').run(height, randomBytes(32))
-      db.prepare('INSERT INTO spent_keys VALUES (?, ?)').run(64 * height, Buffer.alloc(bytes))
+      db.prepare('INSERT INTO indexed_blocks VALUES (?, ?)').run(height, Buffer.alloc(bytes))
     })
   const reader = new Database(databasePath(dir.path), { readonly: true })
   reader.exec('BEGIN')

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { openStoreReadonly } from '../../src/store/open.ts'
+import { BUCKETS, packBlock, SEGMENT_BLOCKS, segmentOf, unpackSegment } from '../../src/store/packed-keys.ts'
 import { lastStatus } from '../../src/views/closed.ts'
 import type { StatusRow } from '../../src/views/schemas.ts'
 import { ask } from '../../src/wire/client.ts'
@@ -215,11 +216,30 @@ export function chainRows(dataDir: string): Record<string, unknown[]> {
         `SELECT s.txid, s.vout, s.spender_txid, s.vin, t.raw_tx, t.height FROM spends s
          JOIN spenders t ON t.txid = s.spender_txid WHERE t.height IS NOT NULL ORDER BY s.txid, s.vout, s.spender_txid`,
       ),
-      spent_keys: rows('SELECT * FROM spent_keys ORDER BY id'),
+      spent_keys: spentKeys(db),
     }
   } finally {
     db.close()
   }
+}
+
+/** Of each indexed block its keys, whichever way they are kept. */
+function spentKeys(db: Database.Database): [height: number, keys: string][] {
+  const blocks = db.prepare('SELECT height, keys FROM indexed_blocks ORDER BY height').all()
+  const segments = new Map<number, { bucket: number; row: Buffer }[]>()
+  for (const { id, keys: row } of db.prepare('SELECT id, keys FROM spent_keys ORDER BY id').all() as {
+    id: number
+    keys: Buffer
+  }[]) {
+    const segment = Math.floor(id / BUCKETS)
+    const rows = segments.get(segment) ?? []
+    segments.set(segment, [...rows, { bucket: id % BUCKETS, row }])
+  }
+  const unpacked = new Map([...segments].map(([segment, rows]) => [segment, unpackSegment(rows)]))
+  return (blocks as { height: number; keys: Buffer | null }[]).map(({ height, keys }) => {
+    const packed = unpacked.get(segmentOf(height))?.[height % SEGMENT_BLOCKS] ?? new Uint32Array()
+    return [height, (keys ?? packBlock(packed)).toString('hex')]
+  })
 }
 
 function plain(row: Record<string, unknown>): Record<string, unknown> {

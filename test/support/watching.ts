@@ -9,7 +9,7 @@ import { Transaction } from 'bitcoinjs-lib'
 import pino from 'pino'
 import type { Found } from '../../src/chain/mempool.ts'
 import type { NodeApi } from '../../src/chain/node-reader.ts'
-import { intoBuckets, OutpointKeys } from '../../src/chain/outpoint-keys.ts'
+import { OutpointKeys } from '../../src/chain/outpoint-keys.ts'
 import {
   asBlockHash,
   asTxid,
@@ -170,12 +170,10 @@ export function setUp(limits: Partial<WatchLimits> = {}): Setup {
       const id = hash(height, branch)
       setup.blocks.set(id, spenders)
       best = id
-      const words = wordsOf(spenders)
       const prevHash = indexer.tip()?.hash ?? hash(height - 1)
       const block = { hash: id, prevHash, timeS: 1_700_000_000 + height, bytes: 0, transactions: 1, candidates: [] }
       const txids = withTxids && { txids: new Uint8Array() }
-      const spent = intoBuckets(words, words.length / 2)
-      await indexer.connect({ ...block, ...txids, spent }, height, height, api)
+      await indexer.connect([{ block: { ...block, ...txids, spent: wordsOf(spenders) }, height }], height, api)
     },
     settle: () => setup.mempool([]),
     async mempool(added, removed = []) {

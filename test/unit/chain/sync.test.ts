@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import pino from 'pino'
+import { BATCH_LIMITS, type NextBlock } from '../../../src/chain/batch.ts'
 import { newFollowing } from '../../../src/chain/following.ts'
 import { runSync } from '../../../src/chain/sync.ts'
 import type { BlockHash, BlockRef } from '../../../src/chain/types.ts'
@@ -23,7 +24,13 @@ function setup({ servesPartial = false } = {}) {
   let connects = 0
   const heightOf = (hash: BlockHash) => Number.parseInt(hash, 16) - 1_000
   /** Called for each block that is asked for: throws what the node says. */
-  let onRead = (_height: number): void => {}
+  let onRead = (_height: number): Promise<void> | void => {}
+  /** Called before blocks are connected, by their heights. */
+  let onConnect = (_heights: readonly number[]): void => {}
+  /** How many were connected together. */
+  const batches: number[] = []
+  /** Of a block whose parent is said to be another one. */
+  const strangers = new Set<number>()
   const from = (height: number) => Array.from({ length: BEST + 1 - height }, (_, i) => hashAt(height + i))
   const api = {
     connect: async () => {
@@ -42,14 +49,17 @@ function setup({ servesPartial = false } = {}) {
     readBlock: async (hash: BlockHash) => {
       const height = heightOf(hash)
       read.push(height)
-      onRead(height)
-      return { block: { hash, prevHash: hashAt(height - 1), timeS: 0, bytes: 1 }, source: 'rest' }
+      await onRead(height)
+      end.signal.throwIfAborted()
+      const prevHash = hashAt(strangers.delete(height) ? 9_000 : height - 1)
+      return { block: { hash, prevHash, timeS: 0, bytes: 1, spent: new Uint32Array(2) }, source: 'rest' }
     },
     waitForTip: async () => {
       end.abort()
       end.signal.throwIfAborted()
     },
   }
+  const clock = new HandClock()
   const deps = {
     node: { with: () => api },
     index: {
@@ -57,21 +67,26 @@ function setup({ servesPartial = false } = {}) {
       scannedFrom: () => connected[0]?.height,
       lowest: () => connected[0],
       met: () => {},
-      connect: async ({ hash }: { hash: BlockHash }, height: number) => {
-        connected.push({ hash, height })
+      connect: async (blocks: readonly NextBlock[]) => {
+        onConnect(blocks.map(({ height }) => height))
+        batches.push(blocks.length)
+        connected.push(...blocks.map(({ block: { hash }, height }) => ({ hash, height })))
       },
     },
     following,
-    clock: new HandClock(),
+    clock,
     random: () => -1, // no pause between tries
     log: pino({ level: 'info' }, { write: (line: string) => told.push(JSON.parse(line).msg) }),
   }
   return {
-    ...{ api, following, connected, read, told, looks, end },
+    ...{ api, following, connected, batches, strangers, read, told, looks, end, clock },
     connects: () => connects,
     /** What `readBlock` does at a height before it answers. */
     onRead: (does: typeof onRead) => {
       onRead = does
+    },
+    onConnect: (does: typeof onConnect) => {
+      onConnect = does
     },
     run: () => runSync(deps as unknown as Parameters<typeof runSync>[0], end.signal),
   }
@@ -113,6 +128,83 @@ test('an exchange that fails again and again after a good look is one line, and 
   const expected = ['bitcoind connected', 'scan begins', 'bitcoind unreachable', 'bitcoind connected']
   assert.deepEqual(node.told.slice(0, 4), expected)
   assert.ok(node.told.length <= 6, `${node.told}`)
+})
+
+const ALL = Array.from({ length: BEST + 1 }, (_, height) => height)
+
+test('far behind, blocks are connected together; near the tip each by itself', async () => {
+  const node = setup()
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.deepEqual(
+    node.connected.map(({ height }) => height),
+    ALL,
+  )
+  assert.deepEqual(node.batches, [32, 4, ...Array(BATCH_LIMITS.nearTipBlocks - 1).fill(1)])
+  assert.deepEqual(node.looks, [-1, BEST], 'in one go')
+})
+
+test('blocks that wait for one that does not come are connected without it', async () => {
+  const node = setup()
+  let comes = () => {}
+  node.onConnect((heights) => {
+    if (heights.at(-1) === 4) comes()
+  })
+  node.onRead((height) => {
+    if (height === 12) node.clock.atMs += BATCH_LIMITS.waitMs // asked for when 0 to 4 are there
+    if (height !== 5) return
+    return new Promise<void>((resolve) => {
+      comes = resolve
+    })
+  })
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.deepEqual(node.batches.slice(0, 2), [5, 27])
+  assert.equal(node.connected.length, BEST + 1)
+})
+
+test('a batch ends with the keys it may have', async () => {
+  const node = setup()
+  const { readBlock } = node.api
+  const half = new Uint32Array(BATCH_LIMITS.keyBytes / 8)
+  node.api.readBlock = async (hash) => {
+    const read = await readBlock(hash)
+    return { ...read, block: { ...read.block, spent: half } }
+  }
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.deepEqual(node.batches.slice(0, 3), [2, 2, 2])
+  assert.equal(node.connected.length, BEST + 1)
+})
+
+test('a block of another branch in the middle: those before it are connected, and the chain is looked at again', async () => {
+  const node = setup()
+  node.strangers.add(10)
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.equal(node.batches[0], 10)
+  assert.deepEqual(node.looks, [-1, 9, BEST])
+  assert.equal(node.connected.length, BEST + 1)
+})
+
+test('a batch with a block that can not be read again: those before it are connected, and it is waited for', async () => {
+  const node = setup()
+  let tries = 0
+  node.onConnect((heights) => {
+    if (heights.includes(7) && ++tries <= 3) throw new BlockUnavailable('pruned meanwhile')
+  })
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.deepEqual(
+    node.connected.map(({ height }) => height),
+    ALL,
+  )
+  assert.deepEqual(node.batches.slice(0, 7), Array(7).fill(1))
+  assert.equal(node.looks[1], 6)
+})
+
+test('a stop does not wait for a batch: what came is dropped, and what was connected stays', async () => {
+  const node = setup()
+  node.onRead((height) => {
+    if (height === 35) node.end.abort()
+  })
+  await assert.rejects(node.run(), { name: 'AbortError' })
+  assert.deepEqual(node.batches, [])
 })
 
 test('with --serve-partial the scan begins where blocks can be had', async () => {
