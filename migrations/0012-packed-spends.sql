@@ -12,6 +12,14 @@ CREATE TABLE spent_keys (
   keys BLOB NOT NULL
 ) STRICT;
 
+-- Spends of the last blocks, and those that may still change, are found without reading the transactions beside them.
+DROP INDEX spenders_by_height;
+CREATE INDEX spenders_by_height ON spenders (height, txid) WHERE height IS NOT NULL;
+DROP INDEX spenders_unconfirmed;
+CREATE INDEX spenders_unconfirmed ON spenders (in_mempool, txid) WHERE height IS NULL;
+-- Announcements that never qualified: the youngest are kept.
+CREATE INDEX bonds_refused ON bonds (conf_height) WHERE refusal IS NOT NULL;
+
 -- Nobody asks for a block by its hash: without that index a block changes a page less.
 PRAGMA defer_foreign_keys = ON;
 CREATE TABLE old_blocks (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, time_s INTEGER NOT NULL) STRICT;

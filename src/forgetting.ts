@@ -1,6 +1,9 @@
 /** Bonds of the past beyond those that are kept (MARKET_LIMITS) are forgotten, a few at a time: a loop of the daemon. */
+import type { Outpoint } from './chain/types.ts'
 import type { Indexer } from './indexer.ts'
-import type { CurrentMarket } from './market.ts'
+import { type CurrentMarket, MARKET_LIMITS } from './market.ts'
+import { readRefusedBeyond } from './store/bonds.ts'
+import type { Db } from './store/open.ts'
 import { breathe, sleep } from './world.ts'
 
 const LIMITS = {
@@ -11,20 +14,28 @@ const LIMITS = {
 }
 
 export interface Forgetting {
+  db: Db
   market: CurrentMarket
   indexer: Pick<Indexer, 'forgetBonds'>
 }
 
-/** Returns how many it was. */
-export async function forgetSurplus({ market, indexer }: Forgetting): Promise<number> {
-  const surplus = market.surplus()
-  for (let at = 0; at < surplus.length; at += LIMITS.rowsAtOnce) {
-    const some = surplus.slice(at, at + LIMITS.rowsAtOnce)
+/** Returns how many it was. Lists are made anew once, when all are forgotten. */
+export async function forgetSurplus({ db, market, indexer }: Forgetting): Promise<number> {
+  const forgotten: Outpoint[] = []
+  const forget = async (some: readonly Outpoint[]) => {
     indexer.forgetBonds(some)
-    market.forgot(some)
+    forgotten.push(...some)
     await breathe()
   }
-  return surplus.length
+  for (;;) {
+    const refused = readRefusedBeyond(db, MARKET_LIMITS.refusedKept, LIMITS.rowsAtOnce)
+    if (refused.length === 0) break
+    await forget(refused)
+  }
+  const ended = market.surplusEnded()
+  for (let at = 0; at < ended.length; at += LIMITS.rowsAtOnce) await forget(ended.slice(at, at + LIMITS.rowsAtOnce))
+  market.forgot(forgotten)
+  return forgotten.length
 }
 
 /** Runs until the signal. */

@@ -280,7 +280,6 @@ export class Indexer implements ChainIndex, MempoolIndex {
         this.#recorder.untrack(outpoint, 'bond')
       }
     })
-    this.#revision++
   }
 
   /**

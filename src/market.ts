@@ -1,7 +1,7 @@
 /**
  * All that is known of bonds at our tip, kept up as blocks come and go, and shared by everyone who asks: the list that
  * takers get, the pages, the probes, HTTP. A block costs what it brings and what is live; what has ended, and what never
- * qualified, is carried along, and forgotten beyond `MARKET_LIMITS`.
+ * qualified, is carried along, and forgotten beyond `MARKET_LIMITS` (forgetting.ts).
  */
 import { compareOutpoints } from './bonds/digest.ts'
 import { listLive, type MakerList, type ValuedBond } from './bonds/list.ts'
@@ -103,7 +103,7 @@ export class CurrentMarket {
   /** As of the last block, without what is pending: the same object until blocks change. Undefined before the first. */
   atTip(): Market | undefined {
     const { revision } = this.#index
-    if (this.#revision !== revision) {
+    if (this.#revision !== revision || this.#forgotten.size > 0) {
       const tip = this.#index.tip()
       this.#atTip = tip && this.#marketAt(tip)
       this.#revision = revision
@@ -138,25 +138,24 @@ export class CurrentMarket {
     return this.atTip()?.makers ?? NOBODY
   }
 
-  /** What goes beyond the bonds of the past that are kept, the oldest first. */
-  surplus(): Outpoint[] {
+  /** Bonds that have ended beyond those that are kept, the first to end first. */
+  surplusEnded(): Outpoint[] {
     const market = this.atTip()
     if (!market) return []
     const { counts, tip } = market
-    const { refusedKept, endedKept, endedBlocks } = MARKET_LIMITS
-    const refused = oldest(counts.refused - refusedKept, () =>
-      this.#confirmed.filter(({ state }) => state === 'refused').map(({ bond }) => [bond.conf.height, bond] as const),
-    )
-    const ended = oldest(counts.expired + counts.spent - endedKept, () =>
-      this.#confirmed
-        .filter(({ state }) => state === 'expired' || state === 'spent')
-        .map(({ bond }) => [bond.spentBy?.height ?? endHeight(bond), bond] as const)
-        .filter(([height]) => height <= tip.height - endedBlocks),
-    )
-    return [...refused, ...ended]
+    const { endedKept, endedBlocks } = MARKET_LIMITS
+    const surplus = counts.expired + counts.spent - endedKept
+    if (surplus <= 0) return []
+    return this.#confirmed
+      .filter(({ state }) => state === 'expired' || state === 'spent')
+      .map(({ bond }) => [bond.spentBy?.height ?? endHeight(bond), bond] as const)
+      .filter(([height]) => height <= tip.height - endedBlocks)
+      .sort(([a], [b]) => a - b)
+      .slice(0, surplus)
+      .map(([, { outpoint }]) => outpoint)
   }
 
-  /** The rows of these bonds are gone; the index has a new revision. */
+  /** The rows of these bonds are gone. */
   forgot(outpoints: readonly Outpoint[]): void {
     for (const outpoint of outpoints) this.#forgotten.add(formatOutpoint(outpoint))
   }
@@ -171,7 +170,7 @@ export class CurrentMarket {
     const from = this.#branchHeight()
     const isReorg = this.#tips.at(-1) !== last
     this.#tips = [...this.#tips, tip].slice(-MARKET_LIMITS.tipsRemembered)
-    const fresh = readBonds(this.#db, from).map((bond) => knownAt(bond, tip))
+    const fresh = readBonds(this.#db, from, MARKET_LIMITS.refusedKept).map((bond) => knownAt(bond, tip))
     const ends = from === 0 ? new Map<string, BondEnd>() : readBondEnds(this.#db, from)
     const changes = fresh.length + ends.size + this.#forgotten.size + this.#reread.size
     const isQuiet = from > 0 && !isReorg && changes === 0
@@ -202,10 +201,12 @@ export class CurrentMarket {
   /** Those confirmed below `from`, as the blocks from there on have left them. */
   #kept(tip: Tip, from: Height, ends: ReadonlyMap<string, BondEnd>, isReorg: boolean): ConfirmedKnown[] {
     const kept: ConfirmedKnown[] = []
+    const areForgotten = this.#forgotten.size > 0
+    const areReread = this.#reread.size > 0
     for (const known of this.#confirmed) {
-      if (known.bond.conf.height >= from || this.#forgotten.has(known.key)) continue
-      const spentBy = ends.get(known.key)
-      const txRefusals = this.#reread.get(known.key)
+      if (known.bond.conf.height >= from || (areForgotten && this.#forgotten.has(known.key))) continue
+      const spentBy = ends.size > 0 ? ends.get(known.key) : undefined
+      const txRefusals = areReread ? this.#reread.get(known.key) : undefined
       const bond = txRefusals ? { ...known.bond, txRefusals } : known.bond
       const mayChange = isReorg || known.state === 'live' || spentBy !== undefined || txRefusals !== undefined
       kept.push(mayChange ? knownAt(spentAs(bond, from, spentBy), tip) : known)
@@ -253,15 +254,6 @@ function spentAs(bond: ConfirmedBond, from: Height, spentBy: BondEnd | undefined
 /** Without its value, which is the list's to say. */
 function knownAt(bond: ConfirmedBond, tip: Tip): ConfirmedKnown {
   return { key: formatOutpoint(bond.outpoint), bond, state: stateOf(bond, tip), value: 0 }
-}
-
-/** The first `count` by height. `bonds` is called only when there are any. */
-function oldest(count: number, bonds: () => (readonly [Height, ConfirmedBond])[]): Outpoint[] {
-  if (count <= 0) return []
-  return bonds()
-    .sort(([a], [b]) => a - b)
-    .slice(0, count)
-    .map(([, { outpoint }]) => outpoint)
 }
 
 function withPending(market: Market, pending: AnnouncedOutput[]): Market {

@@ -9,11 +9,16 @@
  * internal order, as it stands in raw transactions. Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF"; the
  * half-size words are of the same authors' reference implementation.
  */
-import { type Outpoint, toInternal } from './types.ts'
+import type { Outpoint } from './types.ts'
 
 /** Of an outpoint. */
 const BYTES = 36
 const WORDS = BYTES / 4
+
+/** Room for one outpoint and its key, used anew for each. */
+const scratch = new DataView(new ArrayBuffer(BYTES))
+const scratchTxid = Buffer.from(scratch.buffer, 0, 32)
+const scratchWords = new Uint32Array(2)
 
 export class OutpointKeys {
   /** An array of its own: numbers read from it are known to be 32-bit integers. */
@@ -81,14 +86,11 @@ export class OutpointKeys {
 
   /** The key of one outpoint. */
   of(outpoint: Outpoint): OutpointKey {
-    const raw = new DataView(new ArrayBuffer(BYTES))
-    toInternal(outpoint.txid).forEach((byte, i) => {
-      raw.setUint8(i, byte)
-    })
-    raw.setUint32(32, outpoint.vout, true)
-    const words = new Uint32Array(2)
-    this.write(raw, 0, words, 0)
-    return { hi: words[0]!, lo: words[1]! }
+    scratchTxid.write(outpoint.txid, 'hex')
+    scratchTxid.reverse()
+    scratch.setUint32(32, outpoint.vout, true)
+    this.write(scratch, 0, scratchWords, 0)
+    return { hi: scratchWords[0]!, lo: scratchWords[1]! }
   }
 }
 

@@ -100,7 +100,7 @@ export class ChangeFeed implements Disposable {
     const { db, cells, liveness, trackers } = this.#core
     const { reorgs, lastReorgs } = cells.following
     const blocks = readRecentBlocks(db, FEED_LIMITS.blocksRemembered)
-    const spends = readRecentSpends(db, blocks.at(-1)!.height, FEED_LIMITS.spendsRemembered + 1)
+    const spends = readRecentSpends(db, blocks.at(-1)!.height, FEED_LIMITS.spendsRemembered)
     return {
       blocks,
       digest: list.digest.toString('hex'),
@@ -112,8 +112,8 @@ export class ChangeFeed implements Disposable {
           return [address, { reach, lastUpS: lastUpS ?? null }]
         }),
       ),
-      spends: new Map(spends.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])),
-      areSpendsCut: spends.length > FEED_LIMITS.spendsRemembered,
+      spends: new Map(spends?.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])),
+      areSpendsCut: spends === undefined,
       reorgs: { count: reorgs, last: lastReorgs },
       trackers: new Map(
         trackers.list().flatMap(({ address, source, compared }) => {

@@ -31,9 +31,14 @@ export function deleteBondsAt(db: Db, confHeight: Height): void {
   db.run(sql.deleteFrom('bonds').where('conf_height', '=', confHeight))
 }
 
-/** All confirmed announcements whose block is at `minConfHeight` or above, in no particular order. */
-export function readBonds(db: Db, minConfHeight: Height = 0): ConfirmedBond[] {
-  const bonds = db.all(inBlocks().where('b.conf_height', '>=', minConfHeight)).map(confirmedBond)
+/**
+ * Confirmed announcements whose block is at `minConfHeight` or above, in no particular order; of those that never
+ * qualified the youngest `refusedMax`.
+ */
+export function readBonds(db: Db, minConfHeight: Height = 0, refusedMax = Number.MAX_SAFE_INTEGER): ConfirmedBond[] {
+  const from = inBlocks().where('b.conf_height', '>=', minConfHeight)
+  const refused = from.where('b.refusal', 'is not', null).orderBy('b.conf_height', 'desc').limit(refusedMax)
+  const bonds = [...db.all(from.where('b.refusal', 'is', null)), ...db.all(refused)].map(confirmedBond)
   const ends = db.all(endsOfBonds().where('b.conf_height', '>=', minConfHeight))
   const endOf = new Map(ends.map((row) => [formatOutpoint(outpointOf(row)), bondEnd(row)]))
   for (const bond of bonds) {
@@ -175,6 +180,12 @@ export function updateTxRefusals(db: Db, { txid, vout }: Outpoint, refusals: rea
       .where('txid', '=', hashColumn(txid))
       .where('vout', '=', vout),
   )
+}
+
+/** Announcements that never qualified, but the youngest `kept`; at most `limit`. */
+export function readRefusedBeyond(db: Db, kept: number, limit: number): Outpoint[] {
+  const refused = sql.selectFrom('bonds').select(['txid', 'vout']).where('refusal', 'is not', null)
+  return db.all(refused.orderBy('conf_height', 'desc').limit(limit).offset(kept)).map(outpointOf)
 }
 
 /** Only rows that nothing depends on any more: see Indexer.forgetBonds. */

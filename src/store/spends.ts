@@ -189,9 +189,52 @@ export function hasSpends(db: Db, outpoint: Outpoint): boolean {
   return db.guard(() => db.prepare(ANY_SPEND_SQL).get(txid, vout)) !== undefined
 }
 
-/** Every outpoint with a recorded spend. */
-export function readSpentOutpoints(db: Db): Outpoint[] {
-  return db.all(sql.selectFrom('spends').select(['txid', 'vout']).distinct()).map(outpointOf)
+/**
+ * At the start, with nothing known to be in the mempool: forgets the spends of outpoints that are neither registered nor of
+ * a bond that qualified, and of the latter those that are evicted.
+ */
+export function forgetUnwatchedSpends(db: Db): void {
+  const unwatched = sql
+    .deleteFrom('spends')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('watches as w')
+            .select('w.vout')
+            .whereRef('w.txid', '=', 'spends.txid')
+            .whereRef('w.vout', '=', 'spends.vout'),
+        ),
+      ),
+    )
+    .where(({ or, not, exists, selectFrom }) =>
+      or([
+        not(
+          exists(
+            selectFrom('bonds as b')
+              .select('b.vout')
+              .whereRef('b.txid', '=', 'spends.txid')
+              .whereRef('b.vout', '=', 'spends.vout')
+              .where('b.refusal', 'is', null),
+          ),
+        ),
+        exists(
+          selectFrom('spenders as t')
+            .leftJoin('rescanned_spenders as r', 'r.txid', 't.txid')
+            .select('t.txid')
+            .whereRef('t.txid', '=', 'spends.spender_txid')
+            .where('t.height', 'is', null)
+            .where('r.txid', 'is', null),
+        ),
+      ]),
+    )
+  if (db.run(unwatched) === 0) return
+  db.run(
+    sql
+      .deleteFrom('spenders')
+      .where(({ not, exists, selectFrom }) =>
+        not(exists(selectFrom('spends as s').select('s.vin').whereRef('s.spender_txid', '=', 'spenders.txid'))),
+      ),
+  )
 }
 
 const SPENDS_OF = sql
@@ -251,23 +294,30 @@ export interface RecentSpend {
   height: Height | null
 }
 
-/** Unconfirmed spends and those confirmed at `minHeight` or above; at most `limit`, the confirmed first. */
-export function readRecentSpends(db: Db, minHeight: Height, limit: number): RecentSpend[] {
-  const rows = db.all(
-    sql
-      .selectFrom('spends as s')
-      .innerJoin('spenders as t', 't.txid', 's.spender_txid')
-      .select(['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'])
-      .where(({ or, eb }) => or([eb('t.height', '>=', minHeight), eb('t.height', 'is', null)]))
-      .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
-      .where('r.txid', 'is', null) // confirmed, and not about to change
-      .orderBy('t.height', (order) => order.desc().nullsLast())
-      .limit(limit),
+/**
+ * Unconfirmed spends and those confirmed at `minHeight` or above; undefined where there are more than `limit`, which is
+ * found out without reading them.
+ */
+export function readRecentSpends(db: Db, minHeight: Height, limit: number): RecentSpend[] | undefined {
+  // By the indices alone, which have all that is asked: the transactions lie beside it. As a cross join the order is kept.
+  const spends = sql.selectFrom('spenders as t').crossJoin('spends as s').whereRef('s.spender_txid', '=', 't.txid')
+  const confirmed = spends.where('t.height', '>=', minHeight)
+  const unconfirmed = spends
+    .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
+    .where('t.height', 'is', null)
+    .where('r.txid', 'is', null) // else confirmed, and not about to change
+  const count = [confirmed, unconfirmed].reduce(
+    (sum, query) => sum + db.all(query.select('s.vin').limit(limit + 1)).length,
+    0,
   )
-  return rows.map((row) => ({
-    outpoint: formatOutpoint({ txid: columnTxid(row.txid), vout: row.vout }),
-    txid: columnTxid(row.spender_txid),
-    state: row.height !== null ? 'confirmed' : row.in_mempool ? 'mempool' : 'evicted',
-    height: row.height,
-  }))
+  if (count > limit) return undefined
+  const columns = ['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'] as const
+  return [...db.all(confirmed.select(columns).orderBy('t.height', 'desc')), ...db.all(unconfirmed.select(columns))].map(
+    (row) => ({
+      outpoint: formatOutpoint({ txid: columnTxid(row.txid), vout: row.vout }),
+      txid: columnTxid(row.spender_txid),
+      state: row.height !== null ? 'confirmed' : row.in_mempool ? 'mempool' : 'evicted',
+      height: row.height,
+    }),
+  )
 }

@@ -15,7 +15,7 @@ import {
   evictAllSpenders,
   evictSpender,
   forgetRescannedAt,
-  readSpentOutpoints,
+  forgetUnwatchedSpends,
   returnToMempool,
   type SpendingTx,
   unconfirmSpendersAt,
@@ -145,10 +145,10 @@ export class SpendRecorder {
 
   // ---- the mempool ----
 
-  /** Inside a transaction, before the mempool is read anew: nothing is known to be in it. */
+  /** At the start, inside a transaction, before the mempool is read anew: nothing is known to be in it, and nobody asks. */
   forgetMempool(): void {
     evictAllSpenders(this.#db)
-    for (const outpoint of readSpentOutpoints(this.#db)) this.#forget(outpoint)
+    forgetUnwatchedSpends(this.#db)
   }
 
   /** Those of `txids` that spend tracked outpoints, each with what is recorded of it now: for `removeFromMempool`. */
