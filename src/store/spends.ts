@@ -306,10 +306,15 @@ export function readRecentSpends(db: Db, minHeight: Height, limit: number): Rece
     .leftJoin('rescanned_spenders as r', 'r.txid', 's.spender_txid')
     .where('t.height', 'is', null)
     .where('r.txid', 'is', null) // else confirmed, and not about to change
-  const count = [confirmed, unconfirmed].reduce(
-    (sum, query) => sum + db.all(query.select('s.vin').limit(limit + 1)).length,
-    0,
-  )
+  const count = [confirmed, unconfirmed].reduce((sum, query) => {
+    const some = sql.selectFrom(
+      query
+        .select('s.vin')
+        .limit(limit + 1)
+        .as('some'),
+    )
+    return sum + Number(db.first(some.select(({ fn }) => fn.countAll().as('count')))!.count)
+  }, 0)
   if (count > limit) return undefined
   const columns = ['s.txid', 's.vout', 's.spender_txid', 't.height', 't.in_mempool'] as const
   return [...db.all(confirmed.select(columns).orderBy('t.height', 'desc')), ...db.all(unconfirmed.select(columns))].map(
