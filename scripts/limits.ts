@@ -299,6 +299,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     at: '`Error{limit}` that names the bits asked for; nothing was registered',
     metric: 'registration_effort_bits',
   },
+  'watch/recorder.ts': { at: 'the rest is a further piece' },
   'watch/news.ts': {
     at: 'the rest is a further piece',
     metric: 'work_piece_seconds_max',

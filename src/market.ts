@@ -221,6 +221,7 @@ export class CurrentMarket {
     const list = listLive(
       live.map(({ bond }) => bond),
       tip,
+      this.#atTip?.list,
     )
     for (const [i, one] of live.entries()) one.value = list.live[i]!.value
     const counts = before ? { ...before, live: live.length } : { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
@@ -309,6 +310,7 @@ export function makersOf({ addresses, live }: MakerList): Map<string, MarketMake
   for (const valued of live) bonds.get(valued.bond.address)!.push(valued)
   return new Map(
     [...bonds].map(([address, own]) => {
+      if (own.length === 1) return [address, { address, format: own[0]!.bond.format, bonds: own }]
       const youngest = own.reduce((a, b) => (b.bond.conf.height > a.bond.conf.height ? b : a))
       return [address, { address, format: youngest.bond.format, bonds: own.sort((a, b) => b.value - a.value) }]
     }),

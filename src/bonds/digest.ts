@@ -3,8 +3,8 @@
  * of (txid internal bytes, vout): txid (32, internal) ‖ vout (u32 LE) ‖ amount (u64 LE) ‖ confirmation height (u32 LE) ‖
  * lock height (u32 LE, 0 if absent) ‖ length of address (u8) ‖ address (ASCII). Source: docs/protocol.md, "Digest".
  */
-import { createHash } from 'node:crypto'
-import { type Outpoint, toInternal } from '../chain/types.ts'
+import { hash as digest } from 'node:crypto'
+import type { Outpoint } from '../chain/types.ts'
 import type { ConfirmedBond } from './types.ts'
 
 /** The order of the digest. Without allocating: lists of thousands are sorted and searched by it. */
@@ -26,18 +26,26 @@ export type DigestedBond = Pick<ConfirmedBond, 'outpoint' | 'address' | 'lockHei
   conf: { height: number }
 }
 
+const TXID_BYTES = 32
+/** Of a bond, but its address. */
+const FIXED_BYTES = TXID_BYTES + 21
+const ADDRESS_ROOM_BYTES = 255
+
 /** SHA-256, 32 bytes. `live` in any order. */
 export function digestOf(live: readonly DigestedBond[]): Buffer {
-  const hash = createHash('sha256')
+  // One buffer and one hash: with three small ones a bond it takes five times as long.
+  const bytes = Buffer.allocUnsafe(live.length * (FIXED_BYTES + ADDRESS_ROOM_BYTES))
+  let at = 0
   for (const bond of live.toSorted((a, b) => compareOutpoints(a.outpoint, b.outpoint))) {
-    const address = Buffer.from(bond.address, 'ascii')
-    const numbers = Buffer.alloc(21)
-    numbers.writeUInt32LE(bond.outpoint.vout, 0)
-    numbers.writeBigUInt64LE(BigInt(bond.amountSats), 4)
-    numbers.writeUInt32LE(bond.conf.height, 12)
-    numbers.writeUInt32LE(bond.lockHeight ?? 0, 16)
-    numbers.writeUInt8(address.length, 20)
-    hash.update(toInternal(bond.outpoint.txid)).update(numbers).update(address)
+    bytes.write(bond.outpoint.txid, at, 'hex')
+    bytes.subarray(at, at + TXID_BYTES).reverse()
+    at = bytes.writeUInt32LE(bond.outpoint.vout, at + TXID_BYTES)
+    at = bytes.writeUInt32LE(bond.amountSats % 2 ** 32, at)
+    at = bytes.writeUInt32LE(Math.floor(bond.amountSats / 2 ** 32), at)
+    at = bytes.writeUInt32LE(bond.conf.height, at)
+    at = bytes.writeUInt32LE(bond.lockHeight ?? 0, at)
+    at = bytes.writeUInt8(bond.address.length, at)
+    at += bytes.write(bond.address, at, 'ascii')
   }
-  return hash.digest()
+  return digest('sha256', bytes.subarray(0, at), 'buffer')
 }

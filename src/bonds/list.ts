@@ -29,14 +29,21 @@ export function listMakers(bonds: readonly ConfirmedBond[], tip: Tip): MakerList
   )
 }
 
-/** As `listMakers`, of bonds that are live at `tip` and in the order of the digest. */
-export function listLive(bonds: readonly ConfirmedBond[], tip: Tip): MakerList {
+/**
+ * As `listMakers`, of bonds that are live at `tip` and in the order of the digest. `before`: a list whose digest holds
+ * where it is of the same bonds.
+ */
+export function listLive(bonds: readonly ConfirmedBond[], tip: Tip, before?: MakerList): MakerList {
   const live = bonds.map((bond) => ({ bond, value: bondValue(bond, tip) }))
   const byValue = live.toSorted((a, b) => b.value - a.value) // stable: equal values stay in outpoint order
   return {
     tip,
     live,
     addresses: [...new Set(byValue.map(({ bond }) => bond.address))],
-    digest: digestOf(bonds),
+    digest: before && isOfSame(before, bonds) ? before.digest : digestOf(bonds),
   }
+}
+
+function isOfSame({ live }: MakerList, bonds: readonly ConfirmedBond[]): boolean {
+  return live.length === bonds.length && live.every(({ bond }, i) => bond === bonds[i])
 }

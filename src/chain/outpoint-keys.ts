@@ -106,7 +106,12 @@ export function mapKey(hi: number, lo: number): number {
   return hi * 0x200000 + (lo >>> 11)
 }
 
-/** The 8 bytes as stored: high word, then low word, both big-endian. */
+/** The high word of what `mapKey` has made. */
+export function highOf(key: number): number {
+  return Math.floor(key / 0x200000)
+}
+
+/** The 8 bytes as written: high word, then low word, both big-endian. */
 export function keyBytes({ hi, lo }: OutpointKey): Buffer {
   const bytes = Buffer.alloc(8)
   bytes.writeUInt32BE(hi, 0)

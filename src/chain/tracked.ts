@@ -2,7 +2,7 @@
  * The outpoints whose spends we record, each with the reasons why, found by key among a block's or a transaction's
  * inputs without allocating. A hit is a candidate: look at the transaction before believing it.
  */
-import { mapKey, type OutpointKeys } from './outpoint-keys.ts'
+import { highOf, mapKey, type OutpointKeys } from './outpoint-keys.ts'
 import type { Outpoint } from './types.ts'
 
 /** Why an outpoint is tracked; several may hold at once. */
@@ -22,9 +22,17 @@ interface Tracked {
   reasons: number
 }
 
+/** Bits of the filter before the map, by bits of the key: of a hundred thousand outpoints one input in ten passes it. */
+const FILTER_BITS = 2 ** 20
+/** It is made anew after so many outpoints have gone. */
+const FILTER_STALE = 2 ** 17
+
 export class TrackedOutpoints {
   readonly #keys: OutpointKeys
   readonly #byKey = new Map<number, Tracked | Tracked[]>()
+  /** Bits of keys that may be in the map: to ask that for each of a block's inputs takes six times as long. */
+  readonly #filter = new Uint8Array(FILTER_BITS / 8)
+  #gone = 0
   #revision = 0
 
   constructor(keys: OutpointKeys) {
@@ -47,6 +55,7 @@ export class TrackedOutpoints {
     const tracked = { outpoint, reasons: REASON[reason] }
     const others = this.#byKey.get(key)
     this.#byKey.set(key, others === undefined ? tracked : [...asList(others), tracked])
+    this.#mark(key)
     this.#revision++
     return false
   }
@@ -59,8 +68,12 @@ export class TrackedOutpoints {
     present.reasons &= ~REASON[reason]
     if (present.reasons !== 0) return
     const rest = asList(this.#byKey.get(key)!).filter((other) => other !== present)
-    if (rest.length === 0) this.#byKey.delete(key)
-    else this.#byKey.set(key, rest)
+    if (rest.length > 0) this.#byKey.set(key, rest)
+    else if (this.#byKey.delete(key) && ++this.#gone >= FILTER_STALE) {
+      this.#gone = 0
+      this.#filter.fill(0)
+      for (const kept of this.#byKey.keys()) this.#mark(kept)
+    }
   }
 
   has(outpoint: Outpoint): boolean {
@@ -82,11 +95,19 @@ export class TrackedOutpoints {
   hits(words: Uint32Array): Outpoint[] {
     const found: Outpoint[] = []
     if (this.#byKey.size === 0) return found
+    const filter = this.#filter
     for (let i = 0; i < words.length; i += 2) {
+      const bit = words[i]! & (FILTER_BITS - 1)
+      if ((filter[bit >>> 3]! & (1 << (bit & 7))) === 0) continue
       const tracked = this.#byKey.get(mapKey(words[i]!, words[i + 1]!))
       if (tracked) for (const { outpoint } of asList(tracked)) found.push(outpoint)
     }
     return found
+  }
+
+  #mark(key: number): void {
+    const bit = highOf(key) & (FILTER_BITS - 1)
+    this.#filter[bit >>> 3]! |= 1 << (bit & 7)
   }
 
   #find(key: number, outpoint: Outpoint): Tracked | undefined {

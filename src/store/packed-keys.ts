@@ -51,8 +51,9 @@ export function bucketOf(key: number): number {
 
 /** A block's keys by themselves, ascending: 4 bytes each, big-endian. */
 export function packBlock(keys: Uint32Array): Buffer {
+  const sorted = keys.toSorted()
   const bytes = Buffer.alloc(4 * keys.length)
-  for (const [i, key] of keys.toSorted().entries()) bytes.writeUInt32BE(key, 4 * i)
+  for (let i = 0; i < sorted.length; i++) bytes.writeUInt32BE(sorted[i]!, 4 * i)
   return bytes
 }
 

@@ -23,9 +23,14 @@ import {
   upsertMempoolSpends,
 } from '../store/spends.ts'
 import { readBlockTimeS } from '../store/tip.ts'
-import type { Clock } from '../world.ts'
+import { breathe, type Clock } from '../world.ts'
 
 type Spends = SpendingTx['spends']
+
+const LIMITS = {
+  /** Blocks of a batch whose inputs are compared with what is tracked in one go: a millisecond. */
+  blocksAtOnce: 8,
+}
 
 /** In the mempool, and nothing of what it spends is recorded yet. */
 const NOTHING: Spends = []
@@ -107,12 +112,13 @@ export class SpendRecorder {
       // Again when an outpoint was added while we asked (a new watch): it may have been spent in one of these.
       for (let revision: number | undefined; revision !== this.#tracked.revision; ) {
         revision = this.#tracked.revision
-        for (const { block, spends, asked } of found) {
+        for (const [n, { block, spends, asked }] of found.entries()) {
+          if ((n + 1) % LIMITS.blocksAtOnce === 0) await breathe()
           const hits = this.#tracked.hits(block.spent).filter((outpoint) => !asked.has(outpoint))
           if (hits.length === 0) continue
           for (const outpoint of hits) asked.add(outpoint)
-          for (const [i, by] of (await api.spendersInBlock(block.hash, hits)).entries())
-            if (by) spends.set(hits[i]!, by)
+          const spenders = await api.spendersInBlock(block.hash, hits)
+          for (const [i, by] of spenders.entries()) if (by) spends.set(hits[i]!, by)
         }
       }
       return found.map(({ spends }) => spends)
