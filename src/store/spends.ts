@@ -57,6 +57,7 @@ const INSERT_UNCONFIRMED = sql
   .onConflict((conflict) => conflict.column('txid').doUpdateSet(NEW_TX).where('spenders.height', 'is', null))
   .compile().sql
 const DELETE_RESCANNED = sql.deleteFrom('rescanned_spenders').where('txid', '=', Buffer.alloc(32)).compile().sql
+const DELETE_RESCANNED_AT = sql.deleteFrom('rescanned_spenders').where('height', '=', 0).compile().sql
 const INSERT_SPEND = sql
   .insertInto('spends')
   .values({ txid: Buffer.alloc(32), vout: 0, spender_txid: Buffer.alloc(32), vin: 0 })
@@ -139,7 +140,7 @@ export function unconfirmSpendersAt(
 
 /** A block is being connected at `height`: whether it confirms what a rescan took back there, it says itself. */
 export function forgetRescannedAt(db: Db, height: Height): void {
-  db.run(sql.deleteFrom('rescanned_spenders').where('height', '=', height))
+  db.guard(() => db.prepare(DELETE_RESCANNED_AT).run(height))
 }
 
 const SPENDER_STATES_OF = sql

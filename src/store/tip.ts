@@ -36,9 +36,15 @@ export function readBlockTimes(db: Db, heights: readonly Height[]): Map<Height, 
   return new Map(rows.map((row) => [row.height, row.time_s]))
 }
 
+// Prepared: of a batch there are many.
+const INSERT_BLOCK = sql
+  .insertInto('blocks')
+  .values({ height: 0, hash: Buffer.alloc(32), time_s: 0 })
+  .compile().sql
+
 /** Only inside the transaction that writes the block's other rows. */
-export function insertBlock(db: Db, block: BlockHeaderRef): void {
-  db.run(sql.insertInto('blocks').values({ height: block.height, hash: hashColumn(block.hash), time_s: block.timeS }))
+export function insertBlock(db: Db, { height, hash, timeS }: BlockHeaderRef): void {
+  db.guard(() => db.prepare(INSERT_BLOCK).run(height, hashColumn(hash), timeS))
 }
 
 /** Only after every row that refers to the block is gone. */
