@@ -42,7 +42,9 @@ const [what = '', ...args] = process.argv.slice(2)
 const bench = BENCHES[what]
 if (bench) await bench.run(args)
 else {
-  const usages = Object.entries(BENCHES).map(([name, { takes = '' }]) => `  npm run bench -- ${name} ${takes}`.trimEnd())
+  const usages = Object.entries(BENCHES).map(([name, { takes = '' }]) =>
+    `  npm run bench -- ${name} ${takes}`.trimEnd(),
+  )
   process.stderr.write(`usage:\n${usages.join('\n')}\n`)
   process.exitCode = 2
 }
