@@ -81,8 +81,14 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'chain/node-reader.ts': { at: 'the rest comes with the next look' },
   'chain/node.ts': { at: 'the thread is ended; beyond its heap it breaks, and the daemon is started again' },
   'chain/plan.ts': { at: 'the scan begins there' },
+  'chain/http-answer.ts': {
+    at: WEATHER,
+    metric: 'bitcoind_up',
+    but: { chunkBytes: { at: 'more headers are no answer' }, untoldBytes: { at: 'it grows' } },
+  },
   'chain/recent-transactions.ts': { at: 'the oldest are asked for again when they are needed' },
-  'chain/receiver.ts': { at: 'further exchanges wait for their turn' },
+  'chain/receiver.ts': { at: 'a further one is closed once it is idle' },
+  'chain/slabs.ts': { at: 'let go, and made anew when it is needed' },
   'chain/rpc.ts': {
     at: 'bitcoind is asked anew',
     but: {

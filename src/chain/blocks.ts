@@ -34,14 +34,23 @@ export interface BlockRead {
   restFault?: string
 }
 
+/** A block's bytes, lent until `release`. */
+interface RawBlock {
+  hash: BlockHash
+  raw: Buffer
+  release(): void
+}
+
+const OURS = () => {}
+
 export class Blocks {
   readonly #rpc: BitcoindRpc
   readonly #keys: OutpointKeys
   readonly #rest = new RestTurns()
   /** Hashes of the blocks that are near the tip. */
   #young = new Set<BlockHash>()
-  /** The last block read or published: who spends what in it is often asked next. */
-  #last: { hash: BlockHash; raw: Buffer } | undefined
+  /** The last block scanned or published: who spends what in it is often asked next. */
+  #last: RawBlock | undefined
 
   constructor(rpc: BitcoindRpc, keys: OutpointKeys) {
     this.#rpc = rpc
@@ -59,7 +68,7 @@ export class Blocks {
 
   /** A block as it was published. */
   onPublished(raw: Buffer): void {
-    this.#last = { hash: blockHashOf(raw), raw }
+    this.#keep({ hash: blockHashOf(raw), raw, release: OURS })
   }
 
   /** These blocks, from height `from` on, may be asked for next; the tip is at `best`. */
@@ -69,57 +78,89 @@ export class Blocks {
 
   async scan(hash: BlockHash, { withTxids }: { withTxids: boolean }): Promise<BlockRead> {
     const isYoung = this.#young.has(hash)
-    const { value, restFault } = await this.#read(hash, (raw) => {
+    const scanned = (raw: Buffer) => {
       const block = scanBlock(raw, hash, this.#keys, { withTxids })
       if (isYoung || withTxids || block.candidates.length > 0) assertTransactions(raw, block.txids)
-      this.#last = { hash, raw }
       return block
-    })
+    }
+    const { value, restFault } = await this.#read(hash, scanned, (read) => this.#keep(read))
     return { block: value, source: this.source, ...(restFault !== undefined && { restFault }) }
   }
 
   /** For each of `outpoints` the transaction of block `hash` that spends it. */
   async spenders(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
-    const { value } = await this.#read(hash, (raw) => {
+    const found = (raw: Buffer) => {
       assertHeader(raw, hash)
       const spenders = findSpendersInBlock(raw, outpoints)
       assertTransactions(raw)
       if (spenders.some(Boolean)) assertWitnesses(raw) // a preimage is told as it stands there
       return spenders
-    })
+    }
+    const { value } = await this.#read(hash, found, ({ release }) => release())
     return value
   }
 
-  /** Hands the block to `read`, which throws when it isn't one. Throws BlockUnavailable when it can't be had whole. */
-  async #read<T>(hash: BlockHash, read: (raw: Buffer) => T): Promise<{ value: T; restFault?: string }> {
+  #keep(block: RawBlock | undefined): void {
+    this.#last?.release()
+    this.#last = block
+  }
+
+  /**
+   * Hands the block to `read`, which throws when it isn't one, and then to `onRead` unless it is the one that is kept.
+   * Throws BlockUnavailable when it can't be had whole.
+   */
+  async #read<T>(
+    hash: BlockHash,
+    read: (raw: Buffer) => T,
+    onRead: (block: RawBlock) => void,
+  ): Promise<{ value: T; restFault?: string }> {
     const last = this.#last
     if (last?.hash === hash) {
       try {
         return { value: read(last.raw) }
       } catch {
-        this.#last = undefined // published by whom? Asked for, it is told right
+        this.#keep(undefined) // published by whom? Asked for, it is told right
       }
     }
-    if (!this.#rest.isTurn()) return { value: await this.#byRpc(hash, read) }
+    if (!this.#rest.isTurn()) return { value: await this.#byRpc(hash, read, onRead) }
     let restFault: string
     try {
-      const value = read(await this.#rpc.blockByRest(hash))
+      const value = await this.#byRest(hash, read, onRead)
       this.#rest.worked()
       return { value }
     } catch (error) {
       restFault = `REST: block ${hash}: ${describeError(error)}`
     }
-    const value = await this.#byRpc(hash, read, restFault) // when RPC can't either, it says why
+    const value = await this.#byRpc(hash, read, onRead, restFault) // when RPC can't either, it says why
     this.#rest.failed()
     return { value, restFault }
   }
 
-  async #byRpc<T>(hash: BlockHash, read: (raw: Buffer) => T, restFault?: string): Promise<T> {
+  async #byRest<T>(hash: BlockHash, read: (raw: Buffer) => T, onRead: (block: RawBlock) => void): Promise<T> {
+    const { body: raw, release } = await this.#rpc.blockByRest(hash)
+    try {
+      const value = read(raw)
+      onRead({ hash, raw, release })
+      return value
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  async #byRpc<T>(
+    hash: BlockHash,
+    read: (raw: Buffer) => T,
+    onRead: (block: RawBlock) => void,
+    restFault?: string,
+  ): Promise<T> {
     const reply = await this.#rpc.blockByRpc(hash)
     // Pruned meanwhile, or on a branch the node has dropped: the caller looks at the chain again.
     if ('lacking' in reply) throw new BlockUnavailable(`bitcoind can't give block ${hash}: ${reply.lacking}`)
     try {
-      return read(reply.raw)
+      const value = read(reply.raw)
+      onRead({ hash, raw: reply.raw, release: OURS })
+      return value
     } catch (error) {
       if (error instanceof TransientError) throw error
       const also = restFault === undefined ? '' : `; by ${restFault}`

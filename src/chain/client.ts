@@ -9,7 +9,8 @@ import { AccessRefused, ConfigError, describeError, TransientError } from '../er
 import { printable } from '../format.ts'
 import { describeAnswer, isJsonBody, isNoRoom, type RpcQuestion, repliesIn } from './answers.ts'
 import { BLOCK_LIMITS } from './decode.ts'
-import { Receiver } from './receiver.ts'
+import type { HttpAnswer } from './http-answer.ts'
+import { type HttpRequest, Receiver } from './receiver.ts'
 import { cutTxids, type TakeTxid } from './txid-listing.ts'
 import type { BlockHash } from './types.ts'
 import { ExchangeWindow, NoRoom } from './window.ts'
@@ -104,21 +105,33 @@ export class BitcoindClient {
     return replies.map((one: unknown) => this.#asReply(method, one))
   }
 
-  /** A raw block by REST. Throws when that can't be had whole. */
-  async restBlock(hash: BlockHash): Promise<Buffer> {
-    const reply = await this.#guard('a REST block', (client) => client.getBlockByHash(hash, { extension: 'bin' }))
-    if ('value' in reply && Buffer.isBuffer(reply.value)) return reply.value
-    throw this.refused('a REST block')
+  /** A raw block by REST, lent. Throws when that can't be had whole. */
+  restBlock(hash: BlockHash): Promise<HttpAnswer> {
+    return this.#rest(`/rest/block/${hash}.bin`)
   }
 
   /** Whether the node serves REST (`rest=1`). */
   async hasRest(): Promise<boolean> {
     try {
-      return 'value' in (await this.#guard('REST', (client) => client.getBlockchainInformation()))
+      return isJsonBody((await this.#rest('/rest/chaininfo.json')).body)
     } catch (error) {
       if (error instanceof OddAnswer) return false
       throw error
     }
+  }
+
+  async #rest(path: string): Promise<HttpAnswer> {
+    let answer: HttpAnswer
+    try {
+      answer = await this.#exchange({ method: 'GET', path, bytesMax: BLOCK_LIMITS.blockBytes })
+    } catch (error) {
+      throw this.#asFate('REST', error)
+    }
+    if (answer.status === 200) return answer
+    // REST asks for no credentials: 401 and 403 are as odd as any other status, and nothing of ours is refused.
+    const said = describeAnswer(answer.status, answer.reason, answer.body)
+    answer.release()
+    throw new OddAnswer(`${this.where} answers REST with ${said}`)
   }
 
   /** The error of a call that bitcoind doesn't allow us. A ConfigError unless we have been let in before. */
@@ -190,10 +203,7 @@ export class BitcoindClient {
   #connected(): BitcoinCore {
     if (this.#client) return this.#client
     const client = new BitcoinCore({ ...this.#credentials(), logger: { debug() {} } })
-    const transport = {
-      postAsync: (asked: Post) => this.#post(asked),
-      getAsync: (asked: string | { url: string }) => this.#get(typeof asked === 'string' ? asked : asked.url),
-    }
+    const transport = { postAsync: (asked: Post) => this.#post(asked) }
     client.request = transport as unknown as BitcoinCore['request']
     this.#client = client
     return client
@@ -230,7 +240,7 @@ export class BitcoindClient {
 
   async #post({ body, auth = {} }: Post, takeTxid?: TakeTxid): Promise<object> {
     const asked = [JSON.parse(body) as RpcQuestion | RpcQuestion[]].flat()
-    const { status, reason, bytes } = await this.#exchange({
+    const answer = await this.#exchange({
       method: 'POST',
       path: '/',
       body,
@@ -240,35 +250,24 @@ export class BitcoindClient {
       },
       bytesMax: Math.max(...asked.map(({ method }) => REPLY_BYTES[method] ?? CLIENT_LIMITS.replyBytes)),
     })
-    const kept = takeTxid && status === 200 ? await cutTxids(bytes, takeTxid) : bytes
-    const replies = repliesIn(status, kept, asked)
-    if (replies === undefined) throw new HttpRefusal(status, reason, bytes)
-    return { statusCode: status, headers: { 'content-type': 'application/json' }, body: replies }
-  }
-
-  async #get(path: string): Promise<object> {
-    const { status, reason, bytes } = await this.#exchange({ method: 'GET', path, bytesMax: BLOCK_LIMITS.blockBytes })
-    const isBinary = path.endsWith('.bin')
-    // REST asks for no credentials: 401 and 403 are as odd as any other status, and nothing of ours is refused.
-    if (status !== 200 || !(isBinary || isJsonBody(bytes))) {
-      throw new OddAnswer(`${this.where} answers REST with ${describeAnswer(status, reason, bytes)}`)
+    const { status, reason, body: bytes } = answer
+    try {
+      const kept = takeTxid && status === 200 ? await cutTxids(bytes, takeTxid) : bytes
+      const replies = repliesIn(status, kept, asked)
+      if (replies === undefined) throw new HttpRefusal(status, reason, bytes)
+      return { statusCode: status, headers: { 'content-type': 'application/json' }, body: replies }
+    } finally {
+      answer.release()
     }
-    if (isBinary) return { statusCode: status, headers: {}, body: bytes }
-    return { statusCode: status, headers: {}, body: bytes.toString() }
   }
 
-  #exchange(asked: {
-    method: 'GET' | 'POST'
-    path: string
-    body?: string
-    headers?: Record<string, string>
-    bytesMax: number
-  }): Promise<{ status: number; reason: string; bytes: Buffer }> {
+  #exchange(asked: Omit<HttpRequest, 'deadlineMs'>): Promise<HttpAnswer> {
     return this.#window.run(async () => {
       const answer = await this.#receiver.exchange({ ...asked, deadlineMs: CLIENT_LIMITS.deadlineMs })
-      if (isNoRoom(answer.status, answer.body))
-        throw new NoRoom(describeAnswer(answer.status, answer.reason, answer.body))
-      return { status: answer.status, reason: answer.reason, bytes: answer.body }
+      if (!isNoRoom(answer.status, answer.body)) return answer
+      const said = describeAnswer(answer.status, answer.reason, answer.body)
+      answer.release()
+      throw new NoRoom(said)
     })
   }
 }

@@ -9,6 +9,7 @@ import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import { BitcoindClient, type Call, type RpcOptions, type RpcRefusal, type RpcReply } from './client.ts'
 import { txidOf } from './decode.ts'
+import type { HttpAnswer } from './http-answer.ts'
 import type { TakeTxid } from './txid-listing.ts'
 import { asBlockHash, asTxid, type BlockHash, type Outpoint, type Txid } from './types.ts'
 
@@ -318,8 +319,8 @@ export class BitcoindRpc {
     return { raw: this.#understood(bytes, 'getblock', reply) }
   }
 
-  /** A raw block by REST. */
-  blockByRest(id: BlockHash): Promise<Buffer> {
+  /** A raw block by REST, lent. */
+  blockByRest(id: BlockHash): Promise<HttpAnswer> {
     return this.#client.restBlock(id)
   }
 

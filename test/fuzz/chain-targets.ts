@@ -24,8 +24,10 @@ import {
   scanTransaction,
   txidOf,
 } from '../../src/chain/decode.ts'
+import { ANSWER_LIMITS, AnswerReader, type HttpAnswer, OddHttp } from '../../src/chain/http-answer.ts'
 import { readMerkleBlock } from '../../src/chain/merkle-block.ts'
 import { OutpointKeys } from '../../src/chain/outpoint-keys.ts'
+import { Slabs } from '../../src/chain/slabs.ts'
 import { cutTxids } from '../../src/chain/txid-listing.ts'
 import { TxidKey } from '../../src/chain/txid-set.ts'
 import { asTxid, formatOutpoint, parseOutpoint, toInternal } from '../../src/chain/types.ts'
@@ -206,6 +208,38 @@ const listings: Target = {
   },
 }
 
+const HTTP_LIMITS = { bytes: 300 }
+/** The answer whose bytes come in pieces, each at most as long as `next` says; undefined when it isn't whole. */
+function httpAnswerOf(input: Buffer, next: () => number): HttpAnswer | undefined {
+  const reader = new AnswerReader(Buffer.alloc(ANSWER_LIMITS.chunkBytes), new Slabs(), HTTP_LIMITS.bytes)
+  for (let at = 0; at < input.length; ) {
+    const room = reader.room()
+    assert(room.length > 0, 'there is room for what comes next')
+    const count = input.copy(room, 0, at, Math.min(input.length, at + next()))
+    at += count
+    if (reader.took(count)) return reader.answer()
+  }
+  return reader.endsHere ? reader.answer() : undefined
+}
+const http: Target = {
+  name: 'http',
+  seeds: [
+    'HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 11\r\n\r\nhello world',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nX: y\r\n\r\n',
+    'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 503 Busy\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nno',
+    'HTTP/1.1 200 OK\r\n\r\nto the end',
+  ].map((text) => Buffer.from(text)),
+  take(input, chance) {
+    refusing([OddHttp], () => {
+      const whole = httpAnswerOf(input, () => input.length)
+      assert((whole?.body.length ?? 0) <= HTTP_LIMITS.bytes, 'no body is longer than was asked for')
+      // Refused or not is a matter of where it is cut only for what follows the answer.
+      const inPieces = httpAnswerOf(input, () => 1 + chance.below(20))
+      assert.deepEqual(inPieces && [inPieces.status, inPieces.body], whole && [whole.status, whole.body])
+    })
+  },
+}
+
 const file = join(tmpdir(), `ft-fuzz-${process.pid}.toml`)
 process.on('exit', () => rmSync(file, { force: true }))
 
@@ -222,4 +256,4 @@ const config: Target = {
   },
 }
 
-export const CHAIN_TARGETS = [blocks, mempool, proofs, announcements, answers, listings, config]
+export const CHAIN_TARGETS = [blocks, mempool, proofs, announcements, answers, listings, http, config]

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { Receiver } from '../../../src/chain/receiver.ts'
+import { waitUntil } from '../../sandbox/wait.ts'
 
 async function answering(answer: (socket: Socket, connection: number) => void) {
   let connections = 0
@@ -85,4 +86,66 @@ test('a connection that was closed while it was idle is not the end of a questio
   })
   assert.equal((await server.get()).body.toString(), '1')
   assert.equal((await server.get()).body.toString(), '2')
+})
+
+test('closed by a word, or idle and then silently: the next question goes to a fresh connection, once', async () => {
+  for (const end of ['end', 'resetAndDestroy', 'destroy'] as const) {
+    await using idle = await answering((socket, connection) => {
+      socket.write(`${head('Content-Length: 1')}${connection}`, () => socket[end]())
+    })
+    for (const body of ['1', '2', '3']) assert.equal((await idle.get()).body.toString(), body)
+    let asked = 0
+    await using silent = await answering((socket, connection) => {
+      if (++asked === 1) socket.write(`${head('Content-Length: 1')}${connection}`)
+      else socket[end]()
+    })
+    await silent.get()
+    await assert.rejects(silent.get(), /closed without an answer|ECONNRESET/)
+    assert.equal(asked, 3, 'once more, and no more')
+  }
+  await using polite = await answering((socket, connection) => {
+    socket.write(`${head('Connection: close\r\nContent-Length: 1')}${connection}`)
+  })
+  for (const body of ['1', '2']) assert.equal((await polite.get()).body.toString(), body)
+})
+
+test('bytes that nobody has asked for are nobody’s answer', async () => {
+  const stray = `${head('Content-Length: 5')}stray`
+  await using atOnce = await answering((socket, connection) => {
+    socket.write(`${head('Content-Length: 1')}${connection}${stray}`)
+  })
+  for (const body of ['1', '2', '3']) assert.equal((await atOnce.get()).body.toString(), body)
+  await using later = await answering((socket, connection) => {
+    socket.write(`${head('Content-Length: 1')}${connection}`)
+  })
+  for (const body of ['1', '2', '3']) {
+    assert.equal((await later.get()).body.toString(), body)
+    for (const socket of later.sockets) socket.write(stray)
+    await waitUntil('the connection is closed', () => [...later.sockets].every((socket) => socket.closed))
+  }
+})
+
+test('large bodies side by side, each in memory of its own until it is given back', async () => {
+  const sizes = [300_000, 1_000_000, 700_001, 65_536, 999_999, 300_000]
+  const bodies = sizes.map((bytes, i) => Buffer.alloc(bytes, `${i}-`))
+  const left = [...bodies]
+  await using server = await answering((socket) => {
+    const body = left.shift()!
+    // The headers alone, in pieces, then a body in pieces of odd sizes.
+    for (const part of head(`Content-Length: ${body.length}`).match(/.{1,7}/gs)!) socket.write(part)
+    for (let at = 0; at < body.length; at += 77_777) socket.write(body.subarray(at, at + 77_777))
+  })
+  const get = () => server.get({ bytesMax: 1_000_000 })
+  const first = await Promise.all([get(), get(), get()])
+  const second = await Promise.all([get(), get()])
+  // Which of those asked at once the server answers first is its own affair.
+  const whole = (answers: { body: Buffer }[]) => answers.map(({ body }) => bodies.findIndex((one) => one.equals(body)))
+  assert.deepEqual(whole(first).sort(), [0, 1, 2])
+  assert.deepEqual(whole(second).sort(), [3, 4])
+  const memories = first.map(({ body }) => body.buffer)
+  for (const { release } of first) release()
+  const third = await get()
+  assert.deepEqual(whole([third]), [5])
+  assert.ok(memories.includes(third.body.buffer), 'memory that was given back is used again')
+  assert.ok(!second.some(({ body }) => body.buffer === third.body.buffer))
 })
