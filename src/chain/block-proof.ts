@@ -4,7 +4,7 @@
  * Sources: Bitcoin Core's consensus/merkle.cpp (with CVE-2012-2459), BIP141 "Commitment structure".
  */
 import { Transaction } from 'bitcoinjs-lib'
-import { coinbaseIn, hash256, hashesIn, MalformedError } from './decode.ts'
+import { coinbaseIn, hash256, hashesIn, MalformedError, writeHash256 } from './decode.ts'
 
 const ROOT_AT = 36
 const HASH_BYTES = 32
@@ -39,15 +39,16 @@ export function assertWitnesses(raw: Buffer): void {
 export function merkleRoot(hashes: Buffer): Buffer {
   let count = hashes.length / HASH_BYTES
   if (count === 0) throw new MalformedError('has no transactions')
-  const at = (i: number) => hashes.subarray(HASH_BYTES * i, HASH_BYTES * (i + 1))
   for (; count > 1; count = Math.ceil(count / 2)) {
     for (let i = 0; i < count; i += 2) {
+      const [left, right, end] = [HASH_BYTES * i, HASH_BYTES * (i + 1), HASH_BYTES * (i + 2)]
       const isLast = i + 1 === count // an odd one out is its own neighbour
       // Transactions repeated at the end of a block leave its root as it is (CVE-2012-2459): no valid block has them.
-      if (!isLast && at(i).equals(at(i + 1))) throw new MalformedError('repeats transactions')
-      const pair = isLast ? Buffer.concat([at(i), at(i)]) : hashes.subarray(HASH_BYTES * i, HASH_BYTES * (i + 2))
-      hash256(pair).copy(hashes, HASH_BYTES * (i / 2))
+      if (!isLast && hashes.compare(hashes, left, right, right, end) === 0)
+        throw new MalformedError('repeats transactions')
+      const one = hashes.subarray(left, right)
+      writeHash256(isLast ? Buffer.concat([one, one]) : hashes.subarray(left, end), hashes, left / 2)
     }
   }
-  return Buffer.from(at(0))
+  return Buffer.from(hashes.subarray(0, HASH_BYTES))
 }

@@ -20,6 +20,8 @@ import {
 export const BLOCK_LIMITS = {
   /** Consensus: a block weighs at most 4,000,000 units, so it can't have more bytes. */
   blockBytes: 4_000_000,
+  /** Of a transaction, with one input and one output: a block has no more of them than fit. */
+  transactionBytesMin: 60,
   /** OP_RETURN scripts of this length may hold an announcement: `127.0.0.1:1` pushed is 13 bytes, the longest 83. */
   announcementScriptBytesMin: 13,
   announcementScriptBytesMax: 83,
@@ -27,14 +29,15 @@ export const BLOCK_LIMITS = {
 
 export const HEADER_BYTES = 80
 const OP_RETURN = 0x6a
+const OP_PUSHDATA1 = 0x4c
+/** By character: 1 for those of host names, ports and heights. */
+const IN_ANNOUNCEMENTS = new Uint8Array(256)
+for (const char of '0123456789abcdefghijklmnopqrstuvwxyz.:#') IN_ANNOUNCEMENTS[char.charCodeAt(0)] = 1
 
 /** The bytes are not a whole, well-formed block or transaction. */
 export class MalformedError extends Error {
   override readonly name = 'MalformedError'
 }
-
-/** Called for every input that spends something, with the offset of its 36-byte outpoint and its index. */
-type OnInput = (prevoutOffset: number, vin: number) => void
 
 /** What the walker leaves behind after one transaction; one object serves a whole block. */
 interface TxShape {
@@ -42,117 +45,163 @@ interface TxShape {
   inputsAt: number
   witnessAt: number
   end: number
+  inputs: number
   outputs: number
   lockTime: number
-  /** Has an OP_RETURN output of a length that may be an announcement. */
+  /** Has an OP_RETURN output whose length and characters may be an announcement's. */
   mayAnnounce: boolean
 }
 
-class Cursor {
-  at = 0
-  readonly raw: Buffer
-  constructor(raw: Buffer, at: number) {
-    this.raw = raw
-    this.at = at
-  }
-  byte(): number {
-    const value = this.raw[this.at++]
-    if (value === undefined) throw new MalformedError('ends in the middle of a transaction')
-    return value
-  }
-  compactSize(): number {
-    const head = this.byte()
-    if (head < 0xfd) return head
-    const bytes = head === 0xfd ? 2 : head === 0xfe ? 4 : 8
-    if (this.at + bytes > this.raw.length) throw new MalformedError('ends in the middle of a length')
-    const size = bytes === 8 ? Number(this.raw.readBigUInt64LE(this.at)) : this.raw.readUIntLE(this.at, bytes)
-    if (size > this.raw.length) throw new MalformedError('a length points past the end')
-    this.at += bytes
-    return size
-  }
+/** Room for the offsets of any transaction's outpoints, used anew for each: an input takes at least 41 bytes. */
+const prevouts = new Uint32Array(Math.ceil(BLOCK_LIMITS.blockBytes / 41))
+
+/** Where the length read last by `longSize` ends. */
+let sizeEnd = 0
+
+/** How many transactions a whole block says that it has; the first begins at `sizeEnd`. */
+function countIn(raw: Buffer): number {
+  const count = longSize(raw, HEADER_BYTES)
+  if (count * BLOCK_LIMITS.transactionBytesMin > raw.length)
+    throw new MalformedError(`says that it has ${count} transactions`)
+  return count
 }
 
-function walkTransaction(cursor: Cursor, shape: TxShape, onInput: OnInput | undefined): void {
-  const raw = cursor.raw
-  cursor.at += 4
-  const isSegwit = raw[cursor.at] === 0 && raw[cursor.at + 1] === 1
-  if (isSegwit) cursor.at += 2
-  shape.inputsAt = cursor.at
-  const inputs = cursor.compactSize()
-  for (let vin = 0; vin < inputs; vin++) {
-    onInput?.(cursor.at, vin)
-    cursor.at += 36
-    const scriptBytes = cursor.compactSize() // read first: `at += compactSize()` would add to the old `at`
-    cursor.at += scriptBytes + 4
+/** A CompactSize at `at` that may have more than one byte; those of one byte are read where they are met. */
+function longSize(raw: Buffer, at: number): number {
+  const head = raw[at]
+  if (head === undefined) throw new MalformedError('ends in the middle of a transaction')
+  if (head < 0xfd) {
+    sizeEnd = at + 1
+    return head
   }
-  shape.outputs = cursor.compactSize()
+  const bytes = head === 0xfd ? 2 : head === 0xfe ? 4 : 8
+  sizeEnd = at + 1 + bytes
+  if (sizeEnd > raw.length) throw new MalformedError('ends in the middle of a length')
+  const size = bytes === 8 ? Number(raw.readBigUInt64LE(at + 1)) : raw.readUIntLE(at + 1, bytes)
+  if (size > raw.length) throw new MalformedError('a length points past the end')
+  return size
+}
+
+/**
+ * Walks the transaction at `start`. The offsets of the 36-byte outpoints that it spends are left in `prevouts`.
+ */
+function walkTransaction(raw: Buffer, start: number, shape: TxShape): void {
+  if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`transaction in ${raw.length} bytes`)
+  let at = start + 4
+  const isSegwit = raw[at] === 0 && raw[at + 1] === 1
+  if (isSegwit) at += 2
+  shape.inputsAt = at
+  const inputs = longSize(raw, at)
+  at = sizeEnd
+  for (let vin = 0; vin < inputs; vin++) {
+    prevouts[vin] = at
+    at += 36
+    let size = raw[at]
+    if (size! < 0xfd) at++
+    else {
+      size = longSize(raw, at)
+      at = sizeEnd
+    }
+    at += size! + 4
+  }
+  shape.inputs = inputs
+  shape.outputs = longSize(raw, at)
+  at = sizeEnd
   shape.mayAnnounce = false
   for (let vout = 0; vout < shape.outputs; vout++) {
-    cursor.at += 8
-    const length = cursor.compactSize()
-    if (
-      raw[cursor.at] === OP_RETURN &&
-      length >= BLOCK_LIMITS.announcementScriptBytesMin &&
-      length <= BLOCK_LIMITS.announcementScriptBytesMax
-    ) {
-      shape.mayAnnounce = true
+    at += 8
+    let size = raw[at]
+    if (size! < 0xfd) at++
+    else {
+      size = longSize(raw, at)
+      at = sizeEnd
     }
-    cursor.at += length
+    if (raw[at] === OP_RETURN && isAnnouncementLike(raw, at, size!)) shape.mayAnnounce = true
+    at += size!
   }
-  shape.witnessAt = cursor.at
+  shape.witnessAt = at
   if (isSegwit) {
     let hasWitness = false
     for (let vin = 0; vin < inputs; vin++) {
-      for (let items = cursor.compactSize(); items > 0; items--) {
-        const length = cursor.compactSize()
-        cursor.at += length
-        hasWitness = true
+      let items = raw[at]
+      if (items! < 0xfd) at++
+      else {
+        items = longSize(raw, at)
+        at = sizeEnd
+      }
+      if (items! > 0) hasWitness = true
+      for (; items! > 0; items!--) {
+        let size = raw[at]
+        if (size! < 0xfd) at++
+        else {
+          size = longSize(raw, at)
+          at = sizeEnd
+        }
+        at += size!
       }
     }
     if (!hasWitness) throw new MalformedError('is marked as having witnesses, and has none') // as bitcoind refuses it
   }
-  if (cursor.at + 4 > raw.length) throw new MalformedError('ends in the middle of a transaction')
-  shape.lockTime = raw.readUInt32LE(cursor.at)
-  cursor.at += 4
-  shape.end = cursor.at
+  if (at + 4 > raw.length) throw new MalformedError('ends in the middle of a transaction')
+  shape.lockTime = raw.readUInt32LE(at)
+  shape.end = at + 4
+}
+
+/** Whether the OP_RETURN script at `at` has the length of an announcement, and its characters behind the push. */
+function isAnnouncementLike(raw: Buffer, at: number, length: number): boolean {
+  if (length < BLOCK_LIMITS.announcementScriptBytesMin || length > BLOCK_LIMITS.announcementScriptBytesMax) return false
+  const opcode = raw[at + 1]!
+  const textAt = at + (opcode < OP_PUSHDATA1 ? 2 : opcode === OP_PUSHDATA1 ? 3 : 4)
+  for (let i = textAt; i < at + length; i++) {
+    const char = raw[i]
+    if (char === undefined || IN_ANNOUNCEMENTS[char] === 0) return false
+  }
+  return true
 }
 
 function hasAnnouncementShape(shape: TxShape): boolean {
   return shape.mayAnnounce && shape.lockTime !== 0 && shape.outputs >= 2 && shape.outputs <= 5
 }
 
-function viewOf(raw: Buffer): DataView {
-  return new DataView(raw.buffer, raw.byteOffset, raw.byteLength)
+/** `end`: where the first transaction begins. */
+function newShape(end = 0): TxShape {
+  return { inputsAt: 0, witnessAt: 0, end, inputs: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
 }
 
-function newShape(): TxShape {
-  return { inputsAt: 0, witnessAt: 0, end: 0, outputs: 0, lockTime: 0, mayAnnounce: false }
+const hashScratch = Buffer.allocUnsafeSlow(32)
+
+/** Writes the double SHA-256 of `bytes` to `out` at `at`. By way of text: a digest as a Buffer costs three times as much. */
+export function writeHash256(bytes: Uint8Array, out: Buffer, at: number): void {
+  hashScratch.write(digest('sha256', bytes, 'binary'), 'binary')
+  out.write(digest('sha256', hashScratch, 'binary'), at, 'binary')
 }
 
 /** Double SHA-256. */
 export function hash256(bytes: Uint8Array): Buffer {
-  return digest('sha256', digest('sha256', bytes, 'buffer'), 'buffer')
+  const hash = Buffer.allocUnsafe(32)
+  writeHash256(bytes, hash, 0)
+  return hash
 }
 
 /** Room for any transaction without its witnesses, used anew for each. */
 const strippedScratch = Buffer.allocUnsafeSlow(BLOCK_LIMITS.blockBytes)
 
-/** The txid of the transaction at `start`, 32 bytes in internal order: the hash of it without witnesses. */
-function txidBytes(raw: Buffer, start: number, shape: TxShape): Buffer {
-  if (shape.inputsAt === start + 4) return hash256(raw.subarray(start, shape.end))
+/** The bytes of the transaction at `start` without its witnesses: their hash is the txid. */
+function stripped(raw: Buffer, start: number, shape: TxShape): Buffer {
+  if (shape.inputsAt === start + 4) return raw.subarray(start, shape.end)
   let length = raw.copy(strippedScratch, 0, start, start + 4)
   length += raw.copy(strippedScratch, length, shape.inputsAt, shape.witnessAt)
   length += raw.copy(strippedScratch, length, shape.end - 4, shape.end)
-  return hash256(strippedScratch.subarray(0, length))
+  return strippedScratch.subarray(0, length)
 }
 
 /** The txid of one whole raw transaction. Throws MalformedError. */
 export function txidOf(raw: Buffer): Txid {
   if (raw.length > BLOCK_LIMITS.blockBytes) throw new MalformedError(`transaction of ${raw.length} bytes`)
   const shape = newShape()
-  walkTransaction(new Cursor(raw, 0), shape, undefined)
+  walkTransaction(raw, 0, shape)
   if (shape.end !== raw.length) throw new MalformedError(`${raw.length - shape.end} bytes after a transaction`)
-  return asTxid(fromInternal(txidBytes(raw, 0, shape)))
+  return asTxid(fromInternal(hash256(stripped(raw, 0, shape))))
 }
 
 /** The hash of a block: double SHA-256 of its 80-byte header. */
@@ -162,25 +211,24 @@ export function blockHashOf(raw: Buffer): BlockHash {
 
 /** The hashes of a whole block's transactions, 32 bytes each in internal order. Throws MalformedError. */
 export function hashesIn(raw: Buffer, which: 'txid' | 'wtxid'): Buffer {
-  const cursor = new Cursor(raw, HEADER_BYTES)
-  const transactions = cursor.compactSize()
-  const shape = newShape()
-  const hashes: Buffer[] = []
+  const transactions = countIn(raw)
+  const shape = newShape(sizeEnd)
+  const hashes = Buffer.allocUnsafeSlow(32 * transactions)
   for (let i = 0; i < transactions; i++) {
-    const start = cursor.at
-    walkTransaction(cursor, shape, undefined)
-    hashes.push(which === 'txid' ? txidBytes(raw, start, shape) : hash256(raw.subarray(start, shape.end)))
+    const start = shape.end
+    walkTransaction(raw, start, shape)
+    writeHash256(which === 'txid' ? stripped(raw, start, shape) : raw.subarray(start, shape.end), hashes, 32 * i)
   }
-  return Buffer.concat(hashes)
+  return hashes
 }
 
 /** A whole block's first transaction. Throws MalformedError. */
 export function coinbaseIn(raw: Buffer): Buffer {
-  const cursor = new Cursor(raw, HEADER_BYTES)
-  if (cursor.compactSize() === 0) throw new MalformedError('has no transactions')
-  const start = cursor.at
-  walkTransaction(cursor, newShape(), undefined)
-  return raw.subarray(start, cursor.at)
+  if (longSize(raw, HEADER_BYTES) === 0) throw new MalformedError('has no transactions')
+  const start = sizeEnd
+  const shape = newShape()
+  walkTransaction(raw, start, shape)
+  return raw.subarray(start, shape.end)
 }
 
 /** Throws MalformedError unless `raw` may be the block `expected`: its header is, and it has the size of one. */
@@ -208,8 +256,8 @@ export interface ScannedBlock {
   txids?: Uint8Array
 }
 
-/** Room for the keys of any block, used anew for each: an input takes at least 41 bytes. */
-const keysScratch = new Uint32Array(2 * Math.ceil(BLOCK_LIMITS.blockBytes / 41))
+/** Room for the keys of any block, used anew for each. */
+const keysScratch = new Uint32Array(2 * prevouts.length)
 
 /**
  * Walks a whole block. Throws MalformedError when the header is not that of `expected`, or the bytes don't end exactly
@@ -222,25 +270,21 @@ export function scanBlock(
   { withTxids = false } = {},
 ): ScannedBlock {
   assertHeader(raw, expected)
-  const cursor = new Cursor(raw, HEADER_BYTES)
-  const transactions = cursor.compactSize()
-  const shape = newShape()
+  const transactions = countIn(raw)
+  const shape = newShape(sizeEnd)
   const candidates: Uint8Array[] = []
-  const txids: Buffer[] = []
-  const view = viewOf(raw)
-  const spent = keysScratch
+  const txids = new Uint8Array(withTxids ? 32 * transactions : 0)
+  const txidsAsBuffer = Buffer.from(txids.buffer)
   let count = 0
-  const onInput: OnInput = (offset) => {
-    if (offset + 36 > raw.length) throw new MalformedError('ends in the middle of an input')
-    keys.write(view, offset, spent, 2 * count++)
-  }
+  const view = viewOf(raw)
   for (let i = 0; i < transactions; i++) {
-    const start = cursor.at
-    walkTransaction(cursor, shape, i === 0 ? undefined : onInput) // the coinbase spends nothing
+    const start = shape.end
+    walkTransaction(raw, start, shape)
+    if (i > 0) count = writeKeys(view, shape, keys, count) // the coinbase spends nothing
     if (hasAnnouncementShape(shape)) candidates.push(Uint8Array.from(raw.subarray(start, shape.end)))
-    if (withTxids) txids.push(txidBytes(raw, start, shape))
+    if (withTxids) writeHash256(stripped(raw, start, shape), txidsAsBuffer, 32 * i)
   }
-  if (cursor.at !== raw.length) throw new MalformedError(`${raw.length - cursor.at} bytes after the last transaction`)
+  if (shape.end !== raw.length) throw new MalformedError(`${raw.length - shape.end} bytes after the last transaction`)
   return {
     hash: expected,
     prevHash: asBlockHash(fromInternal(raw.subarray(4, 36))),
@@ -248,9 +292,19 @@ export function scanBlock(
     bytes: raw.length,
     transactions,
     candidates,
-    spent: spent.slice(0, 2 * count),
-    ...(withTxids && { txids: Uint8Array.from(Buffer.concat(txids)) }),
+    spent: keysScratch.slice(0, 2 * count),
+    ...(withTxids && { txids }),
   }
+}
+
+/** Writes the keys of what a transaction spends to `keysScratch`, behind `count` others; returns how many there are then. */
+function writeKeys(raw: DataView, { inputs }: TxShape, keys: OutpointKeys, count: number): number {
+  for (let vin = 0; vin < inputs; vin++) keys.write(raw, prevouts[vin]!, keysScratch, 2 * (count + vin))
+  return count + inputs
+}
+
+function viewOf(raw: Buffer): DataView {
+  return new DataView(raw.buffer, raw.byteOffset, raw.byteLength)
 }
 
 /** What a scan takes from a transaction of the mempool. */
@@ -267,53 +321,59 @@ export interface ScannedTx {
 /** Walks one raw transaction; throws MalformedError. */
 export function scanTransaction(txid: Txid, raw: Buffer, keys: OutpointKeys): ScannedTx {
   const shape = newShape()
-  const cursor = new Cursor(raw, 0)
-  const spent: number[] = []
-  const pair = new Uint32Array(2)
-  const view = viewOf(raw)
-  walkTransaction(cursor, shape, (offset) => {
-    if (offset + 36 > raw.length) throw new MalformedError('ends in the middle of an input')
-    keys.write(view, offset, pair, 0)
-    spent.push(pair[0]!, pair[1]!)
-  })
-  if (cursor.at !== raw.length) throw new MalformedError(`${raw.length - cursor.at} bytes after transaction ${txid}`)
-  const scanned: ScannedTx = { txid, spent: Uint32Array.from(spent) }
+  walkTransaction(raw, 0, shape)
+  if (shape.end !== raw.length) throw new MalformedError(`${raw.length - shape.end} bytes after transaction ${txid}`)
+  const count = writeKeys(viewOf(raw), shape, keys, 0)
+  const scanned: ScannedTx = { txid, spent: keysScratch.slice(0, 2 * count) }
   if (hasAnnouncementShape(shape)) scanned.candidate = Uint8Array.from(raw)
   return scanned
 }
 
 /** For each of `outpoints` the transaction of a whole block that spends exactly it, if one does. Throws MalformedError. */
 export function findSpendersInBlock(raw: Buffer, outpoints: readonly Outpoint[]): (Spender | undefined)[] {
-  const cursor = new Cursor(raw, HEADER_BYTES)
-  const transactions = cursor.compactSize()
-  const shape = newShape()
-  const wanted = new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))
+  const transactions = countIn(raw)
+  const shape = newShape(sizeEnd)
+  const wanted = indexesOf(outpoints)
   const spenders = new Array<Spender | undefined>(outpoints.length).fill(undefined)
   for (let i = 0; i < transactions; i++) {
-    const start = cursor.at
-    const found: [vin: number, wanted: number][] = []
-    walkTransaction(cursor, shape, (offset, vin) => {
-      const index = wanted.get(raw.toString('latin1', offset, offset + 36))
-      if (index !== undefined) found.push([vin, index])
-    })
+    const start = shape.end
+    walkTransaction(raw, start, shape)
+    const found = inputsAmong(raw, shape.inputs, wanted)
     if (found.length === 0) continue
     const rawTx = Buffer.alloc(shape.end - start) // its own memory, not a window on a whole block
     raw.copy(rawTx, 0, start, shape.end)
     const txid = txidOf(rawTx)
-    for (const [vin, index] of found) spenders[index] = { txid, vin, rawTx }
+    for (const { vin, index } of found) spenders[index] = { txid, vin, rawTx }
   }
   return spenders
 }
 
 /** For each of `outpoints` the index of the input of `raw`, a whole transaction, that spends it. Throws MalformedError. */
 export function inputsOf(raw: Buffer, outpoints: readonly Outpoint[]): (number | undefined)[] {
-  const wanted = new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))
   const inputs = new Array<number | undefined>(outpoints.length).fill(undefined)
-  walkTransaction(new Cursor(raw, 0), newShape(), (offset, vin) => {
-    const index = wanted.get(raw.toString('latin1', offset, offset + 36))
-    if (index !== undefined) inputs[index] = vin
-  })
+  const shape = newShape()
+  walkTransaction(raw, 0, shape)
+  for (const { vin, index } of inputsAmong(raw, shape.inputs, indexesOf(outpoints))) inputs[index] = vin
   return inputs
+}
+
+/** By the outpoint's 36 bytes as text. */
+function indexesOf(outpoints: readonly Outpoint[]): Map<string, number> {
+  return new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))
+}
+
+/** Those of a transaction's inputs, `count` of them in `prevouts`, that spend what is wanted. */
+function inputsAmong(
+  raw: Buffer,
+  count: number,
+  wanted: ReadonlyMap<string, number>,
+): { vin: number; index: number }[] {
+  const found: { vin: number; index: number }[] = []
+  for (let vin = 0; vin < count; vin++) {
+    const index = wanted.get(raw.toString('latin1', prevouts[vin]!, prevouts[vin]! + 36))
+    if (index !== undefined) found.push({ vin, index })
+  }
+  return found
 }
 
 function outpointBytes(outpoint: Outpoint): Buffer {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Block, Transaction } from 'bitcoinjs-lib'
 import fc from 'fast-check'
-import { announcementScript } from '../../../src/bonds/announcement.ts'
+import { announcementScript, findAnnouncement } from '../../../src/bonds/announcement.ts'
 import {
   blockHashOf,
   findSpendersInBlock,
@@ -68,6 +68,12 @@ const coinbase = transaction({
   lockTime: 0,
 })
 
+function isAnnouncementLike({ script }: { script: Uint8Array }): boolean {
+  if (script[0] !== 0x6a || script.length < 13 || script.length > 83) return false
+  const textAt = script[1]! < 0x4c ? 2 : script[1] === 0x4c ? 3 : 4
+  return /^[0-9a-z.:#]*$/.test(Buffer.from(script.subarray(textAt)).toString('latin1'))
+}
+
 test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spenders', () => {
   fc.assert(
     fc.property(fc.array(plan, { maxLength: 6 }), (plans) => {
@@ -89,11 +95,7 @@ test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spen
       assert.deepEqual([...got].sort(), expected)
 
       const candidates = transactions.filter(
-        (tx) =>
-          tx.locktime !== 0 &&
-          tx.outs.length >= 2 &&
-          tx.outs.length <= 5 &&
-          tx.outs.some(({ script }) => script[0] === 0x6a && script.length >= 13 && script.length <= 83),
+        (tx) => tx.locktime !== 0 && tx.outs.length >= 2 && tx.outs.length <= 5 && tx.outs.some(isAnnouncementLike),
       )
       assert.deepEqual(
         scanned.candidates.map((bytes) => Buffer.from(bytes).toString('hex')),
@@ -121,6 +123,32 @@ test('the walker sees what bitcoinjs-lib sees: spent outpoints, candidates, spen
     }),
     { numRuns: 60 },
   )
+})
+
+test('every announcement is a candidate, however it is pushed; other text and noise are not', () => {
+  const isCandidate = (script: Uint8Array) => {
+    const tx = transaction({
+      inputs: [{ hash: Buffer.alloc(32, 1), index: 0, witness: [], script: Buffer.of() }],
+      outputs: [Buffer.of(0x51), script],
+      lockTime: 1,
+    })
+    const options = { allowTestAddresses: true }
+    const isAnnouncement = findAnnouncement(tx, options) !== undefined
+    const { candidate } = scanTransaction(asTxid(tx.getId()), Buffer.from(tx.toBuffer()), keys)
+    assert.ok(candidate !== undefined || !isAnnouncement, Buffer.from(script).toString('hex'))
+    return candidate !== undefined
+  }
+  const texts = ['127.0.0.1:1', '127.0.0.1:65535#4294967295', `${LABEL}#1`, `${LABEL}.onion#915000`]
+  for (const text of [...texts, `${LABEL}.onion:65535`, `${LABEL}.onion:1#04294967295`]) {
+    const data = Buffer.from(text)
+    const pushes = [[data.length], [0x4c, data.length], [0x4d, data.length, 0]]
+    for (const push of pushes) isCandidate(Buffer.concat([Buffer.of(0x6a, ...push), data]))
+    assert.ok(isCandidate(announcementScript(text)), text)
+  }
+  for (const text of ['=:BTC.BTC:bc1qexampleexample', 'Some words that mean nothing', `${LABEL.toUpperCase()}#1`]) {
+    assert.equal(isCandidate(announcementScript(text)), false, text)
+  }
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 90 }), (noise) => void isCandidate(Buffer.of(0x6a, ...noise))))
 })
 
 test('a block cut short, with a byte too many, or of another hash is refused', () => {
