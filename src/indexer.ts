@@ -12,6 +12,7 @@ import type { ScannedBlock } from './chain/decode.ts'
 import type { MempoolChanges } from './chain/mempool.ts'
 import type { MempoolIndex } from './chain/mempool-sync.ts'
 import type { NodeApi, NodeInfo } from './chain/node-reader.ts'
+import { letGo } from './chain/slabs.ts'
 import type { ChainIndex } from './chain/sync.ts'
 import {
   type BlockHash,
@@ -151,6 +152,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
     if (node.signetChallenge !== undefined) claimSignet(this.#db, node.signetChallenge)
   }
 
+  /** The blocks' keys are of no use afterwards: their memory is let go. */
   async connect(blocks: readonly NextBlock[], bestHeight: Height, api: NodeApi): Promise<void> {
     const { retentionBlocks } = this.#options
     const indexed = blocks.filter(({ height }) => height > bestHeight - retentionBlocks)
@@ -184,6 +186,7 @@ export class Indexer implements ChainIndex, MempoolIndex {
       for (const listener of this.#listeners) listener.onSpends(spends[i]!.keys())
       this.#onTransactionsOf(block.hash)
       for (const listener of this.#listeners) listener.onBlock(height)
+      letGo(block.spent)
     }
   }
 

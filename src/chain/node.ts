@@ -13,8 +13,11 @@ import type { Spender } from './types.ts'
 const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
   closeMs: 3_000,
-  /** A mempool of 100,000 takes about 60 MB while it is listed; garbage of large replies is not left to pile up. */
-  heap: { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 512 },
+  /**
+   * A mempool of 100,000 takes about 60 MB while it is listed. Of what is made for a block or a reply next to nothing lives
+   * on, so new objects have little room: more of it would be touched in turn, and be resident, to no use.
+   */
+  heap: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 },
 }
 
 export interface ThreadRequest {
