@@ -1,11 +1,11 @@
 /**
  * A far end that costs almost nothing: bitcoind's RPC and REST for a made-up regtest chain whose blocks are a few given
- * bodies under headers that link. A process of its own: `null-node.ts BLOCKS MEMPOOL FILE...`; prints its port.
+ * bodies under headers that link, written as they lie in memory. A process of its own: `null-node.ts BLOCKS MEMPOOL FILE...`; prints its port.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { txidOf } from '../../src/chain/decode.ts'
 
@@ -89,26 +89,48 @@ const answer = ({ id, method, params }: Call) => {
   return { id, result: known(params) ?? null, error: null }
 }
 
-const server = createServer(async (request, response) => {
-  const rest = /^\/rest\/block\/([0-9a-f]{64})\.bin$/.exec(request.url ?? '')
-  if (rest) {
-    const height = heights.get(rest[1]!)!
-    const body = bodies[height % bodies.length]!
-    response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': body.length })
-    response.write(headers[height])
-    response.end(body.subarray(80))
+const head = (type: string, bytes: number) =>
+  `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${bytes}\r\n\r\n`
+/** What stands before each block's transactions, ready to be sent. */
+const starts = headers.map((header, height) => {
+  const { length } = bodies[height % bodies.length]!
+  return Buffer.concat([Buffer.from(head('application/octet-stream', length)), header])
+})
+const ends = bodies.map((body) => body.subarray(80))
+
+async function serve(socket: Socket, request: string, body: string): Promise<void> {
+  const hash = /^GET \/rest\/block\/([0-9a-f]{64})\.bin /.exec(request)?.[1]
+  if (hash !== undefined) {
+    const height = heights.get(hash)!
+    socket.cork()
+    socket.write(starts[height]!)
+    socket.write(ends[height % ends.length]!)
+    socket.uncork()
     return
   }
-  if (request.method === 'GET') {
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
-    return
-  }
-  const chunks: Buffer[] = []
-  for await (const chunk of request) chunks.push(chunk)
-  const call = JSON.parse(Buffer.concat(chunks).toString()) as Call | Call[]
-  if (!Array.isArray(call) && call.method === 'waitfornewblock') await pause(call.params[0] as number) // none comes
-  const reply = Array.isArray(call) ? call.map(answer) : answer(call)
-  response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
+  const call = body === '' ? undefined : (JSON.parse(body) as Call | Call[])
+  if (call && !Array.isArray(call) && call.method === 'waitfornewblock') await pause(call.params[0] as number) // none comes
+  const reply = call === undefined ? {} : Array.isArray(call) ? call.map(answer) : answer(call)
+  const text = JSON.stringify(reply)
+  socket.write(head('application/json', Buffer.byteLength(text)) + text)
+}
+
+const server = createServer({ noDelay: true }, (socket) => {
+  let received = ''
+  socket.setEncoding('latin1')
+  socket.on('error', () => {})
+  socket.on('data', (part: string) => {
+    received += part
+    for (;;) {
+      const bodyAt = received.indexOf('\r\n\r\n') + 4
+      if (bodyAt < 4) return
+      const request = received.slice(0, bodyAt)
+      const length = Number(/\r\ncontent-length: *(\d+)/i.exec(request)?.[1] ?? 0)
+      if (received.length < bodyAt + length) return
+      void serve(socket, request, received.slice(bodyAt, bodyAt + length))
+      received = received.slice(bodyAt + length)
+    }
+  })
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
 process.stdout.write(`${JSON.stringify({ port: (server.address() as { port: number }).port, hashes })}\n`)

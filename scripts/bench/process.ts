@@ -6,6 +6,18 @@ export function rssMb(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
 }
 
+/** The most it ever had. */
+export function peakRssMb(pid: number): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024
+}
+
+/** What it has written so far, in megabytes: as it asked for, and what went to the disk (nothing where that is memory). */
+export function writtenMb(pid: number): { asked: number; disk: number } {
+  const io = readFileSync(`/proc/${pid}/io`, 'utf8')
+  const mb = (name: string) => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io)![1]) / 1e6
+  return { asked: mb('wchar'), disk: mb('write_bytes') }
+}
+
 /** Processor time of all its threads, user and system. */
 export function cpuS(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')

@@ -8,6 +8,7 @@ import { benchBlock } from './block.ts'
 import { benchGet } from './get.ts'
 import { benchGrowth } from './growth.ts'
 import { benchMempool } from './mempool.ts'
+import { benchNode } from './node.ts'
 import { benchNostr } from './nostr.ts'
 import { benchProbes } from './probes.ts'
 import { benchScan, benchStall } from './scan.ts'
@@ -18,6 +19,7 @@ import { benchWatch } from './watch.ts'
 
 const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise<unknown> }> = {
   scan: { takes: '[BLOCK FILE...]', run: (files) => benchScan(blocksOf(files)) },
+  node: { run: () => benchNode() },
   stall: { takes: '[BLOCK FILE...]', run: (files) => benchStall(blocksOf(files)) },
   mempool: { takes: '[BLOCK FILE...]', run: (files) => benchMempool(blocksOf(files)) },
   get: { run: () => benchGet() },

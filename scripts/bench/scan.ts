@@ -1,6 +1,6 @@
 /**
- * scan: the real daemon's catch-up (fetch, walk, commit) against a null server, in blocks/s, as a ratio to merely
- * downloading the same blocks through the same client.
+ * scan: the real daemon's catch-up (fetch, walk, commit) against a null server, in blocks/s, as a ratio to a null reader:
+ * raw sockets, as many, that throw away what comes. CPU, memory and bytes written besides; all of it of another build too.
  * stall: how long a request waits for its answer while the daemon scans, and while it is idle.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -15,6 +15,7 @@ import { ask } from '../../src/wire/client.ts'
 import type { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
+import { cpuS, peakRssMb, writtenMb } from './process.ts'
 import { quantile, report } from './report.ts'
 
 const BLOCKS = 3_000
@@ -53,22 +54,39 @@ export async function startNullNode(
   }
 }
 
-/** Blocks per second of fetching alone, in a fresh process as the daemon is one. */
-async function download(node: NullNode): Promise<number> {
-  const script = new URL('./download.ts', import.meta.url).pathname
+/** What reading alone gives, in a fresh process as the daemon is one. */
+export interface NullReading {
+  blocksPerS: number
+  cpuMsPerBlock: number
+}
+
+export async function readAndForget(node: NullNode): Promise<NullReading> {
+  const script = new URL('./null-reader.ts', import.meta.url).pathname
   const child = spawn(process.execPath, [script, String(node.port)], { stdio: ['pipe', 'pipe', 'inherit'] })
   child.stdin.end(JSON.stringify(node.hashes))
   const [line] = await once(createInterface(child.stdout), 'line')
-  return Number(line)
+  return JSON.parse(String(line)) as NullReading
 }
 
-export function startTracker(node: NullNode, retentionBlocks = BLOCKS): Promise<Tracker> {
+export interface ScanOptions {
+  /** Of how many blocks the spent outpoints are indexed. */
+  retentionBlocks?: number
+  /** Another build of the program than ours: the path of its main.js. */
+  main?: string | undefined
+  dataDir?: string
+}
+
+export function startTracker(
+  node: { port: number; cookieFile?: string },
+  { retentionBlocks = BLOCKS, main, dataDir }: ScanOptions = {},
+): Promise<Tracker> {
   // The null node stands in for a Regtest where only its port is looked at.
-  const target = { rpcPort: node.port } as Regtest
-  return Tracker.start(target, {
+  const { port: rpcPort, cookieFile } = node
+  return Tracker.start({ rpcPort, cookieFile } as Regtest, {
     args: ['--no-tor', '--retention-blocks', String(retentionBlocks)],
-    env: { FIDELITY_TRACKER_AUTH: 'x:x' },
-    cookie: false,
+    ...(cookieFile === undefined && { env: { FIDELITY_TRACKER_AUTH: 'x:x' }, cookie: false }),
+    ...(main !== undefined && { main }),
+    ...(dataDir !== undefined && { dataDir }),
   })
 }
 
@@ -77,30 +95,101 @@ async function isSynced(tracker: Tracker): Promise<boolean> {
   return status?.synced === true
 }
 
-/** Blocks per second from the first block to the last commit, by the daemon's own clock. */
-async function scan(node: NullNode, retentionBlocks: number): Promise<number> {
-  await using tracker = await startTracker(node, retentionBlocks)
-  const begins = Date.parse(String((await tracker.said('scan begins')).time))
-  await waitUntil('it is synced', () => isSynced(tracker), { timeoutMs: 120_000, everyMs: 20 })
-  return (1000 * node.hashes.length) / (Date.now() - begins)
+/** A folder on the disk, where the system's folder for such things may be memory. */
+function diskFolder(): string {
+  const tools = process.env.SANDBOX_TOOLS ?? new URL('../../.tools', import.meta.url).pathname
+  return mkdtempSync(join(tools, 'bench-data-'))
 }
 
-export async function benchScan(blocks: readonly Buffer[]): Promise<void> {
-  await using node = await startNullNode(blocks)
-  const bytes = blocks.reduce((sum, block) => sum + block.length, 0) / blocks.length
-  const rows: [number, number, number][] = []
-  // A real first scan is of 25,920 blocks, of which the last 4,032 have their spent outpoints indexed.
-  const realShare = Math.round((BLOCKS * 4_032) / WINDOW_BLOCKS)
-  await download(node) // brings the files into memory
-  for (let round = 0; round < ROUNDS; round++) {
-    rows.push([await download(node), await scan(node, realShare), await scan(node, BLOCKS)])
+export interface ScanFigures {
+  /** From the first block to the last commit, by the daemon's own clock. */
+  blocksPerS: number
+  /** Of all threads, meanwhile. */
+  cpuMsPerBlock: number
+  rssMaxMb: number
+  /** Of the whole run, as asked for. */
+  writtenMb: number
+  /** The same as it went to the disk. */
+  diskMb: number
+}
+
+export async function measureScan(
+  node: { port: number; blocks: number; cookieFile?: string },
+  options: ScanOptions,
+): Promise<ScanFigures> {
+  const dataDir = diskFolder()
+  try {
+    await using tracker = await startTracker(node, { ...options, dataDir })
+    const begins = Date.parse(String((await tracker.said('scan begins')).time))
+    const cpuBeforeS = cpuS(tracker.pid)
+    await waitUntil('it is synced', () => isSynced(tracker), { timeoutMs: 300_000, everyMs: 20 })
+    const tookMs = Date.now() - begins
+    const { asked, disk } = writtenMb(tracker.pid)
+    return {
+      blocksPerS: (1000 * node.blocks) / tookMs,
+      cpuMsPerBlock: (1000 * (cpuS(tracker.pid) - cpuBeforeS)) / node.blocks,
+      rssMaxMb: peakRssMb(tracker.pid),
+      writtenMb: asked,
+      diskMb: disk,
+    }
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true })
   }
+}
+
+/** One round: the null reader, and every build by its name as in a first start; `all`: ours with every block's spends indexed. */
+export interface ScanRound {
+  nullReading: NullReading
+  first: Record<string, ScanFigures>
+  all: ScanFigures
+}
+
+/** `mains`: builds by name; undefined is ours. */
+export async function measureScans(
+  blocks: readonly Buffer[],
+  mains: Record<string, string | undefined>,
+  rounds: number,
+): Promise<ScanRound[]> {
+  await using node = await startNullNode(blocks)
+  const target = { port: node.port, blocks: node.hashes.length }
+  // A real first scan is of 25,920 blocks, of which the last 4,032 have their spent outpoints indexed.
+  const retentionBlocks = Math.round((BLOCKS * 4_032) / WINDOW_BLOCKS)
+  await readAndForget(node) // brings the files into memory
+  const measured: ScanRound[] = []
+  for (let round = 0; round < rounds; round++) {
+    const nullReading = await readAndForget(node)
+    const first: Record<string, ScanFigures> = {}
+    for (const [name, main] of Object.entries(mains)) {
+      first[name] = await measureScan(target, { main, retentionBlocks })
+    }
+    measured.push({ nullReading, first, all: await measureScan(target, { retentionBlocks: BLOCKS }) })
+  }
+  return measured
+}
+
+/** `before`: the main.js of an older build, to compare with. */
+export async function benchScan(blocks: readonly Buffer[], before?: string): Promise<void> {
+  const mains = { ours: undefined, ...(before !== undefined && { before }) }
+  const rounds = await measureScans(blocks, mains, ROUNDS)
+  const bytes = blocks.reduce((sum, block) => sum + block.length, 0) / blocks.length
+  const row = (name: string, of: (round: ScanRound) => number): [string, ...number[]] => [name, ...rounds.map(of)]
+  const ofBuild = (build: string) => [
+    row(`scan as in a first start (${build}), blocks/s`, ({ first }) => first[build]!.blocksPerS),
+    row('  ratio to the null reader', ({ first, nullReading }) => first[build]!.blocksPerS / nullReading.blocksPerS),
+    row('  CPU of all threads, ms a block', ({ first }) => first[build]!.cpuMsPerBlock),
+    row('  resident memory at the most, MB', ({ first }) => first[build]!.rssMaxMb),
+    row('  written, MB', ({ first }) => first[build]!.writtenMb),
+    row('  of that to the disk, MB', ({ first }) => first[build]!.diskMb),
+  ]
   report(`scan: ${BLOCKS} blocks of ${(bytes / 1e6).toFixed(2)} MB, ${ROUNDS} rounds`, [
-    ['download only, blocks/s', ...rows.map(([alone]) => alone)],
-    ['scan, blocks/s', ...rows.map(([, real]) => real)],
-    ['  ratio', ...rows.map(([alone, real]) => real / alone)],
-    ['all spends indexed, blocks/s', ...rows.map(([, , all]) => all)],
-    ['  ratio', ...rows.map(([alone, , all]) => all / alone)],
+    row('null reader, blocks/s', ({ nullReading }) => nullReading.blocksPerS),
+    row('  CPU, ms a block', ({ nullReading }) => nullReading.cpuMsPerBlock),
+    ...Object.keys(mains).flatMap(ofBuild),
+    ...(before === undefined
+      ? []
+      : [row('ours to before', ({ first }) => first.ours!.blocksPerS / first.before!.blocksPerS)]),
+    row('all spends indexed, blocks/s', ({ all }) => all.blocksPerS),
+    row('  ratio to the null reader', ({ all, nullReading }) => all.blocksPerS / nullReading.blocksPerS),
   ])
 }
 

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { payments, Transaction } from 'bitcoinjs-lib'
@@ -72,10 +72,12 @@ export class Regtest implements AsyncDisposable {
   readonly rpcPort: number
   readonly #options: RegtestOptions
   readonly #zmqPorts: readonly [number, number]
+  readonly #keepsData: boolean
   #process: ChildProcess | undefined
 
-  private constructor(dataDir: string, ports: readonly number[], options: RegtestOptions) {
+  private constructor(dataDir: string, ports: readonly number[], options: RegtestOptions, keepsData = false) {
     this.dataDir = dataDir
+    this.#keepsData = keepsData
     this.rpcPort = ports[0]!
     this.#zmqPorts = [ports[1]!, ports[2]!]
     this.#options = options
@@ -91,6 +93,14 @@ export class Regtest implements AsyncDisposable {
     await node.rpc('createwallet', 'sandbox', false, false, '', false, true, true)
     const blocks = options.blocks ?? 110
     if (blocks > 0) await node.mine(blocks)
+    return node
+  }
+
+  /** A node without a wallet, on data that stays when it ends. */
+  static async on(dataDir: string, options: RegtestOptions = {}): Promise<Regtest> {
+    mkdirSync(dataDir, { recursive: true })
+    const node = new Regtest(dataDir, await freePorts(3), options, true)
+    await node.launch()
     return node
   }
 
@@ -154,6 +164,7 @@ export class Regtest implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#keepsData) return this.stop()
     await this.kill()
     rmSync(this.dataDir, { recursive: true, force: true })
   }
