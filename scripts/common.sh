@@ -122,7 +122,7 @@ setup_packages() {
 
 # dist/, when a source is newer.
 setup_build() {
-  if [ -f "$ROOT/dist/main.js" ] && [ -z "$(find "$ROOT/src" "$ROOT/package.json" "$ROOT/tsconfig.build.json" -newer "$ROOT/dist/main.js" -print -quit)" ]; then
+  if [ -f "$ROOT/dist/main.js" ] && [ -z "$(find "$ROOT/src" "$ROOT/package.json" "$ROOT/tsconfig.build.json" "$ROOT/scripts/one-file.mjs" -newer "$ROOT/dist/main.js" -print -quit)" ]; then
     return 0
   fi
   say 'building (npm run build)'

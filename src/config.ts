@@ -13,10 +13,9 @@ import type { NodeReaderOptions } from './chain/node-reader.ts'
 import type { Network } from './chain/types.ts'
 import { ConfigError, describeError } from './errors.ts'
 import { printable } from './format.ts'
-import type { LogLevel } from './log.ts'
 import { Secret } from './secret.ts'
 import { isServiceLink } from './service-links.ts'
-import { isOfOwnNetwork } from './setting-values.ts'
+import { isOfOwnNetwork, type LogLevel } from './setting-values.ts'
 import {
   CONFIG_ENV,
   ENV_PREFIX,

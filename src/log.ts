@@ -1,9 +1,6 @@
 /** The pino root: pretty on a terminal, JSON lines else. No instance is exported; `main.ts` makes one and hands it on. */
 import pino, { type Logger } from 'pino'
-import pretty from 'pino-pretty'
-
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+import { LOG_LEVELS, type LogLevel } from './setting-values.ts'
 
 /** Field names that never reach the log, wherever they stand. */
 const REDACTED = ['password', 'auth', 'cookie', 'privateKey', '*.password', '*.auth', '*.cookie', '*.privateKey']
@@ -11,9 +8,9 @@ const REDACTED = ['password', 'auth', 'cookie', 'privateKey', '*.password', '*.a
 /** A root and the loggers made from it (one per room): a child keeps the level it was born with. */
 const families = new WeakMap<Logger, Logger[]>()
 
-export function openLog(level: LogLevel): Logger {
+export async function openLog(level: LogLevel): Promise<Logger> {
   const children: Logger[] = []
-  const log = openRoot(level, (child) => children.push(child))
+  const log = await openRoot(level, (child) => children.push(child))
   families.set(log, children)
   return log
 }
@@ -37,7 +34,7 @@ export function writeAnyway(log: Logger, fields: object, msg: string): void {
   log.level = level
 }
 
-function openRoot(level: LogLevel, onChild: (child: Logger) => void): Logger {
+async function openRoot(level: LogLevel, onChild: (child: Logger) => void): Promise<Logger> {
   const options = {
     level,
     onChild,
@@ -47,6 +44,7 @@ function openRoot(level: LogLevel, onChild: (child: Logger) => void): Logger {
   }
   // Synchronous both ways: the last line before an exit is the one that matters.
   if (process.stdout.isTTY) {
+    const { default: pretty } = await import('pino-pretty')
     return pino(options, pretty({ sync: true, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }))
   }
   return pino(options, pino.destination({ dest: 1, sync: true }))

@@ -124,6 +124,9 @@ function readRelayUrl(value: string): string | undefined {
   return isPlain && /^wss?:$/.test(url.protocol) ? url.href.replace(/\/$/, '') : undefined
 }
 
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
 /** As other programs call the networks. */
 const NETWORK_ALIASES: { readonly [name: string]: string } = { mainnet: 'main', testnet: 'testnet3' }
 const network = text.transform((name) => NETWORK_ALIASES[name] ?? name).pipe(z.enum(NETWORKS))

@@ -4,8 +4,7 @@
  */
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
-import { LOG_LEVELS } from './log.ts'
-import { SETTING_VALUES } from './setting-values.ts'
+import { LOG_LEVELS, SETTING_VALUES } from './setting-values.ts'
 import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 

@@ -1,9 +1,9 @@
 /** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { z } from 'zod'
+import { type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { type Config, type RawValues, readConfig } from '../config.ts'
+import { ConfigError } from '../errors.ts'
 import { CONFIG_ENV, flagName, SETTING_NAMES, setting } from '../settings.ts'
-import { soundRows } from '../views/broken.ts'
 
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
@@ -36,13 +36,6 @@ export function configFileOf(command: Command): string | undefined {
   return command.opts<{ config?: string }>().config ?? (process.env[CONFIG_ENV] || undefined)
 }
 
-/** Rows that can be shown. The others cost them nothing, but are not passed over in silence. */
-export function shownRows<S extends z.ZodType>(list: string, schema: S, rows: readonly z.input<S>[]): z.output<S>[] {
-  const { rows: whole, broken } = soundRows(list, schema, rows)
-  for (const { row, fault } of broken) process.stderr.write(`${list}: ${row} can't be shown: ${fault}\n`)
-  return whole
-}
-
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
@@ -59,4 +52,13 @@ export function isJson(command: Command): boolean {
 export function wholeHeight(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError('expected a whole number of blocks')
   return Number(value)
+}
+
+/** Reads arguments that are outpoints. Throws ConfigError. */
+export function outpointsOf(texts: readonly string[]): Outpoint[] {
+  return texts.map((text) => {
+    const outpoint = parseOutpoint(text)
+    if (!outpoint) throw new ConfigError(`${text} is no outpoint: expected <txid as bitcoin-cli prints it>:<vout>`)
+    return outpoint
+  })
 }

@@ -6,19 +6,15 @@ import { makerRows } from '../views/makers.ts'
 import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/schemas.ts'
 import { chainStatus } from '../views/status.ts'
 import { trackerRows } from '../views/trackers.ts'
-import { shownRows } from './command.ts'
-
-export const EXPORT_FORMATS = ['json', 'csv'] as const
-export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+import { EXPORT_NOUNS, type ExportFormat, type ExportNoun } from './export-words.ts'
+import { shownRows } from './shown-rows.ts'
 
 const NOUNS = {
   bonds: { schema: bondSchema, rows: bondRows },
   makers: { schema: makerSchema, rows: makerRows },
   trackers: { schema: trackerSchema, rows: trackerRows },
   relays: { schema: relaySchema, rows: ({ relays }: Facts) => [...relays.rows()] },
-} as const satisfies Record<string, { schema: z.ZodObject; rows: (facts: Facts) => unknown[] }>
-export type ExportNoun = keyof typeof NOUNS
-export const EXPORT_NOUNS = Object.keys(NOUNS) as ExportNoun[]
+} as const satisfies Record<ExportNoun, { schema: z.ZodObject; rows: (facts: Facts) => unknown[] }>
 
 /** The whole export as text. In JSON all nouns unless one is named; in CSV one, bonds unless another is named. */
 export function exportRows(facts: Facts, format: ExportFormat, noun?: ExportNoun): string {

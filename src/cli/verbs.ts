@@ -1,46 +1,24 @@
 /**
- * commander: each verb is parse → one call → print. The daemon is loaded only to be started. Returns the exit code;
- * failures are thrown by fate (errors.ts).
+ * commander: every verb with its arguments, options and help. What a verb does is loaded when it is run: the daemon, or
+ * the `*-verbs.ts` beside this. Returns the exit code; failures are thrown by fate (errors.ts).
  */
 import { Command, CommanderError, Option } from 'commander'
-import type { HeightRange } from '../chain/types.ts'
-import { formatConfig } from '../config.ts'
 import type { SignalHandlers } from '../daemon.ts'
-import { examine } from '../doctor/doctor.ts'
-import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError, isAbort } from '../errors.ts'
-import { writeWhole } from '../files.ts'
 import { CONFIG_ENV, ENV_PREFIX } from '../settings.ts'
-import { backupDatabase } from '../store/backup.ts'
-import { databasePath, openExisting } from '../store/open.ts'
-import { reachableAddress } from '../tor/address.ts'
-import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { VERSION } from '../version.ts'
-import { bondRows } from '../views/bonds.ts'
-import { readFacts, readHealth, readStatus } from '../views/closed.ts'
-import type { Facts } from '../views/facts.ts'
-import { makerRows } from '../views/makers.ts'
-import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/schemas.ts'
-import { trackerRows } from '../views/trackers.ts'
-import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
-import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
-import { readClients } from './clients.ts'
-import { addSettings, configFileOf, configOf, isJson, print, printJson, shownRows, wholeHeight } from './command.ts'
-import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun, exportRows } from './export.ts'
-import { forgetTracker } from './forget.ts'
-import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
-import { addRegistrationVerbs } from './registration-verbs.ts'
-import { rescanFrom } from './rescan.ts'
-import * as text from './text.ts'
-import { describeVerification, jsonOfVerification, verifyTracker } from './verify.ts'
-import { outpointsOf, watchLive } from './watch.ts'
+import { addSettings, configOf, wholeHeight } from './command.ts'
+import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
+import { MAKER_SORTS, type MakerSort } from './text.ts'
 
-/** Exit code of a database that can't be relied on, as when it can't be read. */
-const DAMAGED = 74
+const reading = () => import('./reading-verbs.ts')
+const asking = () => import('./asking-verbs.ts')
+const care = () => import('./care-verbs.ts')
+const printing = () => import('./printing-verbs.ts')
 
 /** The command line being run. */
-export interface Cli {
+interface Cli {
   readonly signal: AbortSignal
   exitCode: number
   /** Adds a verb with the settings as its options. */
@@ -95,7 +73,7 @@ function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
       const { openLog } = await import('../log.ts')
       const { readSupervisor } = await import('../notify.ts')
       const { runDaemon } = await import('../daemon.ts')
-      const log = openLog(config.logLevel)
+      const log = await openLog(config.logLevel)
       try {
         const supervisor = readSupervisor(process.env, process.pid)
         await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal, { signals, supervisor })
@@ -109,77 +87,41 @@ function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
   )
 }
 
-/** The rows of this data directory, whether its daemon runs or not: with --json as HTTP sends them, else as text. */
+/** The rows of this data directory, whether its daemon runs or not. */
 function addReadingVerbs({ verb }: Cli): void {
-  const show = <T>(
-    command: Command,
-    rowsOf: (facts: Facts) => T,
-    describe: (rows: T, height: number | null, unseen: HeightRange | undefined) => string,
-  ) =>
-    readFacts(configOf(command), systemClock, (facts) => {
-      const rows = rowsOf(facts)
-      if (isJson(command)) printJson(rows)
-      else print(describe(rows, facts.chain.tip()?.height ?? null, facts.unseen()))
-    })
   verb('status', 'Show how the daemon of this data directory is doing, also when it is not running.')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) => show(command, readStatus, text.describeStatus))
+    .action(async (_options: unknown, command: Command) => (await reading()).showStatus(command))
   verb('bonds', 'List the live bonds of this data directory, best first.')
     .option('--all', 'also the pending, expired, spent and refused ones')
     .option('--json', 'print JSON')
-    .action(({ all }: { all?: boolean }, command: Command) => {
-      const wanted = (facts: Facts) => bondRows(facts).filter(({ state }) => all === true || state === 'live')
-      show(command, (facts) => text.sortBonds(shownRows('bonds', bondSchema, wanted(facts))), text.describeBonds)
-    })
+    .action(async (options: { all?: boolean }, command: Command) => (await reading()).showBonds(options, command))
   verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
     .addOption(
       new Option('--sort <by>', 'what comes first: the highest value or uptime, the lowest fee, the most blocks left')
-        .choices(text.MAKER_SORTS)
+        .choices(MAKER_SORTS)
         .default('value'),
     )
     .option('--json', 'print JSON')
-    .action(({ sort }: { sort: text.MakerSort }, command: Command) =>
-      show(
-        command,
-        (facts) => text.sortMakers(shownRows('makers', makerSchema, makerRows(facts)), sort),
-        text.describeMakers,
-      ),
-    )
+    .action(async (options: { sort: MakerSort }, command: Command) => (await reading()).showMakers(options, command))
   verb('why', 'Say why a maker is listed or is not, and what to do about it.')
     .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
     .option('--json', 'print JSON')
-    .action((address: string, _options: unknown, command: Command) =>
-      show(command, (facts) => why(facts, address), text.describeWhy),
-    )
+    .action(async (address: string, _options: unknown, command: Command) => (await reading()).showWhy(address, command))
   verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
     .option('--forget <host:port>', 'forget one that was learnt; it may be learnt again an hour later, when it pings')
     .option('--json', 'print JSON')
-    .action(({ forget }: { forget?: string }, command: Command) => {
-      if (forget !== undefined) {
-        forgetTracker(configOf(command), forget)
-        if (isJson(command)) printJson({ forgotten: forget })
-        else print(`${forget} is forgotten`)
-      } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers)
-    })
+    .action(async (options: { forget?: string }, command: Command) => (await reading()).showTrackers(options, command))
   verb('relays', 'List the watched relays: whom takers find there, who is missing, what is dead or not valid.')
     .option('--json', 'print JSON')
-    .action((_options: unknown, command: Command) =>
-      show(command, ({ relays }) => shownRows('relays', relaySchema, [...relays.rows()]), text.describeRelays),
-    )
+    .action(async (_options: unknown, command: Command) => (await reading()).showRelays(command))
   verb('export', 'Write every row known here: bonds with their history, makers, other trackers, relays.')
     .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
     .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))
     .option('-o, --output <file>', 'write this file, replacing it when it is whole (default: standard output)')
-    .action((what: string | undefined, options: { format: ExportFormat; output?: string }, command: Command) => {
-      if (what !== undefined && !EXPORT_NOUNS.includes(what as ExportNoun)) {
-        throw new ConfigError(`${what} can't be exported: name ${EXPORT_NOUNS.join(', ')}, or nothing`)
-      }
-      const whole = readFacts(configOf(command), systemClock, (facts) =>
-        exportRows(facts, options.format, what as ExportNoun | undefined),
-      )
-      if (options.output === undefined) process.stdout.write(whole)
-      else writeWhole(options.output, whole)
-    })
+    .action(async (what: string | undefined, options: { format: ExportFormat; output?: string }, command: Command) =>
+      (await reading()).writeExport(what, options, command),
+    )
 }
 
 /** Verbs that ask a tracker, this one or another, through Tor or on this machine. */
@@ -193,32 +135,14 @@ function addAskingVerbs(cli: Cli): void {
     .option('--json', 'print JSON')
     .action(
       async (target: string, word: string, about: string | undefined, options: { all?: boolean }, command: Command) => {
-        const config = configOf(command)
-        const question = questionOf(word, about, options)
-        const reply = await query(config, target, question, signal)
-        cli.exitCode = reply.type === 'Error' ? 1 : 0
-        if (question.type !== 'BondProof' || reply.type !== 'BondProof') {
-          if (isJson(command)) printJson(jsonOf(reply))
-          else print(describeReply(reply))
-          return
-        }
-        const verdict = checkProof(reply, question.outpoint, config)
-        if (!verdict.ok) cli.exitCode = 1
-        if (isJson(command)) {
-          const block = verdict.ok ? verdict.blockHash : null
-          const fault = verdict.ok ? null : verdict.fault
-          printJson({ ...jsonOf(reply), holds: verdict.ok, fault, block_hash: block })
-        } else print(`${describeReply(reply)}\n${describeProofVerdict(verdict, reply.height)}`)
+        cli.exitCode = await (await asking()).queryTracker(target, word, about, options, command, signal)
       },
     )
   verb('verify', "Re-check another tracker's list row by row against our own bitcoind: what it invents, what it omits.")
     .argument('<host:port>', 'the tracker: an onion address, or one of this machine')
     .option('--json', 'print JSON')
     .action(async (target: string, _options: unknown, command: Command) => {
-      const verification = await verifyTracker(configOf(command), trackerAddress(target), signal)
-      if (isJson(command)) printJson(jsonOfVerification(verification))
-      else print(describeVerification(verification))
-      cli.exitCode = verification.agrees ? 0 : 1
+      cli.exitCode = await (await asking()).verifyList(target, command, signal)
     })
   verb('watch', 'Follow outpoints live: who spends them, in the mempool and in blocks. Ends with Ctrl-C.')
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
@@ -227,15 +151,9 @@ function addAskingVerbs(cli: Cli): void {
       'ask this tracker, an onion address through Tor (default: the one of these settings)',
     )
     .option('--json', 'print a line of JSON for every change')
-    .action(async (texts: string[], options: { tracker?: string }, command: Command) => {
-      const config = configOf(command)
-      const outpoints = outpointsOf(texts)
-      const address = options.tracker === undefined ? reachableAddress(config.listen) : trackerAddress(options.tracker)
-      for await (const event of watchLive(config, address, outpoints, signal)) {
-        if (event.kind === 'lost') process.stderr.write(`${event.detail}: trying again\n`)
-        else print(isJson(command) ? JSON.stringify(event.row) : text.describeSpend(event.row))
-      }
-    })
+    .action(async (outpoints: string[], options: { tracker?: string }, command: Command) =>
+      (await asking()).followOutpoints(outpoints, options, command, signal),
+    )
 }
 
 /** Verbs of whoever looks after a tracker. */
@@ -247,104 +165,66 @@ function addCareVerbs(cli: Cli): void {
   )
     .option('--live', 'only whether it runs: for platforms that restart what is not healthy')
     .option('--json', 'print JSON')
-    .action((options: { live?: boolean }, command: Command) => {
-      const health = readHealth(configOf(command).dataDir, systemClock.nowMs())
-      if (isJson(command)) printJson(health)
-      else print(health.detail)
-      cli.exitCode = (options.live ? health.alive : health.ready) ? 0 : 1
+    .action(async (options: { live?: boolean }, command: Command) => {
+      cli.exitCode = (await reading()).showHealth(options, command)
     })
   verb('doctor', 'Look at everything the daemon needs, and say what to type where something is wrong.')
     .option('--json', 'print JSON')
     .action(async (_options: unknown, command: Command) => {
-      const findings = await examineWith(command)
-      if (isJson(command)) printJson(findings)
-      else print(text.describeDoctor(findings))
-      cli.exitCode = doctorExitCode(findings)
+      cli.exitCode = await (await care()).runDoctor(command)
     })
   verb('clients', 'List who is connected to the running daemon, and what each costs. Strangers have no names.')
     .option('--json', 'print JSON')
-    .action(async (_options: unknown, command: Command) => {
-      const rows = await readClients(configOf(command), signal)
-      if (isJson(command)) printJson(rows)
-      else print(text.describeClients(rows))
-    })
+    .action(async (_options: unknown, command: Command) => (await care()).showClients(command, signal))
   verb('backup', 'Copy the database to <file>, also while the daemon runs. Never overwrites.')
     .argument('<file>', 'the copy; appears when it is whole')
-    .action(async (file: string, _options: unknown, command: Command) => {
-      const { dataDir, network } = configOf(command)
-      openExisting(dataDir, network)[Symbol.dispose]()
-      const bytes = await backupDatabase(databasePath(dataDir), file, signal)
-      print(`${file}: ${(bytes / 1e6).toFixed(1)} MB, checked`)
-      print(`The onion key is not in it. Who has it has the address; keep a copy: ${dataDir}/onion.key`)
-    })
+    .action(async (file: string, _options: unknown, command: Command) => (await care()).backup(file, command, signal))
   verb('check-db', 'Read the whole database and check it; exits with 0 when it is sound, else with 74.')
     .option(
       '--salvage',
       'put a new database with what can be saved in the place of a damaged one, which is kept. The daemon must not run',
     )
     .option('--json', 'print JSON')
-    .action((options: { salvage?: boolean }, command: Command) => {
-      const config = configOf(command)
-      const database = databasePath(config.dataDir)
-      const salvage = options.salvage ? salvageDataDir(config) : undefined
-      if (salvage) {
-        if (isJson(command)) printJson({ database, ok: true, salvaged: salvage })
-        else print(describeSalvage(database, salvage))
-        return
-      }
-      const check = checkDataDir(config)
-      const ok = check.complaints.length === 0
-      if (isJson(command)) printJson({ database, ok, complaints: check.complaints })
-      else print(describeCheck(check))
-      cli.exitCode = ok ? 0 : DAMAGED
+    .action(async (options: { salvage?: boolean }, command: Command) => {
+      cli.exitCode = (await care()).checkDb(options, command)
     })
   verb(
     'rescan',
     'Forget the blocks from a height on, so that the next start scans them again. The daemon must not run.',
   )
     .requiredOption('--from <height>', 'the lowest block to scan again', wholeHeight)
-    .action(async (options: { from: number }, command: Command) => {
-      const result = await rescanFrom(configOf(command), options.from, systemClock, signal, print)
-      const rest =
-        result.tipHeight === undefined
-          ? 'Nothing is left: the next start scans the whole window, or what bitcoind has of it.'
-          : `The tip is now block ${result.tipHeight}.`
-      print(`${result.blocksTakenBack} blocks taken back, down to ${result.from}. ${rest}`)
-      print(
-        'Start the daemon. Onion key, registrations and history are kept; what bitcoind has pruned is not read again: without it no list is given, unless --serve-partial is set.',
-      )
-    })
+    .action(async (options: { from: number }, command: Command) => (await care()).rescan(options, command, signal))
 }
 
-/** Settings that can't be read are a finding too, and the only one. */
-async function examineWith(command: Command): Promise<Finding[]> {
-  try {
-    return await examine(configOf(command), configFileOf(command), systemClock)
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    return [broken('config', error.message, 'correct the setting it names; print-config shows all of them')]
-  }
+/** `register`, for takers, and `watches`, for whoever runs a tracker. */
+function addRegistrationVerbs(cli: Cli): void {
+  const { verb, signal } = cli
+  verb('register', 'Have outpoints watched until a height, whoever is connected, with the effort that is asked for.')
+    .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
+    .option('--blocks <n>', 'for how many blocks from now on', wholeHeight, 2_016)
+    .option(
+      '--tracker <host:port>',
+      'ask this tracker, an onion address through Tor (default: the one of these settings)',
+    )
+    .option('--json', 'print JSON')
+    .action(async (outpoints: string[], options: { blocks: number; tracker?: string }, command: Command) => {
+      cli.exitCode = await (await asking()).register(outpoints, options, command, signal)
+    })
+  verb('watches', 'Show how many outpoints takers have registered, and when they end.')
+    .option('--drop <outpoint...>', 'end these registrations, which their takers rely on. The daemon must not run')
+    .option('--drop-after <height>', 'end those that were asked for until after this block', wholeHeight)
+    .option('--json', 'print JSON')
+    .action(async (options: { drop?: string[]; dropAfter?: number }, command: Command) => {
+      cli.exitCode = await (await reading()).watches(options, command, signal)
+    })
 }
 
 function addPrintingVerbs({ verb }: Cli): void {
   verb('print-config', 'Print every setting with its value and where it came from.').action(
-    (_options: unknown, command: Command) => print(formatConfig(configOf(command)).trimEnd()),
+    async (_options: unknown, command: Command) => (await printing()).printConfig(command),
   )
   verb('print-torrc', 'Print the lines that Tor needs in its torrc for these settings.').action(
-    (_options: unknown, command: Command) => {
-      const { tor, listen, nostr, wire } = configOf(command)
-      const options = {
-        ...TORRC_DEFAULTS,
-        ...(tor.kind !== 'none' && { socks: tor.socks, streamsPerCircuit: tor.streamsPerCircuit }),
-        ...(tor.kind === 'control' && { control: tor.control }),
-        virtualPort: listen.port,
-        target: reachableAddress(listen),
-        nostr: nostr.listen && reachableAddress(nostr.listen),
-        managed: tor.kind === 'torrc',
-        circuitIds: wire.circuitIds,
-      }
-      print(torrcFor(options).trimEnd())
-    },
+    async (_options: unknown, command: Command) => (await printing()).printTorrc(command),
   )
 }
 

@@ -1,5 +1,5 @@
 /** The watch verb: subscribes to outpoints at a tracker and prints every change; comes again when the line is lost. */
-import { type Outpoint, parseOutpoint } from '../chain/types.ts'
+import type { Outpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import type { HostPort } from '../tor/address.ts'
@@ -16,14 +16,6 @@ const LIMITS = {
 }
 
 export type WatchEvent = { kind: 'spend'; row: SpendRow } | { kind: 'lost'; detail: string }
-
-export function outpointsOf(texts: readonly string[]): Outpoint[] {
-  return texts.map((text) => {
-    const outpoint = parseOutpoint(text)
-    if (!outpoint) throw new ConfigError(`${text} is no outpoint: expected <txid as bitcoin-cli prints it>:<vout>`)
-    return outpoint
-  })
-}
 
 /**
  * Runs until the signal: the present state of each outpoint, then every change. After a loss the states that have

@@ -1,0 +1,25 @@
+/** What the verbs that print the settings do: as they are read, and as Tor needs them. */
+import type { Command } from 'commander'
+import { formatConfig } from '../config.ts'
+import { reachableAddress } from '../tor/address.ts'
+import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
+import { configOf, print } from './command.ts'
+
+export function printConfig(command: Command): void {
+  print(formatConfig(configOf(command)).trimEnd())
+}
+
+export function printTorrc(command: Command): void {
+  const { tor, listen, nostr, wire } = configOf(command)
+  const options = {
+    ...TORRC_DEFAULTS,
+    ...(tor.kind !== 'none' && { socks: tor.socks, streamsPerCircuit: tor.streamsPerCircuit }),
+    ...(tor.kind === 'control' && { control: tor.control }),
+    virtualPort: listen.port,
+    target: reachableAddress(listen),
+    nostr: nostr.listen && reachableAddress(nostr.listen),
+    managed: tor.kind === 'torrc',
+    circuitIds: wire.circuitIds,
+  }
+  print(torrcFor(options).trimEnd())
+}

@@ -1,0 +1,111 @@
+/**
+ * What the verbs do that read this data directory, whether its daemon runs or not: its rows, with --json as HTTP sends
+ * them, else as text. They take no part of the daemon with them: a health check asks often.
+ */
+import type { Command } from 'commander'
+import type { HeightRange } from '../chain/types.ts'
+import { ConfigError } from '../errors.ts'
+import { writeWhole } from '../files.ts'
+import { bondRows } from '../views/bonds.ts'
+import { readFacts, readHealth, readStatus } from '../views/closed.ts'
+import type { Facts } from '../views/facts.ts'
+import { makerRows } from '../views/makers.ts'
+import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/schemas.ts'
+import { trackerRows } from '../views/trackers.ts'
+import { why } from '../views/why.ts'
+import { systemClock } from '../world.ts'
+import { configOf, isJson, outpointsOf, print, printJson } from './command.ts'
+import { exportRows } from './export.ts'
+import { EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
+import { forgetTracker } from './forget.ts'
+import { shownRows } from './shown-rows.ts'
+import * as text from './text.ts'
+import { dropWatches, readWatches } from './watches.ts'
+
+function show<T>(
+  command: Command,
+  rowsOf: (facts: Facts) => T,
+  describe: (rows: T, height: number | null, unseen: HeightRange | undefined) => string,
+): void {
+  readFacts(configOf(command), systemClock, (facts) => {
+    const rows = rowsOf(facts)
+    if (isJson(command)) printJson(rows)
+    else print(describe(rows, facts.chain.tip()?.height ?? null, facts.unseen()))
+  })
+}
+
+export function showStatus(command: Command): void {
+  show(command, readStatus, text.describeStatus)
+}
+
+export function showBonds({ all }: { all?: boolean }, command: Command): void {
+  const wanted = (facts: Facts) => bondRows(facts).filter(({ state }) => all === true || state === 'live')
+  show(command, (facts) => text.sortBonds(shownRows('bonds', bondSchema, wanted(facts))), text.describeBonds)
+}
+
+export function showMakers({ sort }: { sort: text.MakerSort }, command: Command): void {
+  const rowsOf = (facts: Facts) => text.sortMakers(shownRows('makers', makerSchema, makerRows(facts)), sort)
+  show(command, rowsOf, text.describeMakers)
+}
+
+export function showWhy(address: string, command: Command): void {
+  show(command, (facts) => why(facts, address), text.describeWhy)
+}
+
+export function showTrackers({ forget }: { forget?: string }, command: Command): void {
+  if (forget !== undefined) {
+    forgetTracker(configOf(command), forget)
+    if (isJson(command)) printJson({ forgotten: forget })
+    else print(`${forget} is forgotten`)
+  } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers)
+}
+
+export function showRelays(command: Command): void {
+  show(command, ({ relays }) => shownRows('relays', relaySchema, [...relays.rows()]), text.describeRelays)
+}
+
+/** Writes standard output, or a file whole. */
+export function writeExport(
+  what: string | undefined,
+  { format, output }: { format: ExportFormat; output?: string },
+  command: Command,
+): void {
+  const noun = EXPORT_NOUNS.find((known) => known === what)
+  if (what !== undefined && noun === undefined) {
+    throw new ConfigError(`${what} can't be exported: name ${EXPORT_NOUNS.join(', ')}, or nothing`)
+  }
+  const whole = readFacts(configOf(command), systemClock, (facts) => exportRows(facts, format, noun))
+  if (output === undefined) process.stdout.write(whole)
+  else writeWhole(output, whole)
+}
+
+/** Returns the exit code. */
+export function showHealth({ live }: { live?: boolean }, command: Command): number {
+  const health = readHealth(configOf(command).dataDir, systemClock.nowMs())
+  if (isJson(command)) printJson(health)
+  else print(health.detail)
+  return (live ? health.alive : health.ready) ? 0 : 1
+}
+
+/** Shows the registrations, or ends some. Returns the exit code. */
+export async function watches(
+  { drop, dropAfter }: { drop?: string[]; dropAfter?: number },
+  command: Command,
+  signal: AbortSignal,
+): Promise<number> {
+  const config = configOf(command)
+  if (drop === undefined && dropAfter === undefined) {
+    const watches = readWatches(config)
+    if (isJson(command)) printJson(watches)
+    else print(text.describeWatches(watches))
+    return 0
+  }
+  const which = { outpoints: outpointsOf(drop ?? []), after: dropAfter }
+  const result = await dropWatches(config, which, systemClock, signal)
+  if (isJson(command)) printJson(result)
+  else {
+    for (const outpoint of result.missing) print(`${outpoint} was not registered`)
+    print(`${result.dropped} registrations ended. Start the daemon`)
+  }
+  return result.missing.length > 0 ? 1 : 0
+}
