@@ -27,6 +27,7 @@ export interface ThreadRequest {
 }
 
 export type ThreadReply =
+  | 'ready'
   | 'closed'
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; name: string; message: string; stack: string | undefined }
@@ -79,6 +80,8 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
     resourceLimits: LIMITS.heap,
   })
   const pending = new Map<number, Pending>()
+  /** It has loaded what it needs: before that it holds nothing that would have to be closed. */
+  let isReady = false
   const onClosed = Promise.withResolvers<void>()
   let nextId = 1
   let end: Error | undefined
@@ -96,6 +99,10 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
   broken.catch(() => {}) // whoever cares awaits it
   worker.on('message', (reply: ThreadReply) => {
     if (reply === 'closed') return onClosed.resolve()
+    if (reply === 'ready') {
+      isReady = true
+      return
+    }
     const call = pending.get(reply.id)
     pending.delete(reply.id)
     if (!call) return // its caller was stopped meanwhile
@@ -141,10 +148,12 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
     },
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')
-      worker.postMessage('close')
-      const cancel = after(LIMITS.closeMs, onClosed.resolve) // too busy to answer: ended all the same
-      await onClosed.promise
-      cancel()
+      if (isReady) {
+        worker.postMessage('close')
+        const cancel = after(LIMITS.closeMs, onClosed.resolve) // too busy to answer: ended all the same
+        await onClosed.promise
+        cancel()
+      }
       await worker.terminate()
     },
   }
