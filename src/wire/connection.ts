@@ -2,10 +2,10 @@
  * One client's connection: bytes → frames → one request at a time → its reply → the next. Whatever the client does
  * costs at most this connection. Knows no other connection, no chain and no bonds.
  *
- * `#converse` is the only one that takes requests and answers them; what goes out is `outbox.ts`. Whoever has nothing to
- * do sleeps in `#changed`. The socket's events and the sweep only change a field and wake it. The socket is paused unless
- * `#converse` waits for bytes, so that the pressure of a client that has spent its allowance, or that leaves its replies
- * unread, ends up in its own TCP window.
+ * `#converse` is the only one that takes requests and answers them; what goes out is `outbox.ts`. The socket's events and
+ * the sweep only change a field and call it: what can be answered at once is, in the same turn of the event loop; the
+ * others are waited for. The socket is paused unless `#converse` waits for bytes, so that the pressure of a client that has
+ * spent its allowance, or that leaves its replies unread, ends up in its own TCP window.
  */
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
@@ -84,6 +84,22 @@ export interface ClientFacts {
   unsentBytes: number
 }
 
+/** What a request came to. */
+interface Answer {
+  reply?: Buffer
+  /** The connection ends after it. */
+  closes: boolean
+}
+
+/** A request that is being handled, as far as it is known. */
+interface Handling {
+  type: Request['type'] | 'unknown'
+  /** It was one, and not only a frame. */
+  isRequest: boolean
+  closesOnFault: boolean
+  readonly startMs: number
+}
+
 let connectionsMade = 0
 
 /** The next number, whatever door a client comes by. */
@@ -95,6 +111,7 @@ export class Connection implements Peer {
   readonly id = nextClientId()
   /** Settles when no request is taken or answered any more, the socket possibly still saying goodbye. Never rejects. */
   readonly conversation: Promise<void>
+  readonly #conversationEnd = Promise.withResolvers<void>()
   readonly #socket: Socket
   readonly #world: ConnectionWorld
   readonly #inbox: Inbox
@@ -110,6 +127,10 @@ export class Connection implements Peer {
   #hasEnded = false
   /** The handler has a request of ours. */
   #isHandling = false
+  /** A request is being answered, and its answer has to be waited for. */
+  #isAnswering = false
+  /** All requests that have come are answered: the next bytes are waited for. */
+  #awaitsBytes = true
   /** The allowance is spent, and that was counted. */
   #isExhausted = false
   /** The client has said all it will say; it may still be listening. */
@@ -150,14 +171,12 @@ export class Connection implements Peer {
     })
     socket.on('data', (chunk) => {
       if (this.#isOver) return // let it go by
-      socket.pause()
+      this.#awaitsBytes = false
       if (!this.#inbox.push(chunk)) this.#refuse('bad_frame', 'a PROXY line that is none')
       this.#wake()
+      if (!(this.#awaitsBytes || this.#isOver)) socket.pause()
     })
-    this.conversation = this.#converse().catch((error) => {
-      world.log.error({ err: error }, 'a connection failed')
-      this.destroy()
-    })
+    this.conversation = this.#conversationEnd.promise
   }
 
   get lane(): Lane {
@@ -241,39 +260,67 @@ export class Connection implements Peer {
     this.#wake()
   }
 
-  async #converse(): Promise<void> {
-    for (;;) {
-      const payload = await this.#nextPayload()
-      if (payload === undefined) return this.#finish()
-      await this.#answer(payload)
+  /** Takes requests and answers them, until one has to be waited for or none is left. */
+  #converse(): void {
+    try {
+      while (!this.#isAnswering) {
+        if (this.#isOver || this.#isStopping) return this.#endConversation()
+        if (this.#awaitsBytes && !this.#isHalfClosed) return
+        const payload = this.#nextPayload()
+        if (payload === undefined) return
+        this.#isAnswering = true
+        const answered = this.#answer(payload)
+        if (answered)
+          void answered.then(
+            () => this.#goOn(),
+            (error) => this.#fail(error),
+          )
+        else this.#isAnswering = false
+      }
+    } catch (error) {
+      this.#fail(error)
     }
   }
 
-  /** The next frame's payload once the client may be answered; undefined when there will be none. */
-  async #nextPayload(): Promise<Buffer | undefined> {
-    for (; !this.#isOver && !this.#isStopping; await this.#changed()) {
-      const nowMs = this.#world.clock.monotonicMs()
-      if (this.#outbox.isFull || !this.#mayAsk()) continue
-      let payload: Buffer | undefined
-      try {
-        payload = this.#inbox.next()
-      } catch (error) {
-        if (!(error instanceof FrameTooLarge)) throw error
-        this.#refuse('too_large', error.message)
-        return undefined
-      }
-      if (payload) {
-        if (this.#requests++ === 0) this.#world.onGroup(this, 'asked')
-        this.#activeAtMs = nowMs
-        return payload
-      }
-      if (this.#isHalfClosed) {
-        if (this.#inbox.midFrameSinceMs !== undefined)
-          this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
-        return undefined
-      }
-      this.#socket.resume()
+  #goOn(): void {
+    this.#isAnswering = false
+    this.#converse()
+  }
+
+  #fail(error: unknown): void {
+    this.#world.log.error({ err: error }, 'a connection failed')
+    this.destroy()
+    this.#goOn()
+  }
+
+  #endConversation(): void {
+    this.#conversationEnd.resolve()
+    if (!this.#isOver) this.#finish()
+  }
+
+  /** The next frame's payload, if the client may be answered now. */
+  #nextPayload(): Buffer | undefined {
+    if (this.#outbox.isFull || !this.#mayAsk()) return undefined
+    let payload: Buffer | undefined
+    try {
+      payload = this.#inbox.next()
+    } catch (error) {
+      if (!(error instanceof FrameTooLarge)) throw error
+      this.#refuse('too_large', error.message)
+      return undefined
     }
+    if (payload) {
+      if (this.#requests++ === 0) this.#world.onGroup(this, 'asked')
+      this.#activeAtMs = this.#world.clock.monotonicMs()
+      return payload
+    }
+    if (this.#isHalfClosed) {
+      if (this.#inbox.midFrameSinceMs !== undefined) this.#refuse('bad_frame', 'the bytes end in the middle of a frame')
+      else this.#finish()
+      return undefined
+    }
+    this.#awaitsBytes = true
+    if (this.#socket.isPaused()) this.#socket.resume()
     return undefined
   }
 
@@ -285,59 +332,86 @@ export class Connection implements Peer {
     return has
   }
 
-  async #answer(payload: Buffer): Promise<void> {
+  /** Returns a promise where something has to be waited for. */
+  #answer(payload: Buffer): Promise<void> | undefined {
     this.#outbox.hold()
-    try {
-      const { reply, closes } = await this.#replyTo(payload)
-      while (this.#outbox.isSending && !this.#isOver) await this.#changed() // a long push is under way
-      if (reply) await this.#outbox.send(reply)
-      if (closes) this.#finish()
-    } finally {
-      this.#outbox.release()
-    }
+    const answer = this.#replyTo(payload)
+    if (answer instanceof Promise || this.#outbox.isSending) return this.#sayLater(answer)
+    return this.#say(answer)
   }
 
-  async #replyTo(payload: Buffer): Promise<{ reply?: Buffer; closes: boolean }> {
-    const { log, count, clock, signal } = this.#world
-    let type: Request['type'] | 'unknown' = 'unknown'
-    let closesOnFault = false
-    let isRequest = false
+  async #sayLater(coming: Answer | Promise<Answer>): Promise<void> {
+    const answer = await coming
+    while (this.#outbox.isSending && !this.#isOver) await this.#changed() // a long push is under way
+    await this.#say(answer)
+  }
+
+  #say({ reply, closes }: Answer): Promise<void> | undefined {
+    const done = () => {
+      if (closes) this.#finish()
+      this.#outbox.release()
+    }
+    const sending = reply && this.#outbox.send(reply)
+    if (sending) return sending.finally(done)
+    done()
+    return undefined
+  }
+
+  #replyTo(payload: Buffer): Answer | Promise<Answer> {
+    const handling: Handling = { type: 'unknown', isRequest: false, closesOnFault: false, startMs: this.#activeAtMs }
     this.#isHandling = true
-    const startMs = clock.monotonicMs()
     try {
       const bytesPrice = priceOfBytes(payload.length)
       this.lane.charge(bytesPrice)
-      const outcome = await this.lane.begin(() => {
+      const outcome = this.lane.begin(() => {
         const parsed = parseRequest(payload)
-        type = parsed.ok ? parsed.request.type : (parsed.type ?? 'unknown')
-        isRequest = parsed.ok
+        handling.type = parsed.ok ? parsed.request.type : (parsed.type ?? 'unknown')
+        handling.isRequest = parsed.ok
         if (parsed.ok) return this.#begin(parsed.request, bytesPrice)
-        closesOnFault = parsed.closes
+        handling.closesOnFault = parsed.closes
         throw new PeerFault(parsed.code, parsed.message)
       })
-      count(type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
-      return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
+      if (!(outcome instanceof Promise)) return this.#handled(handling, outcome)
+      return outcome.then(
+        (late) => this.#handled(handling, late),
+        (error) => this.#failed(handling, error),
+      )
     } catch (error) {
-      if (error instanceof PeerFault) {
-        return { reply: this.#refusal(type, error.code, error.message), closes: closesOnFault }
-      }
-      if (isAbort(error, signal)) {
-        count(type, 'closed')
-        return { closes: true }
-      }
-      if (this.#gone.signal.aborted || (this.#isStopping && this.#isOver)) {
-        // Its client has gone, or a stop could wait no longer: what it worked with is closed.
-        log.debug({ err: error, request: type }, 'a request was cut off')
-        return { closes: true }
-      }
-      log.error({ err: error, request: type }, 'a request failed')
-      const message = 'this tracker failed to answer; its log says why'
-      return { reply: this.#refusal(type, 'internal', message), closes: true }
-    } finally {
-      this.#isHandling = false
-      this.#activeAtMs = clock.monotonicMs()
-      if (isRequest) this.#world.onHandled(type as Request['type'], this.#activeAtMs - startMs)
+      return this.#failed(handling, error)
     }
+  }
+
+  #handled(handling: Handling, outcome: Outcome): Answer {
+    this.#noteHandled(handling)
+    this.#world.count(handling.type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
+    return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
+  }
+
+  #failed(handling: Handling, error: unknown): Answer {
+    this.#noteHandled(handling)
+    const { log, count, signal } = this.#world
+    const { type, closesOnFault } = handling
+    if (error instanceof PeerFault) {
+      return { reply: this.#refusal(type, error.code, error.message), closes: closesOnFault }
+    }
+    if (isAbort(error, signal)) {
+      count(type, 'closed')
+      return { closes: true }
+    }
+    if (this.#gone.signal.aborted || (this.#isStopping && this.#isOver)) {
+      // Its client has gone, or a stop could wait no longer: what it worked with is closed.
+      log.debug({ err: error, request: type }, 'a request was cut off')
+      return { closes: true }
+    }
+    log.error({ err: error, request: type }, 'a request failed')
+    const message = 'this tracker failed to answer; its log says why'
+    return { reply: this.#refusal(type, 'internal', message), closes: true }
+  }
+
+  #noteHandled({ type, isRequest, startMs }: Handling): void {
+    this.#isHandling = false
+    this.#activeAtMs = this.#world.clock.monotonicMs()
+    if (isRequest) this.#world.onHandled(type as Request['type'], this.#activeAtMs - startMs)
   }
 
   /** Charges what the request costs, and has it answered: at once, or when there is room for one so large. */
@@ -388,6 +462,7 @@ export class Connection implements Peer {
   }
 
   #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve()
+    if (this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve()
+    this.#converse()
   }
 }

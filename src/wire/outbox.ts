@@ -73,7 +73,7 @@ export class Outbox {
 
   release(): void {
     this.#isHeld = false
-    void this.#sayPushes()
+    if (this.#pushes.size > 0) void this.#sayPushes()
   }
 
   push(key: string, encode: () => Buffer | undefined): void {
@@ -122,17 +122,21 @@ export class Outbox {
     return this.send(payload)
   }
 
-  /** Hands a payload over piece by piece; resolves when the last piece is handed over or nobody wants it. */
-  async send(payload: Buffer): Promise<void> {
-    const { limits, lane, clock, backlog, onCut } = this.#world
+  /** Hands a payload over. A long one goes piece by piece: resolves when the last is handed over or nobody wants it. */
+  send(payload: Buffer): Promise<void> | undefined {
+    if (this.#isClosed) return undefined
+    const { limits, lane } = this.#world
     const pieceBytes = limits.unsentBytesMax
-    if (this.#isClosed) return
     lane().charge(priceOfBytes(payload.length))
     this.#socket.cork()
-    this.#write(frameHead(payload.length))
-    this.#write(payload.subarray(0, pieceBytes))
+    this.#socket.write(frameHead(payload.length))
+    this.#write(payload.length <= pieceBytes ? payload : payload.subarray(0, pieceBytes))
     this.#socket.uncork()
-    if (payload.length <= pieceBytes) return
+    return payload.length <= pieceBytes ? undefined : this.#sendRest(payload, pieceBytes)
+  }
+
+  async #sendRest(payload: Buffer, pieceBytes: number): Promise<void> {
+    const { clock, backlog, onCut, onMoved } = this.#world
     this.#isSending = true
     const unsent: Unsent = { payload, takenAtMs: clock.monotonicMs(), cut: onCut }
     backlog.add(unsent)
@@ -144,20 +148,20 @@ export class Outbox {
     }
     backlog.remove(unsent)
     this.#isSending = false
-    this.#world.onMoved()
+    onMoved()
   }
 
   #write(bytes: Buffer): void {
-    this.#socket.write(bytes, () => this.#onTaken())
+    this.#socket.write(bytes, this.#onTaken)
     if (this.#socket.writableLength > 0) this.#unsentSinceMs ??= this.#world.clock.monotonicMs()
   }
 
   /** Some of what waited has been taken: the kernel has it. */
-  #onTaken(): void {
+  readonly #onTaken = (): void => {
     this.#unsentSinceMs = this.#socket.writableLength > 0 ? this.#world.clock.monotonicMs() : undefined
     this.#wake()
     this.#world.onMoved()
-    void this.#sayPushes()
+    if (this.#pushes.size > 0) void this.#sayPushes()
   }
 
   #moved(): Promise<void> {
@@ -165,6 +169,6 @@ export class Outbox {
   }
 
   #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve()
+    if (this.#waiting.length > 0) for (const resolve of this.#waiting.splice(0)) resolve()
   }
 }

@@ -181,6 +181,24 @@ export class Work {
   }
 
   async #runPiece<T>(work: () => T): Promise<T> {
+    try {
+      return this.runNow(work)
+    } finally {
+      if (this.#hasHadItsTurn) await breathe()
+    }
+  }
+
+  /** Whether a piece would be next now: none waits or runs, and those of this turn of the event loop may be more. */
+  get isFree(): boolean {
+    return this.#pieces.pending === 0 && this.#pieces.size === 0 && !this.#hasHadItsTurn
+  }
+
+  get #hasHadItsTurn(): boolean {
+    return this.#turnSinceMs !== undefined && this.#clock.monotonicMs() - this.#turnSinceMs > WORK_LIMITS.piecesMs
+  }
+
+  /** Runs a piece whose turn it is. */
+  runNow<T>(work: () => T): T {
     const startMs = this.#clock.monotonicMs()
     if (this.#turnSinceMs === undefined) {
       this.#turnSinceMs = startMs
@@ -191,9 +209,7 @@ export class Work {
     try {
       return work()
     } finally {
-      const endMs = this.#clock.monotonicMs()
-      this.counts.longestPieceMs = Math.max(this.counts.longestPieceMs, endMs - startMs)
-      if (endMs - this.#turnSinceMs > WORK_LIMITS.piecesMs) await breathe()
+      this.counts.longestPieceMs = Math.max(this.counts.longestPieceMs, this.#clock.monotonicMs() - startMs)
     }
   }
 
@@ -288,16 +304,35 @@ export class Lane {
 
   /**
    * Begins the answer to a request in its turn, one at a time: what of it is synchronous is one piece. Whatever it needs
-   * besides is due with it, unless it is `large`.
+   * besides is due with it, unless it is `large`. Where nobody waits it is the turn of this one, and an answer without a
+   * wait is returned, or thrown, at once: most are, and a promise each would cost more than they do.
    */
-  async begin<T>(answer: () => T | Promise<T>): Promise<T> {
+  begin<T>(answer: () => T | Promise<T>): T | Promise<T> {
+    if (!this.#work.isFree) return this.#beginInTurn(answer)
+    this.#signal.throwIfAborted()
     this.#dueMs = this.#work.dueMs(this.account)
+    let isComing = false
     try {
-      const { coming } = await this.piece(() => {
-        const coming = answer()
-        if (coming instanceof Promise) coming.catch(() => {}) // awaited a moment later
-        return { coming }
-      })
+      const coming = this.#work.runNow(answer)
+      isComing = coming instanceof Promise
+      return isComing ? this.#finish(coming as Promise<T>) : coming
+    } finally {
+      if (!isComing) this.#dueMs = undefined
+    }
+  }
+
+  async #beginInTurn<T>(answer: () => T | Promise<T>): Promise<T> {
+    this.#dueMs = this.#work.dueMs(this.account)
+    const begun = this.piece(() => {
+      const coming = answer()
+      if (coming instanceof Promise) coming.catch(() => {}) // awaited a moment later
+      return { coming }
+    })
+    return this.#finish(begun.then(({ coming }) => coming))
+  }
+
+  async #finish<T>(coming: Promise<T>): Promise<T> {
+    try {
       return await coming
     } finally {
       this.#dueMs = undefined

@@ -92,7 +92,7 @@ test('what a small request needs is due with it; a large one waits anew with eac
     }
     const all: Promise<unknown>[] = []
     await work.lane(open()).piece(() => {
-      all.push(lane.begin(() => (isLarge ? lane.large(answer) : answer()))) // waits for this piece's end
+      all.push(Promise.resolve(lane.begin(() => (isLarge ? lane.large(answer) : answer())))) // waits for this piece's end
       clock.atMs += 1
       for (let i = 0; i < 20; i++) all.push(work.lane(open()).piece(() => order.push('newcomer')))
     })
