@@ -17,19 +17,21 @@ interface Waiting {
 export class Pieces {
   readonly #turnMs: number
   readonly #clock: Clock
+  readonly #counts: { longestPieceMs: number }
   /** A binary heap, the one that is due first at its root. */
   readonly #heap: Waiting[] = []
   #count = 0
   #size = 0
-  #longestMs = 0
+  #isRunning = false
   /** When the pieces of this turn of the event loop began; undefined when there were none. */
   #turnSinceMs: number | undefined
   #isScheduled = false
 
   /** `turnMs`: what the pieces of one turn may take together; the last of them may go beyond it. */
-  constructor(turnMs: number, clock: Clock) {
+  constructor(turnMs: number, clock: Clock, counts: { longestPieceMs: number }) {
     this.#turnMs = turnMs
     this.#clock = clock
+    this.#counts = counts
   }
 
   /** How many wait. */
@@ -37,14 +39,9 @@ export class Pieces {
     return this.#size
   }
 
-  /** The longest piece, ms. */
-  get longestMs(): number {
-    return this.#longestMs
-  }
-
-  /** Whether one that comes now would be run at once: none waits, and this turn has time. */
+  /** Whether it would be the turn of one that came now: none runs, none waits, and this turn of the event loop has time. */
   get isFree(): boolean {
-    return this.#size === 0 && !this.#isTurnOver
+    return !this.#isRunning && this.#size === 0 && !this.#isTurnOver
   }
 
   get #isTurnOver(): boolean {
@@ -60,14 +57,17 @@ export class Pieces {
         this.#turnSinceMs = undefined
       })
     }
+    this.#isRunning = true
     try {
       return work()
     } finally {
-      this.#longestMs = Math.max(this.#longestMs, this.#clock.monotonicMs() - startMs)
+      this.#isRunning = false
+      const counts = this.#counts
+      counts.longestPieceMs = Math.max(counts.longestPieceMs, this.#clock.monotonicMs() - startMs)
     }
   }
 
-  /** Has it run when it is due. `gone`: nobody waits for it any more. Returns what takes it back. */
+  /** Has it run when it is due; it throws nothing. Returns what takes it back. */
   add(dueMs: number, run: () => void): () => void {
     const waiting: Waiting = { dueMs, number: this.#count++, run }
     this.#push(waiting)
@@ -80,24 +80,25 @@ export class Pieces {
   }
 
   #schedule(): void {
-    if (this.#isScheduled) return
+    if (this.#isScheduled || this.#heap.length === 0) return
     this.#isScheduled = true
-    if (this.#isTurnOver) setImmediate(this.#runTurn)
-    else queueMicrotask(this.#runTurn)
+    if (this.#isTurnOver) setImmediate(this.#runNext)
+    else queueMicrotask(this.#runSoon)
   }
 
-  readonly #runTurn = (): void => {
+  /** Whoever waited for the last piece goes on first, and what he needs next may be due before all others. */
+  readonly #runSoon = (): void => process.nextTick(this.#runNext)
+
+  readonly #runNext = (): void => {
     this.#isScheduled = false
-    while (!this.#isTurnOver) {
-      const next = this.#pop()
-      if (!next) return
+    const next = this.#pop()
+    if (next?.run) {
       const { run } = next
-      if (!run) continue
       next.run = undefined
       this.#size--
       this.run(run)
     }
-    if (this.#heap.length > 0) this.#schedule()
+    this.#schedule()
   }
 
   #push(waiting: Waiting): void {

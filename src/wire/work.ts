@@ -13,7 +13,8 @@
  */
 import PQueue from 'p-queue'
 import { PeerFault } from '../errors.ts'
-import { after, breathe, type Clock, sleep } from '../world.ts'
+import { after, type Clock, sleep } from '../world.ts'
+import { Pieces } from './pieces.ts'
 
 export const WORK_LIMITS = {
   /** Pieces run in a row until they have taken this together; then sockets and timers have their turn. */
@@ -127,17 +128,16 @@ export class Work {
   readonly counts: WorkCounts = { exhausted: 0, refused: 0, units: 0, longestPieceMs: 0 }
   readonly #limits: AllowanceLimits
   readonly #clock: Clock
-  readonly #pieces = new PQueue({ concurrency: 1 })
+  readonly #pieces: Pieces
   readonly #questions = new PQueue({ concurrency: WORK_LIMITS.questionsAtOnce })
   readonly #large = new PQueue({ concurrency: WORK_LIMITS.largeAtOnce })
   /** By circuit, for as long as one of its connections is open. */
   readonly #circuits = new Map<string, { account: Account; lanes: number }>()
-  /** When the pieces of this turn of the event loop began; undefined when there were none. */
-  #turnSinceMs: number | undefined
 
   constructor(limits: AllowanceLimits, clock: Clock) {
     this.#limits = limits
     this.#clock = clock
+    this.#pieces = new Pieces(WORK_LIMITS.piecesMs, clock, this.counts)
   }
 
   /** For a client that has come. `signal`: it has gone. `circuit`: the id by which its connections are one client. */
@@ -177,40 +177,32 @@ export class Work {
 
   /** See Lane.piece. */
   piece<T>(dueMs: number, signal: AbortSignal, work: () => T): Promise<T> {
-    return this.#pieces.add(() => this.#runPiece(work), { priority: -dueMs, signal })
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason)
+      const takeBack = this.#pieces.add(dueMs, () => {
+        signal.removeEventListener('abort', onGone)
+        try {
+          resolve(work())
+        } catch (error) {
+          reject(error)
+        }
+      })
+      const onGone = () => {
+        takeBack()
+        reject(signal.reason)
+      }
+      signal.addEventListener('abort', onGone, { once: true })
+    })
   }
 
-  async #runPiece<T>(work: () => T): Promise<T> {
-    try {
-      return this.runNow(work)
-    } finally {
-      if (this.#hasHadItsTurn) await breathe()
-    }
-  }
-
-  /** Whether a piece would be next now: none waits or runs, and those of this turn of the event loop may be more. */
+  /** Whether it would be the turn of a piece that came now. */
   get isFree(): boolean {
-    return this.#pieces.pending === 0 && this.#pieces.size === 0 && !this.#hasHadItsTurn
-  }
-
-  get #hasHadItsTurn(): boolean {
-    return this.#turnSinceMs !== undefined && this.#clock.monotonicMs() - this.#turnSinceMs > WORK_LIMITS.piecesMs
+    return this.#pieces.isFree
   }
 
   /** Runs a piece whose turn it is. */
   runNow<T>(work: () => T): T {
-    const startMs = this.#clock.monotonicMs()
-    if (this.#turnSinceMs === undefined) {
-      this.#turnSinceMs = startMs
-      setImmediate(() => {
-        this.#turnSinceMs = undefined
-      })
-    }
-    try {
-      return work()
-    } finally {
-      this.counts.longestPieceMs = Math.max(this.counts.longestPieceMs, this.#clock.monotonicMs() - startMs)
-    }
+    return this.#pieces.run(work)
   }
 
   /** See Lane.ask. */
