@@ -70,6 +70,8 @@ function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
   verb('start', 'Run the daemon: follow bitcoind, publish the onion service, answer requests.').action(
     async (_options: unknown, command: Command) => {
       const config = configOf(command)
+      const { keepHeapsSmallAtStart } = await import('../heap.ts')
+      keepHeapsSmallAtStart()
       const { openLog } = await import('../log.ts')
       const { readSupervisor } = await import('../notify.ts')
       const { runDaemon } = await import('../daemon.ts')
