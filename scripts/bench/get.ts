@@ -83,7 +83,7 @@ interface Load {
 }
 
 /** One request in flight on each of `connections`. */
-export async function load(tracker: Tracker, connections: number): Promise<Load> {
+async function load(tracker: Tracker, connections: number): Promise<Load> {
   const replyBytes = (await oneReply(tracker)).length
   const clients = await Promise.all(Array.from({ length: connections }, () => CountingClient.connect(tracker.port)))
   const times: number[] = []

@@ -12,7 +12,7 @@ import { benchNode } from './node.ts'
 import { benchNostr } from './nostr.ts'
 import { benchProbes } from './probes.ts'
 import { benchScan, benchStall } from './scan.ts'
-import { benchStart } from './start.ts'
+import { benchIdle, benchStart } from './start.ts'
 import { syntheticBlock } from './synthetic-block.ts'
 import { benchTor } from './tor.ts'
 import { benchWatch } from './watch.ts'
@@ -24,6 +24,7 @@ const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise
   mempool: { takes: '[BLOCK FILE...]', run: (files) => benchMempool(blocksOf(files)) },
   get: { run: () => benchGet() },
   start: { run: () => benchStart() },
+  idle: { run: () => benchIdle() },
   block: { run: () => benchBlock() },
   growth: { run: () => benchGrowth() },
   watch: { run: () => benchWatch() },

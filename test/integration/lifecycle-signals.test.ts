@@ -1,6 +1,8 @@
 /** What an operator can ask of a running daemon by a signal, without stopping it. */
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { Regtest } from '../sandbox/regtest.ts'
 import { Tracker } from '../sandbox/tracker.ts'
@@ -97,6 +99,26 @@ test('SIGTERM while a thousand requests wait for bitcoind: every connection is c
     await overHttp
   } finally {
     process.kill(node.pid, 'SIGCONT')
+  }
+})
+
+test('SIGTERM while bitcoind is away: clients are let go and the database is closed, right after the start and later', async () => {
+  await using node = await Regtest.start({ blocks: 5 })
+  await using tracker = await Tracker.start(node, { http: true, nostr: true })
+  await tracker.caughtUp(node)
+  await tracker.stop()
+  await node.stop()
+  for (const said of ['listening', 'bitcoind unreachable']) {
+    const before = tracker.log.length
+    tracker.launch()
+    await tracker.said(said, before)
+    using client = await Client.open(tracker.port)
+    client.send({ type: 'Status' })
+    await waitUntil('it is answered', () => client.replies[0]?.type === 'Status')
+    assert.equal(await tracker.stop(), 0, said)
+    assert.ok(tracker.logged('stopped'))
+    await waitUntil('the client is let go', () => client.isClosed)
+    assert.equal(existsSync(join(tracker.dataDir, 'tracker.sqlite-wal')), false, 'written back, and closed')
   }
 })
 
