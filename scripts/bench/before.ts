@@ -26,9 +26,17 @@ function build(dir: string): void {
   } catch (error) {
     throw new Error(`commit ${COMMIT} is not in this repository: clone it with its history`, { cause: error })
   }
-  const needed = (folder: string) => readFileSync(join(folder, 'package-lock.json'), 'utf8')
-  if (needed(making) === needed(ROOT)) symlinkSync(join(ROOT, 'node_modules'), join(making, 'node_modules'))
+  if (Object.entries(packagesOf(making)).every(([name, version]) => packagesOf(ROOT)[name] === version))
+    symlinkSync(join(ROOT, 'node_modules'), join(making, 'node_modules'))
   else execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: making, stdio: 'inherit' })
   execFileSync('npm', ['run', '--silent', 'build'], { cwd: making, stdio: 'inherit' })
   renameSync(making, dir)
+}
+
+/** Versions by place, as the lockfile has them. */
+function packagesOf(folder: string): Record<string, string | undefined> {
+  const { packages } = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version?: string }>
+  }
+  return Object.fromEntries(Object.entries(packages).map(([place, { version }]) => [place, version]))
 }

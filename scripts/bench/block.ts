@@ -5,7 +5,7 @@
  * one in flight, while a block comes; and the processor time of the main thread by /proc. Also: the start on that database.
  */
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -13,6 +13,7 @@ import { ask } from '../../src/wire/client.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
+import { mainThreadMs } from './process.ts'
 import { quantile, report } from './report.ts'
 
 export interface BlockFigures {
@@ -201,11 +202,6 @@ function listenToEvents(httpPort: number): Disposable {
     for await (const _ of response.body!) if (stop.signal.aborted) return
   })().catch(() => {})
   return { [Symbol.dispose]: () => stop.abort() }
-}
-
-/** Processor time of the thread that serves, so far. */
-function mainThreadMs(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
 }
 
 /** Rows that a daemon of any version would have: the columns are named. */

@@ -4,14 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { asSats, asTxid } from '../../src/chain/types.ts'
-import { insertBond } from '../../src/store/bonds.ts'
-import { openStore } from '../../src/store/open.ts'
-import { insertBlock } from '../../src/store/tip.ts'
+import Database from 'better-sqlite3'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeReply, encodeRequest } from '../../src/wire/messages.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
-import { Tracker } from '../../test/sandbox/tracker.ts'
+import { MAIN, Tracker } from '../../test/sandbox/tracker.ts'
 import { cpuS } from './process.ts'
 import { quantile, report } from './report.ts'
 
@@ -21,13 +18,13 @@ const SECONDS = 4
 export type GetFigures = Record<'one' | 'sixteen' | 'thousand', Load>
 
 /** `main`: the program to measure, ours unless another build is named. */
-export async function measureGet(main?: string): Promise<GetFigures> {
+export async function measureGet(main: string = MAIN): Promise<GetFigures> {
   await using node = await Regtest.start({ blocks: 120 })
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
   using _dataDir = { [Symbol.dispose]: () => rmSync(dataDir, { recursive: true, force: true }) }
-  await fill(node, dataDir, unreachable(MAKERS))
+  await fill(node, dataDir, unreachable(MAKERS), main)
   const limits = ['--units-per-second', '1000000', '--units-burst', '10000000', '--connections-max', '5000']
-  await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor', ...limits], ...(main && { main }) })
+  await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor', ...limits], main })
   await tracker.caughtUp(node)
   return { one: await load(tracker, 1), sixteen: await load(tracker, 16), thousand: await load(tracker, 1_000) }
 }
@@ -48,29 +45,22 @@ export function unreachable(count: number): string[] {
   })
 }
 
-/** The chain's blocks, and in one of them a live bond for each of `addresses`. */
-export async function fill(node: Regtest, dataDir: string, addresses: readonly string[]): Promise<void> {
-  const { db } = openStore(dataDir, 'regtest')
-  using _db = db
-  for (let height = 0; height <= (await node.height()); height++) {
-    const hash = await node.rpc<string>('getblockhash', height)
-    const header = await node.rpc<{ time: number; previousblockhash?: string }>('getblockheader', hash)
-    insertBlock(db, { hash: hash as never, height, prevHash: '' as never, timeS: header.time })
-  }
+/** The chain's blocks, as the program itself reads them, and in one of them a live bond for each of `addresses`. */
+export async function fill(node: Regtest, dataDir: string, addresses: readonly string[], main = MAIN): Promise<void> {
+  await using tracker = await Tracker.start(node, { dataDir, args: ['--no-tor'], main })
+  await tracker.caughtUp(node)
+  await tracker.stop()
+  const db = new Database(join(dataDir, 'tracker.sqlite'))
+  const bond = db.prepare(
+    `INSERT INTO bonds (txid, vout, address, format, amount_sats, is_p2wsh, lock_height, conf_height, refusal, tx_refusals)
+     VALUES (?, 0, ?, 'D', ?, 1, 15000, 100, NULL, '[]')`,
+  )
   db.transaction(() => {
     for (const [i, address] of addresses.entries()) {
-      const txid = asTxid(i.toString(16).padStart(64, '0'))
-      const output = {
-        outpoint: { txid, vout: 0 },
-        address,
-        format: 'D' as const,
-        amountSats: asSats(50_000 + i),
-        isP2wsh: true,
-        txRefusals: [],
-      }
-      insertBond(db, { ...output, lockHeight: 15_000 }, 100)
+      bond.run(Buffer.from(i.toString(16).padStart(64, '0'), 'hex'), address, 50_000 + i)
     }
-  })
+  })()
+  db.close()
 }
 
 interface Load {

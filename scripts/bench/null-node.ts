@@ -76,6 +76,9 @@ const answers: Record<string, (params: unknown[]) => unknown> = {
     listed = txids.slice(from as number, to as number)
   },
   servedmempool: () => served,
+  // Of no output it knows anything.
+  gettxout: () => null,
+  gettxspendingprevout: ([outpoints]) => outpoints,
   getblockhash: ([height]) => hashes[height as number],
   getblockheader: ([hash, isDecoded]) =>
     isDecoded === false

@@ -3,10 +3,12 @@
  * Absolute times depend on the machine; compare ratios.
  */
 import { existsSync, readFileSync } from 'node:fs'
+import { benchAll } from './all.ts'
 import { benchAttack } from './attack/bench.ts'
 import { benchBlock } from './block.ts'
 import { benchGet } from './get.ts'
 import { benchGrowth } from './growth.ts'
+import { benchLookUp } from './look-up.ts'
 import { benchMempool } from './mempool.ts'
 import { benchNode } from './node.ts'
 import { benchNostr } from './nostr.ts'
@@ -18,8 +20,10 @@ import { benchTor } from './tor.ts'
 import { benchWatch } from './watch.ts'
 
 const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise<unknown> }> = {
-  scan: { takes: '[BLOCK FILE...]', run: (files) => benchScan(blocksOf(files)) },
+  all: { takes: '[BLOCK FILE...]', run: (files) => benchAll(blocksOf(files)) },
   node: { run: () => benchNode() },
+  'look-up': { takes: '[BLOCK FILE...]', run: (files) => benchLookUp(blocksOf(files)) },
+  scan: { takes: '[BLOCK FILE...]', run: (files) => benchScan(blocksOf(files)) },
   stall: { takes: '[BLOCK FILE...]', run: (files) => benchStall(blocksOf(files)) },
   mempool: { takes: '[BLOCK FILE...]', run: (files) => benchMempool(blocksOf(files)) },
   get: { run: () => benchGet() },

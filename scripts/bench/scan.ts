@@ -90,7 +90,7 @@ export function startTracker(
   })
 }
 
-async function isSynced(tracker: Tracker): Promise<boolean> {
+export async function isSynced(tracker: Tracker): Promise<boolean> {
   const status = await tracker.ask({ type: 'Status' }, 'Status').catch(() => undefined)
   return status?.synced === true
 }

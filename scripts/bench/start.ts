@@ -37,7 +37,7 @@ export interface StartFigures {
 
 /** `main`: the program to measure, ours unless another build is named. */
 export async function measureStart(main: string = MAIN): Promise<StartFigures> {
-  await using market = await aMarket()
+  await using market = await aMarket(main)
   await using tracker = await Tracker.start(market.node, { dataDir: market.dataDir, main })
   await tracker.caughtUp(market.node)
   await tracker.stop()
@@ -87,7 +87,7 @@ export async function benchStart(main?: string): Promise<void> {
 
 /** Resident memory, MB, of a daemon with HTTP and the Nostr relay, a minute after it has caught up. */
 export async function measureIdle(main: string = MAIN): Promise<{ rssMb: number }> {
-  await using market = await aMarket()
+  await using market = await aMarket(main)
   const options = { dataDir: market.dataDir, args: ['--no-tor'], http: true, nostr: true as const, main }
   await using tracker = await Tracker.start(market.node, options)
   await tracker.caughtUp(market.node)
@@ -102,10 +102,10 @@ export async function benchIdle(main?: string): Promise<void> {
 }
 
 /** A node, and a database in which its chain has a thousand makers. */
-async function aMarket(): Promise<AsyncDisposable & { node: Regtest; dataDir: string }> {
+async function aMarket(main: string): Promise<AsyncDisposable & { node: Regtest; dataDir: string }> {
   const node = await Regtest.start({ blocks: 120 })
   const dataDir = mkdtempSync(join(tmpdir(), 'ft-bench-'))
-  await fill(node, dataDir, unreachable(MAKERS))
+  await fill(node, dataDir, unreachable(MAKERS), main)
   return {
     node,
     dataDir,
