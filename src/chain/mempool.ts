@@ -25,8 +25,9 @@ const LIMITS = {
   batch: 100,
   /** Transactions handed over at once, come or gone, so that the main thread is never busy with them for long. */
   chunk: 1_000,
-  /** Of those handed over at once, what comes along in full: who spends what is watched needn't be asked for, then. */
-  rawBytes: 50_000,
+  /** So few come along in full: whoever of them spends what is watched needn't be asked for. Of thousands it is a waste. */
+  inFull: 20,
+  inFullBytes: 50_000,
   /** Transactions followed at the most: some times a full default mempool (300 MB); about 45 bytes each. */
   known: 1_000_000,
   /** A mempool that is too large is listed again after this: each listing is 70 MB of JSON. */
@@ -256,7 +257,8 @@ export class Mempool {
 
   async #fetchFresh(): Promise<ScannedTx[]> {
     const added: ScannedTx[] = []
-    let rawBytes = 0
+    const areFew = this.#fresh.size <= LIMITS.inFull
+    let bytes = 0
     while (this.#fresh.size > 0 && added.length < LIMITS.chunk) {
       const batch = this.#fresh.some(this.#batchMax)
       let raws: (Buffer | undefined)[]
@@ -278,8 +280,8 @@ export class Mempool {
         this.#known.add(txid)
         this.#held.delete(txid)
         const scanned = scanTransaction(txid, raw, this.#keys)
-        rawBytes += raw.length
-        if (rawBytes <= LIMITS.rawBytes) scanned.raw = Uint8Array.from(raw)
+        bytes += raw.length
+        if (areFew && bytes <= LIMITS.inFullBytes) scanned.raw = Uint8Array.from(raw)
         added.push(scanned)
       }
     }

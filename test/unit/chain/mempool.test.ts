@@ -278,6 +278,7 @@ test('thousands that come and go at once are told in pieces, and settled with th
   for (const tx of all) node.enter(tx)
   const came = await untilComplete(node)
   assert.deepEqual(came.flatMap(({ added }) => added.map(({ txid }) => txid)).sort(), txids)
+  assert.ok(came.every(({ added }) => added.every(({ raw }) => raw === undefined)))
   for (const tx of all) node.leave(tx)
   node.mempool.onGap()
   const went = await untilComplete(node)
