@@ -8,60 +8,88 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 
-/** Libraries of ES modules that import Node's alone beside their own. `empty`: modules that nothing here needs. */
+/** Each imports Node's modules alone beside its own and those of other libraries in JavaScript. */
 const LIBRARIES = [
-  { name: 'commander' },
-  { name: 'kysely' },
-  { name: 'smol-toml' },
-  { name: 'zod', empty: /zod\/v4\/locales\/index\.js$/ }, // a third of it: its messages in fifty languages; English is apart
+  'bitcoin-core',
+  'bitcoinjs-lib',
+  '@noble/curves/secp256k1.js',
+  '@scure/bip32',
+  'commander',
+  'kysely',
+  'nostr-tools/filter',
+  'nostr-tools/wasm',
+  'smol-toml',
+  'zod',
 ]
 
-const DIST = fileURLToPath(new URL('../dist/', import.meta.url))
-const PACKAGES = fileURLToPath(new URL('../node_modules/', import.meta.url))
-
-for (const library of LIBRARIES) {
-  const file = join(DIST, 'libraries', `${library.name}.js`)
-  await putInOneFile(library, pointTo(library.name, file), file)
+/** Modules in whose place stands something else, by the end of their path. */
+const INSTEAD = {
+  // zod's messages in fifty languages, a third of it; English is apart.
+  '/zod/v4/locales/index.js': 'export {}',
+  // bitcoin-core's own transport, a hundred files: chain/client.ts puts ours in its place before anything is asked.
+  '/bitcoin-core/src/logging/request-logger.js':
+    'const none = () => {}; module.exports = () => ({ defaults: () => ({ get: none, post: none }) })',
 }
 
-/** Has all that was compiled import the library from `file`; returns the names that are imported. */
-function pointTo(library, file) {
-  const imports = new RegExp(`^import \\{([^}]+)\\} from '${library}';$`, 'gm')
+const DIST = fileURLToPath(new URL('../dist/', import.meta.url))
+const FOLDER = join(DIST, 'libraries')
+const PACKAGES = fileURLToPath(new URL('../node_modules/', import.meta.url))
+
+const fileOf = (library) =>
+  `${library
+    .replace(/\.js$/, '')
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-/, '')}.js`
+/** What stands for a library in the bundle: what is used of it. */
+const used = new Map(LIBRARIES.map((library) => [`used:${library}`, pointTo(library)]))
+const bundle = await rolldown({
+  input: Object.fromEntries(LIBRARIES.map((library) => [fileOf(library).slice(0, -3), `used:${library}`])),
+  platform: 'node',
+  cwd: PACKAGES,
+  plugins: [
+    {
+      name: 'what-is-used',
+      resolveId: (id) => (used.has(id) ? id : null),
+      load(id) {
+        const instead = Object.keys(INSTEAD).find((end) => id.endsWith(end))
+        return used.get(id) ?? INSTEAD[instead] ?? null
+      },
+    },
+  ],
+})
+const { output } = await bundle.write({ dir: FOLDER, format: 'esm', chunkFileNames: '[name].js' })
+await bundle.close()
+for (const { fileName, moduleIds } of output) {
+  const path = join(FOLDER, fileName)
+  writeFileSync(path, `${licencesOf(moduleIds)}\n${readFileSync(path, 'utf8')}`)
+}
+
+/** Has all that was compiled import the library from its file; returns a module that exports what is imported. */
+function pointTo(library) {
+  const imports = new RegExp(`^import (?:(\\w+)|\\{([^}]+)\\}) from '${library}';$`, 'gm')
   const names = new Set()
   for (const name of readdirSync(DIST, { recursive: true }).filter((name) => name.endsWith('.js'))) {
     const path = join(DIST, name)
     const text = readFileSync(path, 'utf8')
-    const from = relative(dirname(path), file)
-    const pointed = text.replace(imports, (_, imported) => {
-      for (const [, name] of imported.matchAll(/(\w+)(?: as \w+)?/g)) names.add(name)
-      return `import {${imported}} from '${from.startsWith('.') ? from : `./${from}`}';`
+    const from = relative(dirname(path), join(FOLDER, fileOf(library)))
+    const pointed = text.replace(imports, (_, whole, parts = '') => {
+      if (whole !== undefined) names.add('default')
+      for (const [, name] of parts.matchAll(/(\w+)(?: as \w+)?/g)) names.add(name)
+      return `import ${whole ?? `{${parts}}`} from '${from.startsWith('.') ? from : `./${from}`}';`
     })
-    if (pointed.includes(`'${library}'`)) throw new Error(`${name} imports ${library} otherwise than by names`)
+    if (pointed.includes(`'${library}'`)) throw new Error(`${name} imports ${library} otherwise than whole or by names`)
     if (pointed !== text) writeFileSync(path, pointed)
   }
-  return [...names].sort()
+  return `export { ${[...names].sort().join(', ')} } from '${library}'`
 }
 
-/** What `names` need of the library, under its licence. */
-async function putInOneFile({ name, empty }, names, file) {
-  const entry = 'what-is-used'
-  const bundle = await rolldown({
-    input: entry,
-    platform: 'node',
-    external: /^node:/,
-    plugins: [
-      {
-        name: 'what-is-used',
-        resolveId: (id) => (id === entry ? id : null),
-        load(id) {
-          if (id === entry) return `export { ${names.join(', ')} } from '${name}'`
-          return empty?.test(id) ? 'export {}' : null
-        },
-      },
-    ],
-    cwd: PACKAGES,
+/** The licences of the packages that some modules are of, as one comment. */
+function licencesOf(moduleIds = []) {
+  const folders = moduleIds.map((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0])
+  const texts = [...new Set(folders)].filter(Boolean).map((folder) => {
+    const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name))
+    const terms = file === undefined ? JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).license : ''
+    return `${relative(PACKAGES, folder)}\n${file === undefined ? terms : readFileSync(join(folder, file), 'utf8').trim()}`
   })
-  const licence = readFileSync(join(PACKAGES, name, 'LICENSE'), 'utf8').trim()
-  await bundle.write({ file, format: 'esm', postBanner: `/*!\n${licence}\n*/` })
-  await bundle.close()
+  return `/*!\n${texts.join('\n\n').replaceAll('*/', '* /')}\n*/`
 }
