@@ -31,8 +31,9 @@ test('bitcoind knows headers whose blocks it does not have: said at once, in sta
     warnings.map((warning: string) => words.test(warning) || warning === 'bitcoind has no peers'),
     [true, true],
   )
-  const status = await runVerb(['status', '--network', 'regtest', '--datadir', tracker.dataDir])
-  assert.match(status.stdout, words)
+  await waitUntil('the status that is stored says it, too', async () => {
+    return words.test((await runVerb(['status', '--network', 'regtest', '--datadir', tracker.dataDir])).stdout)
+  })
   for (const block of blocks.slice(110)) await node.rpc('submitblock', block)
   await tracker.caughtUp(node)
   await waitUntil('it has them', async () => !words.test((await readiness(tracker)).bitcoind))
