@@ -3,7 +3,7 @@
  * used of it, and what was compiled imports them from there. Node takes a third of a millisecond and some 60 kB of memory
  * for every file of ES modules: kysely alone is 255 of them, more than half of what `status` would take in all.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -33,17 +33,14 @@ const INSTEAD = {
 
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url))
 const FOLDER = join(DIST, 'libraries')
-const PACKAGES = fileURLToPath(new URL('../node_modules/', import.meta.url))
+/** Paths in comments are from here on: the same wherever the build is. */
+const PACKAGES = realpathSync(fileURLToPath(new URL('../node_modules/', import.meta.url)))
 
-const fileOf = (library) =>
-  `${library
-    .replace(/\.js$/, '')
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-/, '')}.js`
+const entryOf = (library) => library.replace(/^@|\.js$/g, '').replaceAll('/', '-')
 /** What stands for a library in the bundle: what is used of it. */
 const used = new Map(LIBRARIES.map((library) => [`used:${library}`, pointTo(library)]))
 const bundle = await rolldown({
-  input: Object.fromEntries(LIBRARIES.map((library) => [fileOf(library).slice(0, -3), `used:${library}`])),
+  input: Object.fromEntries(LIBRARIES.map((library) => [entryOf(library), `used:${library}`])),
   platform: 'node',
   cwd: PACKAGES,
   plugins: [
@@ -71,7 +68,7 @@ function pointTo(library) {
   for (const name of readdirSync(DIST, { recursive: true }).filter((name) => name.endsWith('.js'))) {
     const path = join(DIST, name)
     const text = readFileSync(path, 'utf8')
-    const from = relative(dirname(path), join(FOLDER, fileOf(library)))
+    const from = relative(dirname(path), join(FOLDER, `${entryOf(library)}.js`))
     const pointed = text.replace(imports, (_, whole, parts = '') => {
       if (whole !== undefined) names.add('default')
       for (const [, name] of parts.matchAll(/(\w+)(?: as \w+)?/g)) names.add(name)

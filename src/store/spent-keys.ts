@@ -227,7 +227,7 @@ function asRead<T>(read: () => T): T {
     return read()
   } catch (error) {
     if (!(error instanceof MalformedKeys)) throw error
-    throw new StoreError(`the database is damaged (what blocks spent: ${error.message}): ${SALVAGE_ADVICE}`, {
+    throw new StoreError(`the database is damaged (a row of spent_keys): ${SALVAGE_ADVICE}`, {
       cause: error,
     })
   }
