@@ -16,6 +16,10 @@ export function columnBlockHash(column: Buffer): BlockHash {
 export const SALVAGE_ADVICE =
   'stop the daemon and run check-db --salvage with the same settings: it saves registrations and the makers’ history, keeps the damaged file, and the rest is scanned again at the next start'
 
+export function damagedRow(table: string, cause: unknown): StoreError {
+  return new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause })
+}
+
 /** An object as JSON, made a `T`. Throws StoreError where the column holds something else, so is damaged. */
 export function columnObject<T>(column: string, table: string, parse: (value: unknown) => T | undefined): T {
   try {
@@ -23,7 +27,7 @@ export function columnObject<T>(column: string, table: string, parse: (value: un
     if (value === undefined) throw new TypeError(`unexpected ${column}`)
     return value
   } catch (error) {
-    throw new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause: error })
+    throw damagedRow(table, error)
   }
 }
 
@@ -36,6 +40,6 @@ export function columnList<T>(column: string, table: string, parse: (text: strin
       return value
     })
   } catch (error) {
-    throw new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause: error })
+    throw damagedRow(table, error)
   }
 }

@@ -5,9 +5,8 @@
  */
 import type { OutpointKey } from '../chain/outpoint-keys.ts'
 import type { Height } from '../chain/types.ts'
-import { StoreError } from '../errors.ts'
 import { breathe } from '../world.ts'
-import { SALVAGE_ADVICE } from './columns.ts'
+import { damagedRow } from './columns.ts'
 import { type Db, sql } from './open.ts'
 import {
   type BlockKeys,
@@ -227,8 +226,6 @@ function asRead<T>(read: () => T): T {
     return read()
   } catch (error) {
     if (!(error instanceof MalformedKeys)) throw error
-    throw new StoreError(`the database is damaged (a row of spent_keys): ${SALVAGE_ADVICE}`, {
-      cause: error,
-    })
+    throw damagedRow('spent_keys', error)
   }
 }

@@ -107,7 +107,7 @@ test('a relay that takes and gives no events of trackers is read and mended all 
   await using tracker = await market.tracker(['--nostr-relays', strict.url, '--nostr-publish'], {}, 'strict')
   await tracker.caughtUp(node)
   await waitUntil('the missing bond is announced there', async () => (await relayRows(tracker))[0]?.announced === 1)
+  await waitUntil('it was told of the tracker', async () => (await ofTrackers(strict)).length === 1)
   const [row] = await relayRows(tracker)
   assert.equal(row!.publishing!.refusal, null)
-  assert.equal((await ofTrackers(strict)).length, 1)
 })
