@@ -16,7 +16,7 @@ import { rssMb } from './process.ts'
 import { quantile, report } from './report.ts'
 
 const MAKERS = 1_000
-const ROUNDS = 10
+const ROUNDS = 5
 /** Each reads what is there, and prints it. */
 const VERBS = ['status', 'health', 'bonds', 'makers', 'trackers', 'relays', 'export', 'watches']
 const IDLE_MS = 60_000

@@ -51,8 +51,8 @@ export async function benchTor(): Promise<void> {
   )
   const pids = { daemon: tracker.pid, tor: tor.pid(0) }
 
+  await benchSubscribers(node, far, pids) // first: memory that others have grown would hide what it takes
   await benchLists(far, pids)
-  await benchSubscribers(node, far, pids)
   await benchCircuits(far, pids)
 }
 
