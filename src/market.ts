@@ -15,7 +15,7 @@ import type {
   TxRefusal,
 } from './bonds/types.ts'
 import { endHeight, stateOf } from './bonds/verify.ts'
-import { type BlockRef, formatOutpoint, type Height, type Outpoint } from './chain/types.ts'
+import { type BlockRef, formatOutpoint, type Height, type Outpoint, parseOutpoint } from './chain/types.ts'
 import { readBondEnds, readBonds, readPendingBonds } from './store/bonds.ts'
 import type { Db } from './store/open.ts'
 import { readBlockHash } from './store/tip.ts'
@@ -172,30 +172,36 @@ export class CurrentMarket {
     this.#tips = [...this.#tips, tip].slice(-MARKET_LIMITS.tipsRemembered)
     const fresh = readBonds(this.#db, from, MARKET_LIMITS.refusedKept).map((bond) => knownAt(bond, tip))
     const ends = from === 0 ? new Map<string, BondEnd>() : readBondEnds(this.#db, from)
-    const changes = fresh.length + ends.size + this.#forgotten.size + this.#reread.size
-    const isQuiet = from > 0 && !isReorg && changes === 0
-    const before = isQuiet ? this.#atTip : undefined
-    if (before) this.#confirmed = this.#grownOlder(tip)
+    const isOnlyMore = from > 0 && !isReorg && this.#forgotten.size === 0 && this.#reread.size === 0
+    if (isOnlyMore) this.#goOn(tip, fresh, ends)
     else {
       const kept = from === 0 ? [] : this.#kept(tip, from, ends, isReorg)
       this.#confirmed = merge(kept, fresh.sort(byOutpoint))
+      this.#liveAt = liveIn(this.#confirmed)
     }
     this.#forgotten.clear()
     this.#reread.clear()
-    const isLive = (at: number) => this.#confirmed[at]!.state === 'live'
-    const candidates = before ? this.#liveAt : this.#confirmed.keys()
-    this.#liveAt = [...candidates].filter(isLive)
-    return this.#marketOf(tip, before?.counts)
+    return this.#marketOf(tip)
   }
 
-  /** Nothing has happened to them but time. */
-  #grownOlder(tip: Tip): ConfirmedKnown[] {
+  /** Blocks have come, and nothing else has happened: costs what they bring and what is live. */
+  #goOn(tip: Tip, fresh: ConfirmedKnown[], ends: ReadonlyMap<string, BondEnd>): void {
     const confirmed = this.#confirmed.slice()
     for (const at of this.#liveAt) {
       const { key, bond } = confirmed[at]!
       confirmed[at] = { key, bond, state: stateOf(bond, tip), value: 0 }
     }
-    return confirmed
+    for (const [key, spentBy] of ends) {
+      const at = indexOf(confirmed, key)
+      if (at !== undefined) confirmed[at] = knownAt({ ...confirmed[at]!.bond, spentBy }, tip)
+    }
+    if (fresh.length > 0) {
+      this.#confirmed = merge(confirmed, fresh.sort(byOutpoint))
+      this.#liveAt = liveIn(this.#confirmed)
+    } else {
+      this.#confirmed = confirmed
+      this.#liveAt = this.#liveAt.filter((at) => confirmed[at]!.state === 'live')
+    }
   }
 
   /** Those confirmed below `from`, as the blocks from there on have left them. */
@@ -214,8 +220,7 @@ export class CurrentMarket {
     return kept
   }
 
-  /** `before`: the counts of the tip before, where only live ones have changed since. */
-  #marketOf(tip: Tip, before: Market['counts'] | undefined): Market {
+  #marketOf(tip: Tip): Market {
     const known = this.#confirmed
     const live = this.#liveAt.map((at) => known[at]!)
     const list = listLive(
@@ -224,9 +229,8 @@ export class CurrentMarket {
       this.#atTip?.list,
     )
     for (const [i, one] of live.entries()) one.value = list.live[i]!.value
-    const counts = before ? { ...before, live: live.length } : { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
-    if (before) counts.expired += before.live - live.length
-    else for (const { state } of known) counts[state]++
+    const counts = { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
+    for (const { state } of known) counts[state]++
     return { tip, list, pending: [], known, live, makers: makersOf(list), counts }
   }
 
@@ -238,6 +242,20 @@ export class CurrentMarket {
     }
     return 0
   }
+}
+
+/** Where in `bonds` the live ones are. */
+function liveIn(bonds: readonly ConfirmedKnown[]): number[] {
+  const places: number[] = []
+  for (let at = 0; at < bonds.length; at++) if (bonds[at]!.state === 'live') places.push(at)
+  return places
+}
+
+/** Where in `bonds`, which are in order, the one of `key` is. */
+function indexOf(bonds: readonly ConfirmedKnown[], key: string): number | undefined {
+  const outpoint = parseOutpoint(key)
+  const at = outpoint && indexAfter(bonds, outpoint) - 1
+  return at !== undefined && bonds[at]?.key === key ? at : undefined
 }
 
 function isSpentFrom({ spentBy }: ConfirmedBond, from: Height): boolean {
@@ -306,13 +324,13 @@ export function indexAfter(bonds: readonly KnownBond[], after: Outpoint): number
 
 /** Makers with a live bond, in the order of the list. */
 export function makersOf({ addresses, live }: MakerList): Map<string, MarketMaker> {
-  const bonds = new Map<string, ValuedBond[]>(addresses.map((address) => [address, []]))
-  for (const valued of live) bonds.get(valued.bond.address)!.push(valued)
-  return new Map(
-    [...bonds].map(([address, own]) => {
-      if (own.length === 1) return [address, { address, format: own[0]!.bond.format, bonds: own }]
-      const youngest = own.reduce((a, b) => (b.bond.conf.height > a.bond.conf.height ? b : a))
-      return [address, { address, format: youngest.bond.format, bonds: own.sort((a, b) => b.value - a.value) }]
-    }),
-  )
+  const makers = new Map<string, { address: string; format: AnnouncementFormat; bonds: ValuedBond[] }>()
+  for (const address of addresses) makers.set(address, { address, format: 'A', bonds: [] })
+  for (const valued of live) makers.get(valued.bond.address)!.bonds.push(valued)
+  for (const maker of makers.values()) {
+    const { bonds } = maker
+    maker.format = bonds.reduce((a, b) => (b.bond.conf.height > a.bond.conf.height ? b : a)).bond.format
+    if (bonds.length > 1) bonds.sort((a, b) => b.value - a.value)
+  }
+  return makers
 }
