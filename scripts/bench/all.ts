@@ -48,14 +48,14 @@ const none: Goal = { text: '', holds: () => true }
 export async function benchAll(blocks: readonly Buffer[]): Promise<void> {
   const before = programBefore()
   const builds = { before, ours: MAIN }
-  const rows: Row[] = []
   const { model } = cpus()[0]!
   process.stdout.write(`${cpus().length} × ${model}, ${Math.round(totalmem() / 1e9)} GB, Node ${process.version}\n\n`)
+  printHead()
 
   noteProgress('scan')
   const scans = await measureScans(blocks, { before, ours: undefined }, ROUNDS)
   const ofScan = (figure: string, goal: Goal, of: (build: 'before' | 'ours') => number[]) =>
-    rows.push({ figure, before: of('before'), ours: of('ours'), goal })
+    print({ figure, before: of('before'), ours: of('ours'), goal })
   ofScan('scan as in a first start ÷ null reader', atLeast(0.8), (build) =>
     scans.map(({ first, nullReading }) => first[build]!.blocksPerS / nullReading.blocksPerS),
   )
@@ -80,14 +80,14 @@ export async function benchAll(blocks: readonly Buffer[]): Promise<void> {
       for (const build of ['before', 'ours'] as const) found[build].push(await one(builds[build]))
     }
     for (const [figure, goal, of] of figures) {
-      rows.push({ figure, before: found.before.map(of), ours: found.ours.map(of), goal })
+      print({ figure, before: found.before.map(of), ours: found.ours.map(of), goal })
     }
   }
 
   noteProgress('idle')
   const idle = (main: string) => Promise.all(Array.from({ length: ROUNDS }, () => measureIdle(main)))
   const [idleBefore, idleOurs] = await Promise.all([idle(before), idle(MAIN)]) // they only wait
-  rows.push({
+  print({
     figure: 'resident memory, idle, 1,000 makers, MB',
     before: idleBefore.map(({ rssMb }) => rssMb),
     ours: idleOurs.map(({ rssMb }) => rssMb),
@@ -137,17 +137,18 @@ export async function benchAll(blocks: readonly Buffer[]): Promise<void> {
     ],
     1,
   ) // of 12 blocks
-  printTable(rows)
 }
 
-function printTable(rows: readonly Row[]): void {
-  const lines = rows.map(({ figure, before, ours, goal }) => {
-    const [was, is] = [quantile(before, 0.5), quantile(ours, 0.5)]
-    const verdict = goal === none ? '' : goal.holds(is, was) ? 'holds' : 'MISSED'
-    return `| ${[figure, shown(before), shown(ours), (is / was).toFixed(2), goal.text, verdict].join(' | ')} |`
-  })
+function printHead(): void {
   const head = ['figure', 'before', 'ours', 'ratio of medians', 'goal', '']
-  process.stdout.write(`| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}\n${lines.join('\n')}\n`)
+  process.stdout.write(`| ${head.join(' | ')} |\n|${' --- |'.repeat(head.length)}\n`)
+}
+
+function print({ figure, before, ours, goal }: Row): void {
+  const [was, is] = [quantile(before, 0.5), quantile(ours, 0.5)]
+  const verdict = goal === none ? '' : goal.holds(is, was) ? 'holds' : 'MISSED'
+  const cells = [figure, shown(before), shown(ours), (is / was).toFixed(2), goal.text, verdict]
+  process.stdout.write(`| ${cells.join(' | ')} |\n`)
 }
 
 /** The rounds as they came. */
