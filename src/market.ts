@@ -80,6 +80,8 @@ export class CurrentMarket {
   #confirmed: readonly ConfirmedKnown[] = []
   /** Where in it the live ones are: most blocks change no others. */
   #liveAt: readonly number[] = []
+  /** Of it, by state. */
+  #counts = noCounts()
   /** The last tips that `#confirmed` was of, the present one last. */
   #tips: BlockRef[] = []
   /** Keys of bonds whose rows are gone. */
@@ -178,6 +180,8 @@ export class CurrentMarket {
       const kept = from === 0 ? [] : this.#kept(tip, from, ends, isReorg)
       this.#confirmed = merge(kept, fresh.sort(byOutpoint))
       this.#liveAt = liveIn(this.#confirmed)
+      this.#counts = noCounts()
+      for (const { state } of this.#confirmed) this.#counts[state]++
     }
     this.#forgotten.clear()
     this.#reread.clear()
@@ -187,14 +191,22 @@ export class CurrentMarket {
   /** Blocks have come, and nothing else has happened: costs what they bring and what is live. */
   #goOn(tip: Tip, fresh: ConfirmedKnown[], ends: ReadonlyMap<string, BondEnd>): void {
     const confirmed = this.#confirmed.slice()
+    const counts = { ...this.#counts }
+    const put = (at: number, now: ConfirmedKnown) => {
+      counts[confirmed[at]!.state]--
+      counts[now.state]++
+      confirmed[at] = now
+    }
     for (const at of this.#liveAt) {
       const { key, bond } = confirmed[at]!
-      confirmed[at] = { key, bond, state: stateOf(bond, tip), value: 0 }
+      put(at, { key, bond, state: stateOf(bond, tip), value: 0 })
     }
     for (const [key, spentBy] of ends) {
       const at = indexOf(confirmed, key)
-      if (at !== undefined) confirmed[at] = knownAt({ ...confirmed[at]!.bond, spentBy }, tip)
+      if (at !== undefined) put(at, knownAt({ ...confirmed[at]!.bond, spentBy }, tip))
     }
+    for (const { state } of fresh) counts[state]++
+    this.#counts = counts
     if (fresh.length > 0) {
       this.#confirmed = merge(confirmed, fresh.sort(byOutpoint))
       this.#liveAt = liveIn(this.#confirmed)
@@ -229,9 +241,7 @@ export class CurrentMarket {
       this.#atTip?.list,
     )
     for (const [i, one] of live.entries()) one.value = list.live[i]!.value
-    const counts = { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
-    for (const { state } of known) counts[state]++
-    return { tip, list, pending: [], known, live, makers: makersOf(list), counts }
+    return { tip, list, pending: [], known, live, makers: makersOf(list), counts: this.#counts }
   }
 
   /** The first height whose block is not the one we know; 0 where everything may be new. */
@@ -242,6 +252,10 @@ export class CurrentMarket {
     }
     return 0
   }
+}
+
+function noCounts(): Record<BondState, number> {
+  return { pending: 0, live: 0, expired: 0, spent: 0, refused: 0 }
 }
 
 /** Where in `bonds` the live ones are. */
