@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import pino from 'pino'
 import { BATCH_LIMITS, type NextBlock } from '../../../src/chain/batch.ts'
 import { newFollowing } from '../../../src/chain/following.ts'
-import { runSync } from '../../../src/chain/sync.ts'
+import { runSync, SYNC_LIMITS } from '../../../src/chain/sync.ts'
 import type { BlockHash, BlockRef } from '../../../src/chain/types.ts'
 import { BlockUnavailable, ConfigError, TransientError } from '../../../src/errors.ts'
 import { hashOf } from '../../support/bonds.ts'
@@ -106,7 +106,8 @@ test('a block that can not be read: those before it are connected, it alone is a
   )
   const [first, last] = [node.read.indexOf(10), node.read.lastIndexOf(10)]
   const ahead = node.read.slice(first, last).filter((height) => height !== 10)
-  assert.deepEqual(ahead, [11, 12, 13, 14, 15, 16, 17], 'what was fetched ahead at the first try')
+  const others = Array.from({ length: SYNC_LIMITS.blocksInFlight - 1 }, (_, i) => 11 + i)
+  assert.deepEqual(ahead, others, 'what was fetched ahead at the first try')
   assert.equal(node.connects(), 1)
   assert.deepEqual(node.told, [
     'bitcoind connected',
@@ -150,7 +151,8 @@ test('blocks that wait for one that does not come are connected without it', asy
     if (heights.at(-1) === 4) comes()
   })
   node.onRead((height) => {
-    if (height === 12) node.clock.atMs += BATCH_LIMITS.waitMs // asked for when 0 to 4 are there
+    // Asked for when 0 to 4 are there.
+    if (height === 4 + SYNC_LIMITS.blocksInFlight) node.clock.atMs += BATCH_LIMITS.waitMs
     if (height !== 5) return
     return new Promise<void>((resolve) => {
       comes = resolve
@@ -201,7 +203,7 @@ test('a batch with a block that can not be read again: those before it are conne
 test('a stop does not wait for a batch: what came is dropped, and what was connected stays', async () => {
   const node = setup()
   node.onRead((height) => {
-    if (height === 35) node.end.abort()
+    if (height === 31) node.end.abort() // the last of the first batch
   })
   await assert.rejects(node.run(), { name: 'AbortError' })
   assert.deepEqual(node.batches, [])
