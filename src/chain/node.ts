@@ -14,8 +14,8 @@ const LIMITS = {
   /** The thread may be walking a block or reading a large reply. */
   closeMs: 3_000,
   /**
-   * A mempool of 100,000 takes about 60 MB while it is listed. Of what is made for a block or a reply next to nothing lives
-   * on, so new objects have little room: more of it would be touched in turn, and be resident, to no use.
+   * With a mempool of 100,000 some 20 MB live there; 1,000,000 must fit. Of what is made for a block or a reply next to nothing
+   * lives on, so new objects have little room: more of it would be touched in turn, and be resident, to no use.
    */
   heap: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 },
 }

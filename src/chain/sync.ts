@@ -1,6 +1,7 @@
 /**
- * The loop that follows the best chain: look, decide (plan.ts), fetch ahead, commit blocks with the tip they make. Followed by hash, never by height: a block whose prevHash is not our tip is not connected, whatever its height.
- * Knows no bonds: what a block means is the ChainIndex's affair.
+ * The loop that follows the best chain: look, decide (plan.ts), fetch ahead, commit blocks with the tip they make: several at
+ * once while far behind (batch.ts). Followed by hash, never by height: a block whose prevHash is not our tip is not connected,
+ * whatever its height. Knows no bonds: what a block means is the ChainIndex's affair.
  */
 import { AccessRefused, BlockUnavailable, ConfigError, describeError, isAbort, TransientError } from '../errors.ts'
 import { breathe, sleep, type World } from '../world.ts'
