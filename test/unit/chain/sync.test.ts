@@ -88,7 +88,14 @@ function setup({ servesPartial = false } = {}) {
     onConnect: (does: typeof onConnect) => {
       onConnect = does
     },
-    run: () => runSync(deps as unknown as Parameters<typeof runSync>[0], end.signal),
+    async run() {
+      const alive = setInterval(() => {}, 1_000) // as sockets keep the daemon
+      try {
+        await runSync(deps as unknown as Parameters<typeof runSync>[0], end.signal)
+      } finally {
+        clearInterval(alive)
+      }
+    },
   }
 }
 
