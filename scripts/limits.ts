@@ -286,6 +286,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'store/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },
   'store/salvage.ts': { at: 'refused: move some of them away' },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
+  'tor/refusals.ts': { at: SHORTENED },
   'tor/onion.ts': {
     at: RETRIED,
     metric: 'onion_up',

@@ -77,6 +77,23 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** A socket in the file system, by its absolute path. */
+export interface UnixSocket {
+  path: string
+}
+
+/** Where a port of Tor's is; as it stands, what `connect` of node:net takes. */
+export type TorPort = HostPort | UnixSocket
+
+export function isUnixSocket(port: TorPort): port is UnixSocket {
+  return 'path' in port
+}
+
+/** As torrc and our settings have it: `host:port`, or `unix:/path`. */
+export function formatTorPort(port: TorPort): string {
+  return isUnixSocket(port) ? `unix:${port.path}` : formatHostPort(port)
+}
+
 /** Where programs of this machine, Tor among them, reach what listens at `listen`: a wildcard is no place to dial. */
 export function reachableAddress({ host, port }: HostPort): HostPort {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port }

@@ -3,16 +3,16 @@
  * transport beneath them, connecting and authentication included: replies are parsed line by line however they are cut,
  * given to their commands in order, and events told apart. Source: Tor's control-spec.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { Tor } from 'tor-control-ts'
-import { z } from 'zod'
-import { AccessRefused, describeError, TransientError } from '../errors.ts'
+import { TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
 import { after } from '../world.ts'
-import { formatHostPort, type HostPort } from './address.ts'
+import { formatHostPort, formatTorPort, type HostPort, type TorPort } from './address.ts'
+import { type Credentials, type Login, logIn } from './login.ts'
+import { describeConnectFault } from './port-fault.ts'
+import { TorRefusal } from './refusals.ts'
 
 const LIMITS = {
   /** A healthy Tor answers in milliseconds. */
@@ -20,6 +20,8 @@ const LIMITS = {
   connectMs: 5_000,
   /** Our longest reply is a list of onion services; what grows beyond this is no control port. */
   replyBytes: 1_048_576,
+  /** All that is read before we are let in: three short replies, and a path of 4,096 bytes escaped four to one. */
+  loginBytes: 20_000,
 }
 
 declare module 'tor-control-ts' {
@@ -29,9 +31,8 @@ declare module 'tor-control-ts' {
   }
 }
 
-export interface ControlOptions {
-  control: HostPort
-  password: Secret | undefined
+export interface ControlOptions extends Credentials {
+  control: TorPort
 }
 
 /** One reply: `lines` without their codes, data lines unstuffed; `message` is the last one. */
@@ -42,40 +43,29 @@ export interface ControlReply {
   lines: string[]
 }
 
-/** Tor refused a command. */
-export class TorRefusal extends Error {
-  override readonly name = 'TorRefusal'
-  readonly code: number
-  constructor(code: number, message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
 interface PendingCommand {
   resolve: (reply: ControlReply) => void
   reject: (error: Error) => void
 }
 
-const protocolInfo = z.object({
-  methods: z.string().transform((list) => list.split(',')),
-  cookieFile: z.string().optional(),
-})
-
-const CLIENT_HASH_KEY = 'Tor safe cookie authentication controller-to-server hash'
-const SERVER_HASH_KEY = 'Tor safe cookie authentication server-to-controller hash'
-
 export class TorControl extends Tor implements Disposable {
   readonly #options: ControlOptions
+  /** The port, as messages name it. */
+  readonly #where: string
   #socket: Socket | undefined
-  /** How Tor let us in, once it has: NULL means that it lets in everybody. */
-  authenticated: { method: 'NULL' | 'password' | 'cookie'; cookieFile?: string } | undefined
+  /** Once we are let in. */
+  authenticated: Login | undefined
+  /** Our own address on the connection, by which Tor reaches this machine; undefined over a Unix socket. */
+  localHost: string | undefined
   #pending: PendingCommand[] = []
   #text = ''
   #replyBytes = 0
+  #loginBytes = 0
   #lines: string[] = []
   #inData = false
-  #onEvent: (line: string) => void = () => {}
+  #isEvent = false
+  /** Undefined until events were asked for. */
+  #onEvent: ((line: string) => void) | undefined
   /** Why no command can be given any more. */
   #closed: Error | undefined
   /** Resolves when the connection has ended, with the reason. */
@@ -83,26 +73,27 @@ export class TorControl extends Tor implements Disposable {
   #resolveClosed: (reason: Error) => void
 
   constructor(options: ControlOptions) {
-    super({ host: options.control.host, port: options.control.port, password: '' })
+    super({ host: '', port: 0, password: '' }) // connecting is ours
     this.#options = options
+    this.#where = `Tor's control port ${formatTorPort(options.control)} (--control-port)`
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.closed = promise
     this.#resolveClosed = resolve
   }
 
-  /** Connects and authenticates. Throws TransientError (not there) or AccessRefused (it doesn't let us in). */
+  /** Connects and authenticates. Throws TransientError (not there, not Tor) or AccessRefused (it doesn't let us in). */
   override async connect(): Promise<void> {
     const { control } = this.#options
-    const where = `Tor's control port ${formatHostPort(control)} (--control-port)`
-    const socket = connect({ host: control.host, port: control.port, noDelay: true })
+    const socket = connect({ ...control, noDelay: true })
     this.#socket = socket
     socket.setEncoding('latin1')
     let isConnected = false
     socket.on('error', (error) => {
-      const what = isConnected ? where : `${where} is not reachable (is Tor running?)`
-      this.#close(new TransientError(`${what}: ${describeError(error)}`))
+      const fault = describeConnectFault(control, error)
+      const what = isConnected ? this.#where : `${this.#where} is not reachable (is Tor running?)`
+      this.#close(new TransientError(`${what}: ${fault}`))
     })
-    socket.on('close', () => this.#close(new TransientError(`${where} closed the connection`)))
+    socket.on('close', () => this.#close(new TransientError(`${this.#where} closed the connection`)))
     socket.on('data', (chunk) => this.#feed(String(chunk)))
     const cancel = after(LIMITS.connectMs, () => socket.destroy(new Error('no connection in time')))
     try {
@@ -113,71 +104,13 @@ export class TorControl extends Tor implements Disposable {
     } finally {
       cancel()
     }
-    await this.#authenticate(where)
-  }
-
-  async #authenticate(where: string): Promise<void> {
-    const { lines } = await this.must('PROTOCOLINFO 1')
-    const auth = lines.find((line) => line.startsWith('AUTH ')) ?? ''
-    const quoted = /COOKIEFILE="((?:[^"\\]|\\.)*)"/.exec(auth)?.[1]
-    const parsed = protocolInfo.safeParse({
-      methods: /METHODS=(\S+)/.exec(auth)?.[1],
-      cookieFile: quoted?.replace(/\\(.)/g, '$1'),
-    })
-    if (!parsed.success) throw new TransientError(`${where} does not answer as Tor does`)
-    const { methods, cookieFile } = parsed.data
-    const { password } = this.#options
-    if (password && methods.includes('HASHEDPASSWORD')) {
-      await this.#authenticateWith(quote(password.reveal()), `${where} refuses the password: check --tor-auth-password`)
-      this.authenticated = { method: 'password' }
-      return
-    }
-    if (methods.includes('NULL')) {
-      await this.#authenticateWith('', `${where} refuses us`)
-      this.authenticated = { method: 'NULL' }
-      return
-    }
-    if (cookieFile !== undefined && (methods.includes('SAFECOOKIE') || methods.includes('COOKIE'))) {
-      const cookie = await readCookie(where, cookieFile, methods.includes('HASHEDPASSWORD'))
-      const proof = methods.includes('SAFECOOKIE') ? await this.#safeCookieProof(cookie) : cookie.toString('hex')
-      // A cookie that doesn't fit is one of the Tor before this one: it will be written anew.
-      try {
-        await this.must(`AUTHENTICATE ${proof}`)
-      } catch (error) {
-        if (error instanceof TorRefusal) throw new TransientError(`${where} refuses its cookie ${cookieFile}`)
-        throw error
-      }
-      this.authenticated = { method: 'cookie', cookieFile }
-      return
-    }
-    throw new AccessRefused(
-      methods.includes('HASHEDPASSWORD')
-        ? `${where} wants a password: give --tor-auth-password, or add CookieAuthentication 1 to torrc`
-        : `${where} offers no way to authenticate (${methods.join(', ')}): add CookieAuthentication 1 to torrc (see print-torrc)`,
-    )
-  }
-
-  async #authenticateWith(proof: string, refusal: string): Promise<void> {
+    this.localHost = socket.localAddress?.replace(/^::ffff:/, '')
     try {
-      await this.must(`AUTHENTICATE ${proof}`.trimEnd())
+      this.authenticated = await logIn((command) => this.must(command), this.#options, this.#where)
     } catch (error) {
-      if (error instanceof TorRefusal) throw new AccessRefused(`${refusal} (${error.message})`)
+      socket.destroy()
       throw error
     }
-  }
-
-  /** control-spec 3.24: both sides prove that they know the cookie, neither shows it. */
-  async #safeCookieProof(cookie: Buffer): Promise<string> {
-    const clientNonce = randomBytes(32)
-    const { message } = await this.must(`AUTHCHALLENGE SAFECOOKIE ${clientNonce.toString('hex')}`)
-    const match = /SERVERHASH=([0-9A-F]{64}) SERVERNONCE=([0-9A-F]{64})/i.exec(message)
-    if (!match) throw new TransientError('Tor answered AUTHCHALLENGE with something else')
-    const text = Buffer.concat([cookie, clientNonce, Buffer.from(match[2]!, 'hex')])
-    const expected = createHmac('sha256', SERVER_HASH_KEY).update(text).digest()
-    if (!timingSafeEqual(expected, Buffer.from(match[1]!, 'hex'))) {
-      throw new TransientError("who listens on Tor's control port does not know Tor's cookie")
-    }
-    return createHmac('sha256', CLIENT_HASH_KEY).update(text).digest('hex')
   }
 
   /** One command, one reply, whatever its code. Rejects with TransientError when the connection ends or is silent. */
@@ -187,7 +120,7 @@ export class TorControl extends Tor implements Disposable {
       if (!socket || this.#closed) return reject(this.#closed ?? new TransientError('not connected to Tor'))
       if (/[\r\n]/.test(command)) return reject(new TypeError('a line break in a control command'))
       const verb = command.split(' ', 1)[0]
-      const cancel = after(LIMITS.commandMs, () => socket.destroy(new Error(`no answer to ${verb}`)))
+      const cancel = after(LIMITS.commandMs, () => this.#fail(`no answer to ${verb}`))
       this.#pending.push({
         resolve: (reply) => {
           cancel()
@@ -204,12 +137,12 @@ export class TorControl extends Tor implements Disposable {
 
   /** A command that must succeed (2xx). Throws TorRefusal. */
   async must(command: string): Promise<ControlReply> {
-    return accepted(command.split(' ', 1)[0]!, await this.sendCommand(command))
+    return accepted(nameOf(command), await this.sendCommand(command))
   }
 
   /** The value of one GETINFO key. Throws TorRefusal. */
   async info(key: string): Promise<string> {
-    const { lines } = accepted('GETINFO', (await this.getInfo(key)) as ControlReply)
+    const { lines } = accepted(`GETINFO ${key}`, (await this.getInfo(key)) as ControlReply)
     return lines[0]!.slice(key.length + 1).replace(/^\n/, '')
   }
 
@@ -223,7 +156,9 @@ export class TorControl extends Tor implements Disposable {
       formatHostPort(target),
       [key.reveal(), ...options].join(' '),
     )
-    if (added.error !== undefined) throw new TorRefusal(added.error, `ADD_ONION: ${(added.msg ?? '').trim()}`)
+    if (added.error !== undefined) {
+      throw new TorRefusal('ADD_ONION', added.error, (added.msg ?? '').trim().replace(/^\d{3} /, ''))
+    }
     if (added.ServiceID === undefined) throw new TransientError('Tor answered ADD_ONION without a ServiceID')
     return added.ServiceID
   }
@@ -246,62 +181,67 @@ export class TorControl extends Tor implements Disposable {
     this.#resolveClosed(reason)
   }
 
-  #feed(chunk: string): void {
-    this.#text += chunk
-    this.#replyBytes += chunk.length
-    if (this.#replyBytes > LIMITS.replyBytes) {
-      this.#socket?.destroy(new Error(`a reply longer than ${LIMITS.replyBytes} bytes`))
-      return
-    }
-    for (let end = this.#text.indexOf('\r\n'); end >= 0; end = this.#text.indexOf('\r\n')) {
-      const line = this.#text.slice(0, end)
-      this.#text = this.#text.slice(end + 2)
-      this.#line(line)
-    }
+  /** Who listens there is no Tor, or no longer of use. */
+  #fail(why: string): void {
+    this.#close(new TransientError(`${this.#where}: ${why}`))
+    this.#socket?.destroy()
   }
 
-  #line(line: string): void {
+  #feed(chunk: string): void {
+    if (this.#closed) return
+    this.#text += chunk
+    this.#replyBytes += chunk.length
+    if (!this.authenticated) this.#loginBytes += chunk.length
+    if (this.#replyBytes > LIMITS.replyBytes) return this.#fail(`a reply longer than ${LIMITS.replyBytes} bytes`)
+    if (this.#loginBytes > LIMITS.loginBytes) {
+      return this.#fail(`it does not answer as Tor does: more than ${LIMITS.loginBytes} bytes before the login`)
+    }
+    let start = 0
+    for (let end = this.#text.indexOf('\r\n'); end >= 0; end = this.#text.indexOf('\r\n', start)) {
+      this.#line(this.#text.slice(start, end), this.#text.length - end - 2)
+      if (this.#closed) return
+      start = end + 2
+    }
+    this.#text = this.#text.slice(start)
+  }
+
+  /** `bytesLeft`: what has come after this line. */
+  #line(line: string, bytesLeft: number): void {
     if (this.#inData) {
       if (line === '.') this.#inData = false
       else this.#lines[this.#lines.length - 1] += `\n${line.startsWith('.') ? line.slice(1) : line}`
       return
     }
+    const isEvent = line.startsWith('6')
+    const isMixed = this.#lines.length > 0 && isEvent !== this.#isEvent
+    if (!/^[2-6]\d\d[ +-]/.test(line) || isMixed) return this.#fail('it does not answer as Tor does')
+    this.#isEvent = isEvent
     const separator = line[3]
     this.#lines.push(line.slice(4))
     if (separator === '+') this.#inData = true
     if (separator !== ' ') return
     const lines = this.#lines
     this.#lines = []
-    this.#replyBytes = this.#text.length
+    this.#replyBytes = bytesLeft
     const type = Number(line.slice(0, 3))
-    if (type >= 600) this.#onEvent(lines.join('\n'))
-    else this.#pending.shift()?.resolve({ type, message: lines.at(-1)!, data: asReceived(type, lines), lines })
+    if (isEvent && this.#onEvent) return this.#onEvent(lines.join('\n'))
+    const pending = isEvent ? undefined : this.#pending.shift()
+    if (!pending) return this.#fail('it says what nobody asked for, as Tor does not')
+    pending.resolve({ type, message: lines.at(-1)!, data: asReceived(type, lines), lines })
   }
 }
 
-function accepted(verb: string, reply: ControlReply): ControlReply {
+/** A command without what may be secret. */
+function nameOf(command: string): string {
+  return /^(?:(?:GETINFO|SETEVENTS|AUTHCHALLENGE) \S+|\S+)/.exec(command)?.[0] ?? ''
+}
+
+function accepted(command: string, reply: ControlReply): ControlReply {
   if (reply.type >= 200 && reply.type <= 299) return reply
-  throw new TorRefusal(reply.type, `${verb}: ${reply.type} ${reply.message}`)
+  throw new TorRefusal(command, reply.type, reply.message)
 }
 
 /** The reply as inherited commands expect it in `data`. */
 function asReceived(type: number, lines: readonly string[]): string {
   return lines.map((line, i) => `${type}${i < lines.length - 1 ? '-' : ' '}${line}\r\n`).join('')
-}
-
-function quote(text: string): string {
-  return `"${text.replace(/(["\\])/g, '\\$1')}"`
-}
-
-async function readCookie(where: string, file: string, takesPassword: boolean): Promise<Buffer> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    if (code === 'ENOENT') throw new TransientError(`${where} names the cookie ${file}, which is not there (yet)`)
-    const otherwise = takesPassword ? ', or give --tor-auth-password' : ''
-    throw new AccessRefused(
-      `${where} wants its cookie ${file}, which this user can't read: add the user to Tor's group (debian-tor) and CookieAuthFileGroupReadable 1 to torrc${otherwise}`,
-    )
-  }
 }

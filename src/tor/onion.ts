@@ -9,8 +9,9 @@ import { AccessRefused, ConfigError, describeError, isAbort, TransientError } fr
 import type { Secret } from '../secret.ts'
 import { after, Backoff, sleep, type World } from '../world.ts'
 import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
-import { type ControlOptions, TorControl, TorRefusal } from './control.ts'
+import { type ControlOptions, TorControl } from './control.ts'
 import { openOnionKey } from './key.ts'
+import { TorRefusal } from './refusals.ts'
 import { defencesToTry } from './torrc.ts'
 
 const LIMITS = {
@@ -77,7 +78,7 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
         error instanceof TorRefusal ||
         (error instanceof AccessRefused && wasPublished)
       if (!isWeather) throw error
-      const detail = error instanceof TorRefusal ? `Tor refuses ${error.message}` : describeError(error)
+      const detail = describeError(error)
       if (detail !== lastDetail) log.warn({ detail }, 'onion service down')
       lastDetail = detail
       deps.report({ kind: 'unreachable', detail })
@@ -185,29 +186,16 @@ async function addService(
       return { onionHost: await control.addService(key, virtualPort, target, [...some, ...further]), lacking }
     } catch (error) {
       refusal = error
-      if (!isRefusedArgument(error) || NO_KEY.test(error.message)) break
+      if (!(error instanceof TorRefusal && error.isArgumentFault)) break
     }
   }
   throw asFate(refusal, keyFile)
 }
 
-/** 512 and 513 (control-spec 4): an argument that is wrong, or unknown to this Tor. */
-function isRefusedArgument(error: unknown): error is TorRefusal {
-  return error instanceof TorRefusal && (error.code === 512 || error.code === 513)
-}
-
-/** The words by which Tor says that it can't decode the key; "Invalid key type" is a Tor too old for it. */
-const NO_KEY = /\bdecode\b.*\bkey\b/i
-
 function asFate(error: unknown, keyFile: string): unknown {
-  if (error instanceof TorRefusal && error.code === 550) {
-    return new TransientError(
-      `another program publishes our onion key, or did a moment ago (${error.message}): if it stays so, stop that one`,
-    )
-  }
-  if (!isRefusedArgument(error) || !NO_KEY.test(error.message)) return error
+  if (!(error instanceof TorRefusal && error.isKeyFault)) return error
   return new ConfigError(
-    `Tor can't read the onion key ${keyFile} (${error.message}): put its copy back. Without a copy this address is lost, and only then: mv ${keyFile} ${keyFile}.damaged, and start makes a new one`,
+    `Tor can't read the onion key ${keyFile} (${error.code} ${error.words}): put its copy back. Without a copy this address is lost, and only then: mv ${keyFile} ${keyFile}.damaged, and start makes a new one`,
   )
 }
 

@@ -6,8 +6,14 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import type { HostPort } from '../../src/tor/address.ts'
 
+/** Written as it is, once or until the connection ends. */
+export interface RawReply {
+  raw: string
+  isEndless?: boolean
+}
+
 /** The reply to a command line, without the closing CRLF; undefined closes the connection. */
-export type Reply = (command: string) => string | undefined
+export type Reply = (command: string) => string | RawReply | undefined
 
 export interface FakeControl extends AsyncDisposable {
   control: HostPort
@@ -30,6 +36,12 @@ export async function startFakeControl(reply: Reply, { bytewise = true } = {}): 
       await new Promise((resolve) => setImmediate(resolve))
     }
   }
+  const flood = async (socket: Socket, text: string): Promise<void> => {
+    const much = text.repeat(Math.ceil(10_000 / text.length))
+    while (!socket.destroyed) {
+      if (!socket.write(much)) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
+    }
+  }
   const hangUp = () => {
     for (const socket of turns.keys()) socket.destroy()
   }
@@ -45,6 +57,7 @@ export async function startFakeControl(reply: Reply, { bytewise = true } = {}): 
         then(socket, async () => {
           const answer = reply(line)
           if (answer === undefined) socket.destroy()
+          else if (typeof answer === 'object') await (answer.isEndless ? flood : write)(socket, answer.raw)
           else await write(socket, `${answer}\r\n`)
         })
       }

@@ -89,6 +89,7 @@ const PURE = [
     'watch/spend.ts',
     'watch/effort.ts',
     'tor/address.ts',
+    'tor/refusals.ts',
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
   ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'errors.ts', 'format.ts'],
