@@ -118,6 +118,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'doctor/data-dir.ts': { at: 'a finding' },
   'doctor/host.ts': { at: 'a finding' },
   'doctor/relays.ts': { at: 'a finding' },
+  'doctor/tor-places.ts': { at: 'a finding' },
   'doctor/tor.ts': { at: 'a finding' },
   'events/feed.ts': { at: '`reset` is told instead: the lists have to be read again' },
   'events/stream.ts': {
@@ -281,6 +282,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     },
   },
   'store/pages.ts': { at: 'the row is damage, and left out' },
+  'setting-values.ts': { at: 'refused, exit code 2' },
   'store/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
   'store/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
   'store/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },

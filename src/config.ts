@@ -27,7 +27,7 @@ import {
   type SettingName,
   setting,
 } from './settings.ts'
-import { formatHostPort, type HostPort, isLoopback, urlHost } from './tor/address.ts'
+import { formatHostPort, type HostPort, isLoopback, type TorPort, urlHost } from './tor/address.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import type { WatchLimits } from './watch/watcher.ts'
 import { WIRE_LIMITS, type WireLimits } from './wire/limits.ts'
@@ -65,15 +65,22 @@ export interface Config {
     | { readonly kind: 'none' }
     | {
         readonly kind: 'control'
-        readonly control: HostPort
+        readonly control: TorPort
         readonly password: Secret | undefined
-        readonly socks: HostPort
+        readonly cookieFile: string | undefined
+        readonly socks: TorPort
+        readonly onionTarget: HostPort | undefined
         readonly streamsPerCircuit: number
       }
     | {
         readonly kind: 'torrc'
         readonly hostnameFile: string
-        readonly socks: HostPort
+        /** Only where it was given: not to publish the service, but to ask for its descriptor. */
+        readonly control: TorPort | undefined
+        readonly password: Secret | undefined
+        readonly cookieFile: string | undefined
+        readonly socks: TorPort
+        readonly onionTarget: HostPort | undefined
         readonly streamsPerCircuit: number
       }
   readonly allowTestAddresses: boolean
@@ -204,9 +211,6 @@ function assemble(values: Values, origins: Config['origins']): Config {
   if (values.auth && values['cookie-file']) {
     throw new ConfigError('--auth and --cookie-file are both set: give one of the two')
   }
-  if (values.tor === false && values['onion-hostname-file']) {
-    throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
-  }
   if (values['circuit-ids'] && !values['onion-hostname-file']) {
     throw new ConfigError(
       '--circuit-ids needs an onion service that torrc manages, as Tor tells circuits of no other: give --onion-hostname-file (see print-torrc), or leave it out',
@@ -223,9 +227,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
     )
   }
   const webhook = webhookOf(values)
-  const socks = values['socks-port']!
-  const hostnameFile = values['onion-hostname-file']
-  const streamsPerCircuit = values['streams-per-circuit']!
+  const isGiven = (wanted: SettingName) => origins.some(({ name, source }) => name === wanted && source !== 'default')
   return Object.freeze({
     network,
     dataDir: values.datadir === undefined ? defaultDataDir(network) : resolve(values.datadir),
@@ -235,22 +237,8 @@ function assemble(values: Values, origins: Config['origins']): Config {
     },
     listen: values.address!,
     http: http(values),
-    nostr: nostr(
-      values,
-      origins.some(({ name, source }) => name === 'nostr' && source !== 'default'),
-    ),
-    tor:
-      values.tor === false
-        ? { kind: 'none' as const }
-        : hostnameFile !== undefined
-          ? { kind: 'torrc' as const, hostnameFile: resolve(hostnameFile), socks, streamsPerCircuit }
-          : {
-              kind: 'control' as const,
-              control: values['control-port']!,
-              password: values['tor-auth-password'],
-              socks,
-              streamsPerCircuit,
-            },
+    nostr: nostr(values, isGiven('nostr')),
+    tor: tor(values, isGiven('control-port')),
     allowTestAddresses: values['allow-test-addresses']!,
     servePartial: values['serve-partial']!,
     startTimeoutS: values['start-timeout']!,
@@ -283,6 +271,40 @@ function assemble(values: Values, origins: Config['origins']): Config {
     },
     origins,
   })
+}
+
+function tor(values: Values, isControlGiven: boolean): Config['tor'] {
+  const hostnameFile = values['onion-hostname-file']
+  if (values.tor === false) {
+    if (hostnameFile !== undefined) {
+      throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
+    }
+    if (values['onion-target']) {
+      throw new ConfigError('--no-tor and --onion-target contradict each other: give one of the two')
+    }
+    return { kind: 'none' }
+  }
+  const password = values['tor-auth-password']
+  const cookieFile = values['tor-cookie-file']
+  if (password && cookieFile !== undefined) {
+    throw new ConfigError('--tor-auth-password and --tor-cookie-file are both set: give one of the two')
+  }
+  const control = values['control-port']!
+  const both = {
+    password,
+    cookieFile: cookieFile === undefined ? undefined : resolve(cookieFile),
+    socks: values['socks-port']!,
+    onionTarget: values['onion-target'],
+    streamsPerCircuit: values['streams-per-circuit']!,
+  }
+  return hostnameFile === undefined
+    ? { kind: 'control', control, ...both }
+    : {
+        kind: 'torrc',
+        hostnameFile: resolve(hostnameFile),
+        control: isControlGiven ? control : undefined,
+        ...both,
+      }
 }
 
 function http(values: Values): Config['http'] {
@@ -350,7 +372,7 @@ function defaultDataDir(network: Network): string {
 }
 
 /** Tor's SOCKS port; undefined without Tor. */
-export function socksOf({ tor }: Pick<Config, 'tor'>): HostPort | undefined {
+export function socksOf({ tor }: Pick<Config, 'tor'>): TorPort | undefined {
   return tor.kind === 'none' ? undefined : tor.socks
 }
 

@@ -21,8 +21,9 @@ import { Monitor } from './peers/monitor.ts'
 import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
-import { formatHostPort, reachableAddress } from './tor/address.ts'
+import { formatHostPort } from './tor/address.ts'
 import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
+import { targetFor, targetWarning } from './tor/targets.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import { VERSION } from './version.ts'
 import { statusRow, summaryOf } from './views/status.ts'
@@ -93,6 +94,9 @@ export async function runDaemon(
     log.warn({ listen: formatHostPort(at) }, text)
   }
 
+  const astray = config.tor.kind === 'control' ? targetWarning(wire, config.tor) : undefined
+  if (astray) log.warn({ detail: `${astray.text}: ${astray.fix}` }, 'Tor may not find us where the onion service leads')
+
   const { following } = cells
   const chain = { ...world, log: log.child({ room: 'chain' }), node: core.node, index: core.indexer, following }
   const tor = {
@@ -127,15 +131,14 @@ export async function runDaemon(
     ...(core.webhook && { webhook: (s: AbortSignal) => runWebhook(core, s) }),
     ...(config.tor.kind === 'control' && {
       onion: (s: AbortSignal) => {
-        const { control, password, streamsPerCircuit } = config.tor as Extract<Config['tor'], { kind: 'control' }>
+        const place = config.tor as Extract<Config['tor'], { kind: 'control' }>
         const keyFile = join(config.dataDir, 'onion.key')
-        const target = reachableAddress(wire)
-        const nostr = door && { virtualPort: NOSTR_VIRTUAL_PORT, target: reachableAddress(door) }
-        return runOnion(
-          { control, password, keyFile, virtualPort: wire.port, target, nostr, streamsPerCircuit },
-          tor,
-          s,
-        )
+        const target = (localHost?: string) => targetFor('address', wire, place, localHost)
+        const nostr = door && {
+          virtualPort: NOSTR_VIRTUAL_PORT,
+          target: (localHost?: string) => targetFor('nostr', door, place, localHost),
+        }
+        return runOnion({ ...place, keyFile, virtualPort: wire.port, target, nostr }, tor, s)
       },
     }),
     ...(config.tor.kind === 'torrc' && {

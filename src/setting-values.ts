@@ -6,7 +6,7 @@ import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
 import { Secret } from './secret.ts'
-import { type HostPort, parseHostPort } from './tor/address.ts'
+import { type HostPort, parseHostPort, type TorPort } from './tor/address.ts'
 
 /** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
 const text = z.string().min(1, 'must not be empty')
@@ -62,12 +62,21 @@ const rpcAddress = text.transform((value, context): HostPort => {
   )
   return z.NEVER
 })
-/** A port on this machine, or host:port. */
-const localPort = z.union([z.number(), z.string()]).transform((value, context): HostPort => {
+/** sun_path of Linux, without the byte that ends it. */
+const SOCKET_PATH_BYTES_MAX = 107
+
+/** A port of Tor's: one of this machine, host:port, or a socket as torrc has it (`unix:/path`, also quoted). */
+const torPort = z.union([z.number(), z.string()]).transform((value, context): TorPort => {
   const given = String(value)
+  const path = /^(?:unix:)?(\/.*)$/.exec(given)?.[1] ?? /^unix:"(\/[^"]*)"$/.exec(given)?.[1]
+  if (path !== undefined && Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX && !path.includes('\0')) return { path }
   const address = readAddress(/^\d+$/.test(given) ? `127.0.0.1:${given}` : given)
   if (address) return address
-  context.addIssue(addressFault(given, 'expected a port from 1 to 65535, or host:port'))
+  context.addIssue(
+    /^unix:|^\//.test(given)
+      ? `expected the absolute path of a socket, ${SOCKET_PATH_BYTES_MAX} bytes at most, for example unix:/run/tor/control`
+      : addressFault(given, 'expected a port from 1 to 65535, host:port, or unix:/path'),
+  )
   return z.NEVER
 })
 /** Where the HTTP server listens, or `off`. */
@@ -139,7 +148,7 @@ export const SETTING_VALUES = {
   hostPort,
   hostPorts,
   hostPortOrOff,
-  localPort,
+  torPort,
   rpcAddress,
   hostNames,
   httpUrl,

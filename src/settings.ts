@@ -9,7 +9,7 @@ import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
 const { text, flag, whole, network, secret, userPass, hostNames, httpUrl, relayUrls } = SETTING_VALUES
-const { hostPort, hostPorts, hostPortOrOff, localPort, rpcAddress } = SETTING_VALUES
+const { hostPort, hostPorts, hostPortOrOff, torPort, rpcAddress } = SETTING_VALUES
 
 interface Setting {
   schema: z.ZodType
@@ -96,10 +96,10 @@ export const SETTINGS = {
     default: false,
   },
   'control-port': {
-    schema: localPort,
+    schema: torPort,
     argument: '<port>',
     short: '-c',
-    about: "Tor's control port, or host:port",
+    about: "Tor's control port, host:port, or unix:/path",
     default: 9051,
   },
   'tor-auth-password': {
@@ -108,16 +108,30 @@ export const SETTINGS = {
     about: "password of Tor's control port, where it has one; better given in the environment or the file",
     defaultText: 'its cookie',
   },
+  'tor-cookie-file': {
+    schema: text,
+    argument: '<file>',
+    about: "cookie of Tor's control port as it is seen from here, where Tor names another path (another container)",
+    defaultText: 'the file that Tor names',
+  },
   'socks-port': {
-    schema: localPort,
+    schema: torPort,
     argument: '<port>',
-    about: "Tor's SOCKS port, or host:port",
+    about: "Tor's SOCKS port, host:port, or unix:/path",
     default: 9050,
   },
   'onion-hostname-file': {
     schema: text,
     argument: '<file>',
-    about: 'the hostname file of an onion service that torrc manages: no control port is needed then',
+    about:
+      'the hostname file of an onion service that torrc manages: no control port is needed then, one that is given is only asked about descriptors',
+  },
+  'onion-target': {
+    schema: hostPort,
+    argument: '<host:port>',
+    about:
+      'where Tor finds --address, if Tor runs in another container or on another host; --nostr is found at the same host',
+    defaultText: '--address',
   },
   'streams-per-circuit': {
     schema: whole(1, 65_535),

@@ -7,7 +7,7 @@ import { webhookRoute } from '../events/webhook.ts'
 import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
-import { formatHostPort, type HostPort, isLoopback, urlHost } from '../tor/address.ts'
+import { formatHostPort, isLoopback, type TorPort, urlHost } from '../tor/address.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
 import type { RelayRow, StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
@@ -28,7 +28,10 @@ export async function examine(config: Config, configFile: string | undefined, cl
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
     tor.kind === 'none'
       ? [well('tor', 'not used (--no-tor)')]
-      : torFindings(tor, config.wire.circuitIds, config.nostr.listen),
+      : torFindings(
+          { tor, circuitIds: config.wire.circuitIds, listen: config.listen, nostr: config.nostr.listen },
+          clock.nowMs(),
+        ),
     relayFindings({ urls, socks: socksOf(config), publish, rows }, clock),
   ])
   return [
@@ -82,7 +85,7 @@ function configFinding({ origins }: Config, configFile: string | undefined): Fin
 }
 
 /** Who sees what of us when it is told. */
-function webhookFinding({ url, direct }: NonNullable<Config['webhook']>, socks: HostPort | undefined): Finding {
+function webhookFinding({ url, direct }: NonNullable<Config['webhook']>, socks: TorPort | undefined): Finding {
   if (webhookRoute({ url, direct, socks }) === 'direct') {
     if (isLoopback(urlHost(url))) return well('webhook', `${url.host} is on this machine`)
     const why = direct ? '--webhook-direct' : '--no-tor'

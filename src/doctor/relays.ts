@@ -1,7 +1,7 @@
 /** The watched relays: as the running daemon tells them, else whether each is there. */
 import { TransientError } from '../errors.ts'
 import { RelayConnection } from '../nostr/relay-client.ts'
-import type { HostPort } from '../tor/address.ts'
+import type { TorPort } from '../tor/address.ts'
 import type { RelayRow } from '../views/schemas.ts'
 import { after, type Clock } from '../world.ts'
 import { type Finding, well, worth } from './finding.ts'
@@ -13,7 +13,7 @@ const LIMITS = {
 
 export interface DoctorRelays {
   urls: readonly string[]
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   publish: boolean
   /** What the running daemon says; undefined where none runs. */
   rows: readonly RelayRow[] | undefined
@@ -43,7 +43,7 @@ function rowFinding({ url, state, announced, missing, failure, publishing }: Rel
   return well('relay', `${url} is read: ${announced} bonds announced, ${missing} missing`)
 }
 
-async function tryRelay(url: string, socks: HostPort | undefined, clock: Clock): Promise<Finding> {
+async function tryRelay(url: string, socks: TorPort | undefined, clock: Clock): Promise<Finding> {
   const late = new AbortController()
   const tooLate = new TransientError(`no connection within ${LIMITS.openMs / 1000} s`)
   const cancel = after(LIMITS.openMs, () => late.abort(tooLate))

@@ -1,86 +1,147 @@
-/** Tor as the daemon will use it: the SOCKS port, the control port and its lock, the version, what the daemon published. */
-import { once } from 'node:events'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+/**
+ * Tor as the daemon will use it: the SOCKS port, the control port and its lock, the version, the network, what the daemon
+ * published. Whoever listens there may say anything: each check has a finding, and nothing is thrown.
+ */
+import { statSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { dirname } from 'node:path'
 import type { Config } from '../config.ts'
 import { AccessRefused, describeError } from '../errors.ts'
-import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from '../tor/address.ts'
-import { TorControl } from '../tor/control.ts'
-import { dial } from '../tor/socks.ts'
-import { NOSTR_VIRTUAL_PORT } from '../tor/torrc.ts'
+import { printable } from '../format.ts'
+import { formatTorPort, type HostPort, type TorPort } from '../tor/address.ts'
+import { type ControlOptions, TorControl } from '../tor/control.ts'
+import { describeConnectFault } from '../tor/port-fault.ts'
+import { BE_ANONYMOUS, LET_THROUGH, TorRefusal } from '../tor/refusals.ts'
+import { targetWarning } from '../tor/targets.ts'
 import type { StatusRow } from '../views/schemas.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
+import { answersSocks, findTor } from './tor-places.ts'
+import { hostnameFinding, readTorrc, torrcFindings } from './torrc.ts'
 
 const LIMITS = {
-  /** Tor is on this machine or near: it answers at once. */
-  dialMs: 5_000,
   /** The first Tor that takes PoWDefensesEnabled for a service added over the control port. */
   powVersion: [0, 4, 9, 2],
+  /** Of what Tor says; it is short. */
+  textChars: 200,
+  /** Tor itself forgives a clock so much. */
+  clockOffMs: 600_000,
 }
-
-/** RFC 1928: version 5, one method offered: user and password, by which streams are kept apart. */
-const SOCKS_GREETING = Buffer.of(5, 1, 2)
 
 const RELOAD = 'then: sudo systemctl reload tor'
 const ADD_LINES = `fidelity-tracker print-torrc | sudo tee -a /etc/tor/torrc; ${RELOAD}`
 
 type Tor = Exclude<Config['tor'], { kind: 'none' }>
 
-/** `nostr`: where the Nostr relay listens, if there is one. */
-export async function torFindings(tor: Tor, circuitIds: boolean, nostr: HostPort | undefined): Promise<Finding[]> {
-  const socks = await socksFinding(tor.socks)
-  if (tor.kind === 'control') return [socks, ...(await controlFindings(tor))]
-  return [socks, hostnameFinding(tor.hostnameFile), ...torrcFindings(readTorrc(), tor.hostnameFile, circuitIds, nostr)]
+export interface TorExamined {
+  tor: Tor
+  circuitIds: boolean
+  listen: HostPort
+  /** Where the Nostr relay listens, if there is one. */
+  nostr: HostPort | undefined
 }
 
-async function socksFinding(socks: HostPort): Promise<Finding> {
-  const where = `${formatHostPort(socks)} (--socks-port)`
+/** `nowMs`: of this machine's clock. */
+export async function torFindings(examined: TorExamined, nowMs: number): Promise<Finding[]> {
+  const { tor, circuitIds, listen, nostr } = examined
+  const socks = await socksFinding(tor.socks)
+  const publishes = tor.kind === 'control'
+  const control = tor.control ? await controlFindings({ ...tor, control: tor.control }, publishes, nowMs) : []
+  if (tor.kind === 'control') return [socks, ...control, ...targetFindings(listen, tor)]
+  const service = [
+    hostnameFinding(tor.hostnameFile),
+    ...torrcFindings(readTorrc(), tor.hostnameFile, circuitIds, nostr),
+  ]
+  return [socks, ...control, ...service]
+}
+
+async function socksFinding(socks: TorPort): Promise<Finding> {
+  const where = `${formatTorPort(socks)} (--socks-port)`
+  const elsewhere = async () => (await findTor('socks', socks)) ?? ''
   try {
-    const never = new AbortController().signal
-    const socket = await dial(socks, { socks: undefined, timeoutMs: LIMITS.dialMs, signal: never })
-    socket.setTimeout(LIMITS.dialMs, () => socket.destroy())
-    socket.write(SOCKS_GREETING)
-    const answer = await Promise.race([
-      once(socket, 'data').then(([chunk]) => chunk as Buffer),
-      once(socket, 'close').then(() => Buffer.alloc(0)),
-    ])
-    socket.destroy()
-    if (answer[0] === 5 && answer[1] === 2) return well('tor-socks', `the proxy at ${where} keeps streams apart`)
+    if (await answersSocks(socks)) return well('tor-socks', `the proxy at ${where} keeps streams apart`)
     return broken(
       'tor-socks',
       `what listens at ${where} is no SOCKS proxy of Tor's`,
-      'give --socks-port the one that SocksPort in torrc names',
+      `${await elsewhere()}give --socks-port the one that SocksPort in torrc names`,
     )
   } catch (error) {
     return broken(
       'tor-socks',
-      `Tor's SOCKS port does not answer: ${describeError(error)}`,
-      `sudo apt install tor; sudo systemctl start tor; or give --socks-port the one that SocksPort in torrc names`,
+      `Tor's SOCKS port ${where} does not answer: ${describeConnectFault(socks, error)}`,
+      `${await elsewhere()}sudo apt install tor; sudo systemctl start tor; or give --socks-port the one that SocksPort in torrc names`,
     )
   }
 }
 
-async function controlFindings(tor: Extract<Tor, { kind: 'control' }>): Promise<Finding[]> {
-  using control = new TorControl({ control: tor.control, password: tor.password })
-  const where = `${formatHostPort(tor.control)} (--control-port)`
+/** `publishes`: the daemon adds its onion service there. */
+async function controlFindings(options: ControlOptions, publishes: boolean, nowMs: number): Promise<Finding[]> {
+  using control = new TorControl(options)
+  const where = `${formatTorPort(options.control)} (--control-port)`
   try {
     await control.connect()
   } catch (error) {
-    return [controlRefusal(where, error)]
+    return [await controlRefusal(options, where, error)]
   }
   const findings = [well('tor-control', `the control port ${where} answers`), authFinding(control)]
-  const version = (await control.info('version')).split(' ', 1)[0]!
-  findings.push(bootstrapFinding(version, await control.info('status/bootstrap-phase')), powFinding(version))
+  try {
+    findings.push(...(await askedFindings(control, publishes, nowMs)))
+  } catch (error) {
+    const fix = 'give --control-port the one that ControlPort in torrc names; sudo journalctl -u tor@default -n 30'
+    findings.push(broken('tor-control', `the control port ${where} lets us in, and then: ${describeError(error)}`, fix))
+  }
   return findings
 }
 
-function controlRefusal(where: string, error: unknown): Finding {
+/** What is asked once we are in. Throws TransientError when the answers are none. */
+async function askedFindings(control: TorControl, publishes: boolean, nowMs: number): Promise<Finding[]> {
+  const refused: TorRefusal[] = []
+  /** Undefined where a filter, or an older Tor, refuses to tell. */
+  const ifAllowed = async <T>(asked: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await asked
+    } catch (error) {
+      if (!(error instanceof TorRefusal)) throw error
+      refused.push(error)
+      return undefined
+    }
+  }
+  const version = (await ifAllowed(control.info('version')))?.split(' ', 1)[0]
+  const phase = await ifAllowed(control.info('status/bootstrap-phase'))
+  const validAfter = await ifAllowed(control.info('consensus/valid-after'))
+  const validUntil = await ifAllowed(control.info('consensus/valid-until'))
+  const nonAnonymous = await ifAllowed(control.setting('HiddenServiceNonAnonymousMode'))
+  await ifAllowed(control.subscribe(['HS_DESC'], () => {}))
+  // Without arguments nothing is added: Tor misses them (512), a filter that doesn't know the command refuses it.
+  if (publishes) await ifAllowed(control.must('ADD_ONION'))
+  return [
+    ...(phase === undefined ? [] : [bootstrapFinding(version, phase)]),
+    ...clockFindings(validAfter, validUntil, nowMs),
+    ...(version === undefined ? [] : [powFinding(printable(version, LIMITS.textChars))]),
+    ...(publishes && nonAnonymous === '1'
+      ? [broken('tor-anonymity', 'Tor runs without anonymity (HiddenServiceNonAnonymousMode)', BE_ANONYMOUS)]
+      : []),
+    ...filterFindings(refused),
+  ]
+}
+
+function filterFindings(refused: readonly TorRefusal[]): Finding[] {
+  const filtered = refused.filter(({ code }) => code === 510).map(({ command }) => command)
+  if (filtered.length === 0) return []
+  const text = `a filter before Tor's control port refuses ${filtered.join(', ')} (510)`
+  if (!filtered.includes('ADD_ONION')) return [worth('tor-filter', `${text}, which is done without`, LET_THROUGH)]
+  return [worth('tor-filter', `${text}: without ADD_ONION no onion service is published`, LET_THROUGH)]
+}
+
+async function controlRefusal({ control }: ControlOptions, where: string, error: unknown): Promise<Finding> {
   const text = describeError(error)
+  if (/is not there/.test(text)) {
+    return broken(
+      'tor-control',
+      text,
+      'if Tor runs in another container or on another host: share its cookie file, and --tor-cookie-file <file>; or, where torrc has HashedControlPassword, FIDELITY_TRACKER_TOR_AUTH_PASSWORD=<password>; if it runs here: sudo systemctl status tor',
+    )
+  }
   if (!(error instanceof AccessRefused)) {
-    const fix = /cookie/.test(text)
-      ? 'sudo systemctl restart tor'
-      : `sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
+    const fix = `${(await findTor('control', control)) ?? ''}sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
     return broken('tor-control', text, fix)
   }
   if (/wants its cookie/.test(text)) {
@@ -111,11 +172,11 @@ function authFinding({ authenticated }: TorControl): Finding {
   if (method === 'NULL') {
     return worth(
       'tor-auth',
-      'the control port lets in everybody on this machine, and whoever controls Tor sees through it',
+      'the control port lets in everybody on this machine, and whoever controls Tor sees through it; who takes the port while Tor is down is given the onion key',
       `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
     )
   }
-  if (cookieFile !== undefined && existsSync(cookieFile) && (statSync(cookieFile).mode & 0o007) !== 0) {
+  if (cookieFile !== undefined && isOpenToAll(cookieFile)) {
     return worth(
       'tor-auth',
       `the cookie ${cookieFile} can be read by everybody on this machine`,
@@ -125,15 +186,51 @@ function authFinding({ authenticated }: TorControl): Finding {
   return well('tor-auth', `lets us in by ${method}${cookieFile === undefined ? '' : ` ${cookieFile}`}`)
 }
 
-function bootstrapFinding(version: string, phase: string): Finding {
-  const progress = Number(/PROGRESS=(\d+)/.exec(phase)?.[1] ?? 0)
-  if (progress === 100) return well('tor-network', `Tor ${version} is connected to its network`)
-  const summary = /SUMMARY="([^"]*)"/.exec(phase)?.[1] ?? 'unknown'
+function isOpenToAll(file: string): boolean {
+  try {
+    return (statSync(file).mode & 0o007) !== 0
+  } catch {
+    return false // it was there a moment ago: Tor writes it anew
+  }
+}
+
+/** `phase` as Tor has it: `NOTICE BOOTSTRAP PROGRESS=10 TAG=conn_dir SUMMARY="Connecting" WARNING="No route to host"`. */
+export function bootstrapFinding(version: string | undefined, phase: string): Finding {
+  const name = version === undefined ? 'Tor' : `Tor ${printable(version, LIMITS.textChars)}`
+  const progress = Number(/PROGRESS=(\d{1,3})\b/.exec(phase)?.[1] ?? 0)
+  if (progress === 100) return well('tor-network', `${name} is connected to its network`)
+  const word = (key: string) => {
+    const found = new RegExp(`\\b${key}="((?:[^"\\\\]|\\\\.)*)"`).exec(phase)?.[1]
+    return found === undefined ? undefined : printable(found, LIMITS.textChars)
+  }
+  const warning = word('WARNING')
   return worth(
     'tor-network',
-    `Tor ${version} is not connected yet: ${progress} %, ${summary}`,
+    `${name} is not connected yet: ${progress} %, ${word('SUMMARY') ?? 'unknown'}${warning === undefined ? '' : ` (${warning})`}`,
     'wait a minute; else: journalctl -u tor@default -n 30 (a wrong clock, a firewall, or bridges needed)',
   )
+}
+
+/**
+ * Our clock beside the times of the network's consensus, as Tor has them (`2026-11-27 02:00:00`, UTC). Nothing where they
+ * agree, or are not known.
+ */
+export function clockFindings(
+  validAfter: string | undefined,
+  validUntil: string | undefined,
+  nowMs: number,
+): Finding[] {
+  const [fromMs, toMs] = [validAfter, validUntil].map((time) => Date.parse(`${time?.trim().replace(' ', 'T')}Z`))
+  const behindMs = fromMs! - nowMs
+  const aheadMs = nowMs - toMs!
+  const offMs = Math.max(behindMs || 0, aheadMs || 0)
+  if (offMs < LIMITS.clockOffMs) return []
+  const minutes = Math.round(offMs / 60_000)
+  const text =
+    offMs === behindMs
+      ? `the clock of this machine is about ${minutes} minutes off: it is behind what Tor's network agreed on`
+      : `the clock of this machine is about ${minutes} minutes off: it is ahead of what Tor's network agreed on, or Tor has not heard from it for so long`
+  return [worth('tor-clock', text, 'timedatectl; sudo timedatectl set-ntp true; then: sudo systemctl restart tor')]
 }
 
 /** `version` as Tor gives it: 0.4.9.11. */
@@ -149,93 +246,9 @@ export function powFinding(version: string): Finding {
   )
 }
 
-function hostnameFinding(file: string): Finding {
-  try {
-    const host = readFileSync(file, 'utf8').trim()
-    if (isOnionHost(host)) return well('tor-service', `torrc manages ${host}`)
-    return broken(
-      'tor-service',
-      `${file} (--onion-hostname-file) holds no v3 onion host name`,
-      'name the hostname file in HiddenServiceDir',
-    )
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    const fix =
-      code === 'ENOENT'
-        ? `fidelity-tracker print-torrc --onion-hostname-file ${file} | sudo tee -a /etc/tor/torrc; ${RELOAD}`
-        : `sudo install -m 644 ${file} /var/lib/fidelity-tracker/hostname, and name that file instead`
-    return broken('tor-service', `${file} (--onion-hostname-file) can't be read: ${describeError(error)}`, fix)
-  }
-}
-
-/** Debian's, which everybody may read; undefined where there is none, or it is kept to itself. */
-function readTorrc(): string | undefined {
-  try {
-    return readFileSync('/etc/tor/torrc', 'utf8')
-  } catch {
-    return undefined
-  }
-}
-
-/**
- * Whether the service of `hostnameFile` bounds the streams of a circuit, names circuits where we are told to expect that,
- * and leads to the Nostr relay. Nothing where `torrc` doesn't have the service: it may stand in another file, or the
- * hostname file be a copy.
- */
-export function torrcFindings(
-  torrc: string | undefined,
-  hostnameFile: string,
-  circuitIds: boolean,
-  nostr: HostPort | undefined,
-): Finding[] {
-  const sections = (torrc ?? '').split(/^[ \t]*HiddenServiceDir[ \t]+/im).slice(1)
-  const dirOf = (section: string) => /^"?([^"\n]*?)\/?"?[ \t]*(?:#.*)?$/m.exec(section)?.[1]
-  const section = sections.find((one) => dirOf(one) === dirname(hostnameFile))
-  if (section === undefined) return []
-  return [streamsFinding(section, circuitIds), ...(nostr ? [nostrPortFinding(section, nostr)] : [])]
-}
-
-const PUT_LINES = `put them after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}`
-
-/** `section`: the service's lines of torrc. */
-function streamsFinding(section: string, circuitIds: boolean): Finding {
-  const has = (line: string) => new RegExp(`^[ \\t]*${line}\\b`, 'im').test(section)
-  const again = `fidelity-tracker print-torrc shows the lines: ${PUT_LINES}`
-  if (has('HiddenServiceExportCircuitID[ \\t]+haproxy') !== circuitIds) {
-    return circuitIds
-      ? broken('tor-streams', 'torrc does not name the circuits that --circuit-ids expects', again)
-      : broken(
-          'tor-streams',
-          'torrc names circuits, which is not expected: every request is refused',
-          'set --circuit-ids',
-        )
-  }
-  if (has('HiddenServiceMaxStreams[ \\t]+[1-9]\\d*') && has('HiddenServiceMaxStreamsCloseCircuit[ \\t]+1')) {
-    return well('tor-streams', 'one Tor circuit has a bounded number of connections')
-  }
-  return worth('tor-streams', 'one Tor circuit may take every connection: torrc has no HiddenServiceMaxStreams', again)
-}
-
-function nostrPortFinding(section: string, nostr: HostPort): Finding {
-  const [, target] =
-    new RegExp(`^[ \\t]*HiddenServicePort[ \\t]+${NOSTR_VIRTUAL_PORT}(?:[ \\t]+(\\S+))?[ \\t]*(?:#.*)?$`, 'im').exec(
-      section,
-    ) ?? []
-  const line = `HiddenServicePort ${NOSTR_VIRTUAL_PORT} ${formatHostPort(reachableAddress(nostr))}`
-  const fix = `${line} after HiddenServiceDir in /etc/tor/torrc, ${RELOAD}; or --nostr off`
-  if (target === undefined) {
-    return worth(
-      'tor-nostr',
-      `torrc leads nobody to the Nostr relay: the service has no port ${NOSTR_VIRTUAL_PORT}`,
-      fix,
-    )
-  }
-  // Tor takes a bare port for one of this machine.
-  const port = Number(/(\d+)$/.exec(target)?.[1])
-  if (port !== nostr.port) {
-    return worth('tor-nostr', `torrc leads port ${NOSTR_VIRTUAL_PORT} to ${target}, where the Nostr relay is not`, fix)
-  }
-  return well('tor-nostr', `port ${NOSTR_VIRTUAL_PORT} of the service leads to the Nostr relay`)
+function targetFindings(listen: HostPort, tor: Extract<Tor, { kind: 'control' }>): Finding[] {
+  const astray = targetWarning(listen, tor)
+  return astray ? [worth('tor-target', astray.text, astray.fix)] : []
 }
 
 /** What the running daemon says of its onion service. */

@@ -9,7 +9,7 @@ import { request as httpsRequest } from 'node:https'
 import { Bell } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { type HostPort, urlHost } from '../tor/address.ts'
+import { type TorPort, urlHost } from '../tor/address.ts'
 import { freshIsolation, routeTo, socksAgent } from '../tor/socks.ts'
 import { after, Backoff, sleep, type World } from '../world.ts'
 import type { Change } from './changes.ts'
@@ -82,7 +82,7 @@ export interface WebhookOptions {
   secret: Secret
   reorgDepth: number
   /** Tor's SOCKS port; undefined without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   /** Not through Tor, unless the target is an onion. */
   direct: boolean
   /** Who sends: our own address. */

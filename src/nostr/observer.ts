@@ -17,7 +17,7 @@ import {
   upsertRelayHour,
   writeRelayBonds,
 } from '../store/relays.ts'
-import type { HostPort } from '../tor/address.ts'
+import type { HostPort, TorPort } from '../tor/address.ts'
 import type { Work } from '../wire/work.ts'
 import { breathe, sleep, type World } from '../world.ts'
 import { announceable } from './announceable.ts'
@@ -45,7 +45,7 @@ export interface ObserverOptions {
   /** URLs, as they were configured. */
   relays: readonly string[]
   network: Network
-  socks: HostPort | undefined
+  socks: TorPort | undefined
 }
 
 export interface ObserverDeps extends World {

@@ -10,7 +10,7 @@ import { WebSocket } from 'ws'
 import { Bell, raceAbort, ScopedAbort } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
-import { type HostPort, urlHost } from '../tor/address.ts'
+import { type HostPort, type TorPort, urlHost } from '../tor/address.ts'
 import { dial, freshIsolation } from '../tor/socks.ts'
 import { after, type Clock, every } from '../world.ts'
 
@@ -29,7 +29,7 @@ export const RELAY_CLIENT_LIMITS = {
 
 export interface RelayRoute {
   /** Tor's SOCKS port; undefined without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   /** Connections that share it share a circuit; else it is this one's alone. */
   isolation?: string
 }

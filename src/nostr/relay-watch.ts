@@ -8,7 +8,7 @@ import { runAll } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { RelayPast } from '../store/relays.ts'
-import type { HostPort } from '../tor/address.ts'
+import type { HostPort, TorPort } from '../tor/address.ts'
 import { freshIsolation } from '../tor/socks.ts'
 import type { Lane, Work } from '../wire/work.ts'
 import { Backoff, sleep, type World } from '../world.ts'
@@ -78,7 +78,7 @@ export interface RelayRecord {
 export interface RelayWatchOptions {
   url: string
   network: Network
-  socks: HostPort | undefined
+  socks: TorPort | undefined
 }
 
 export interface RelayWatchDeps extends World {

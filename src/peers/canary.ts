@@ -7,7 +7,7 @@
  */
 import { Bell } from '../concurrency.ts'
 import { describeError, isAbort, TransientError } from '../errors.ts'
-import type { HostPort } from '../tor/address.ts'
+import type { HostPort, TorPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
 import { ask } from '../wire/client.ts'
 import type { Clock, World } from '../world.ts'
@@ -35,7 +35,7 @@ export interface OwnNetwork {
 export const DIRECT_NETWORK: OwnNetwork = { mark: () => 0, workedSince: async () => true, lost() {} }
 
 export interface CanaryOptions {
-  socks: HostPort
+  socks: TorPort
   /** For the circuit; half of it for the reply. */
   timeoutMs: number
   /** Between two runs while it is green and nobody asks. */

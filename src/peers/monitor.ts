@@ -8,7 +8,7 @@ import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
 import { Bell, TaskGroup } from '../concurrency.ts'
 import { TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
-import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
+import { formatHostPort, type HostPort, parseHostPort, type TorPort } from '../tor/address.ts'
 import { routeTo } from '../tor/socks.ts'
 import type { World } from '../world.ts'
 import { attemptsFor } from './attempts.ts'
@@ -40,7 +40,7 @@ export interface MonitorOptions {
   atOnce: number
   timeoutMs: number
   /** Undefined: without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
 }
 
 export interface MonitorDeps extends World {

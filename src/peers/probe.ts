@@ -5,7 +5,7 @@
  */
 import { describeError, isAbort, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
-import type { HostPort } from '../tor/address.ts'
+import type { HostPort, TorPort } from '../tor/address.ts'
 import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { exchange, NoReply } from '../wire/client.ts'
 import { type Clock, sleep } from '../world.ts'
@@ -28,7 +28,7 @@ const LIMITS = {
 
 export interface ProbeOptions {
   /** Tor's SOCKS port; undefined without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   /** For circuit and connection. Half of it is for each reply. */
   timeoutMs: number
   /** Our own onion service, which only pings tell. */

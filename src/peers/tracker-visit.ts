@@ -7,7 +7,7 @@ import type { Network } from '../chain/types.ts'
 import { TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { Comparison, TrackerRecord } from '../store/trackers.ts'
-import { formatHostPort, type HostPort } from '../tor/address.ts'
+import { formatHostPort, type HostPort, type TorPort } from '../tor/address.ts'
 import { dial, freshIsolation } from '../tor/socks.ts'
 import { ask, NoReply } from '../wire/client.ts'
 import type { Reply } from '../wire/messages.ts'
@@ -40,7 +40,7 @@ export class NoSuchTracker extends TransientError {}
 export interface VisitOptions {
   timeoutMs: number
   /** Undefined: without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   network: Network
 }
 

@@ -140,10 +140,15 @@ export class TorControl extends Tor implements Disposable {
     return accepted(nameOf(command), await this.sendCommand(command))
   }
 
-  /** The value of one GETINFO key. Throws TorRefusal. */
+  /** The value of one GETINFO key. Throws TorRefusal, or TransientError where the reply is no value of it. */
   async info(key: string): Promise<string> {
-    const { lines } = accepted(`GETINFO ${key}`, (await this.getInfo(key)) as ControlReply)
-    return lines[0]!.slice(key.length + 1).replace(/^\n/, '')
+    return valueIn(accepted(`GETINFO ${key}`, (await this.getInfo(key)) as ControlReply), key)
+  }
+
+  /** The value of one line of torrc, '' where it has none. Throws as `info`. */
+  async setting(name: string): Promise<string> {
+    const reply = await this.must(`GETCONF ${name}`)
+    return reply.message === name ? '' : valueIn(reply, name)
   }
 
   /**
@@ -233,12 +238,18 @@ export class TorControl extends Tor implements Disposable {
 
 /** A command without what may be secret. */
 function nameOf(command: string): string {
-  return /^(?:(?:GETINFO|SETEVENTS|AUTHCHALLENGE) \S+|\S+)/.exec(command)?.[0] ?? ''
+  return /^(?:(?:GETINFO|GETCONF|SETEVENTS|AUTHCHALLENGE) \S+|\S+)/.exec(command)?.[0] ?? ''
 }
 
 function accepted(command: string, reply: ControlReply): ControlReply {
   if (reply.type >= 200 && reply.type <= 299) return reply
   throw new TorRefusal(command, reply.type, reply.message)
+}
+
+function valueIn({ lines }: ControlReply, key: string): string {
+  const [line = ''] = lines
+  if (!line.startsWith(`${key}=`)) throw new TransientError(`Tor answered a question about ${key} with something else`)
+  return line.slice(key.length + 1).replace(/^\n/, '')
 }
 
 /** The reply as inherited commands expect it in `data`. */

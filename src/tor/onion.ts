@@ -11,6 +11,7 @@ import { after, Backoff, sleep, type World } from '../world.ts'
 import { formatHostPort, type HostPort, isOnionHost } from './address.ts'
 import { type ControlOptions, TorControl } from './control.ts'
 import { openOnionKey } from './key.ts'
+import type { Login } from './login.ts'
 import { TorRefusal } from './refusals.ts'
 import { defencesToTry } from './torrc.ts'
 
@@ -39,9 +40,10 @@ interface OnionDeps extends World {
 export interface OnionOptions extends ControlOptions {
   keyFile: string
   virtualPort: number
-  target: HostPort
-  /** Where the Nostr relay is found, if there is one. */
-  nostr: { virtualPort: number; target: HostPort } | undefined
+  /** Where Tor finds us; `localHost` is our own side of the control connection. */
+  target: (localHost: string | undefined) => HostPort
+  /** The same for the Nostr relay, if there is one. */
+  nostr: { virtualPort: number; target: (localHost: string | undefined) => HostPort } | undefined
   /** Of one rendezvous circuit, at once; with one more Tor closes it. */
   streamsPerCircuit: number
 }
@@ -58,9 +60,13 @@ export async function runOnion(options: OnionOptions, deps: OnionDeps, signal: A
   let wasPublished = false
   let lastDetail: string | undefined
   let lastLacking = ''
+  let demandsProof = false
   for (;;) {
     try {
-      await holdService(options, key, deps, signal, {
+      await holdService({ ...options, demandsProof }, key, deps, signal, {
+        onLogin({ method }) {
+          demandsProof ||= method !== 'NULL'
+        },
         onAdded(lacking) {
           if (lacking.length > 0 && String(lacking) !== lastLacking) log.info({ lacking }, LACKING)
           lastLacking = String(lacking)
@@ -99,7 +105,11 @@ async function holdService(
   key: Secret,
   deps: OnionDeps,
   signal: AbortSignal,
-  { onAdded, onPublished }: { onAdded: (lacking: readonly string[]) => void; onPublished: () => void },
+  {
+    onLogin,
+    onAdded,
+    onPublished,
+  }: { onLogin: (login: Login) => void; onAdded: (lacking: readonly string[]) => void; onPublished: () => void },
 ): Promise<never> {
   using control = new TorControl(options)
   using life = new ScopedAbort(signal)
@@ -107,9 +117,10 @@ async function holdService(
   const orEnd = <T>(work: Promise<T>): Promise<T> => raceAbort(work, life.signal)
 
   await orEnd(control.connect())
+  onLogin(control.authenticated!)
   const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
   const uploads = new Uploads()
-  await orEnd(control.subscribe(['HS_DESC'], (line) => uploads.note(line)))
+  const unwatched = await orEnd(watchIfAllowed(control, uploads))
   const { onionHost, lacking } = await orEnd(addService(control, options, key))
   const serviceId = onionHost.replace(/\.onion$/, '')
   if (!isOnionHost(onionHost)) throw new TransientError(`Tor named the service ${onionHost}, which is no v3 address`)
@@ -118,12 +129,18 @@ async function holdService(
   deps.log.info(known, 'onion service added')
   onAdded(lacking)
 
-  const cancel = after(LIMITS.uploadMs, () =>
-    life.abort(new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`)),
-  )
-  await orEnd(uploads.of(serviceId)).finally(cancel)
+  if (unwatched) deps.log.warn({ detail: unwatched.message }, 'whether the descriptor is uploaded is not seen')
+  else {
+    const cancel = after(LIMITS.uploadMs, () =>
+      life.abort(
+        new TransientError(`no descriptor was uploaded within ${LIMITS.uploadMs / 1000} s: has Tor a network?`),
+      ),
+    )
+    await orEnd(uploads.of(serviceId)).finally(cancel)
+  }
   onPublished()
-  deps.report({ kind: 'published', ...known, detail: `descriptor uploaded${describeLacking(lacking)}` })
+  const uploaded = unwatched ? `added; its upload is not seen: ${unwatched.message}` : 'descriptor uploaded'
+  deps.report({ kind: 'published', ...known, detail: `${uploaded}${describeLacking(lacking)}` })
   deps.log.info(
     { onionAddress: formatHostPort({ host: onionHost, port: options.virtualPort }) },
     'onion service published',
@@ -160,6 +177,17 @@ class Uploads {
   }
 }
 
+/** What was refused where Tor, or a filter before its control port, does not tell us of uploads. */
+async function watchIfAllowed(control: TorControl, uploads: Uploads): Promise<TorRefusal | undefined> {
+  try {
+    await control.subscribe(['HS_DESC'], (line) => uploads.note(line))
+    return undefined
+  } catch (error) {
+    if (error instanceof TorRefusal) return error
+    throw error
+  }
+}
+
 /** A value that we can do without: undefined where Tor, or a filter before its control port, refuses to tell it. */
 async function infoIfAllowed(control: TorControl, key: string): Promise<string | undefined> {
   try {
@@ -179,11 +207,15 @@ async function addService(
   { virtualPort, target, nostr, keyFile, streamsPerCircuit }: OnionOptions,
   key: Secret,
 ): Promise<{ onionHost: string; lacking: readonly string[] }> {
-  const further = nostr ? [`Port=${nostr.virtualPort},${formatHostPort(nostr.target)}`] : []
+  const { localHost } = control
+  const further = nostr ? [`Port=${nostr.virtualPort},${formatHostPort(nostr.target(localHost))}`] : []
   let refusal: unknown
   for (const { arguments: some, lacking } of defencesToTry(streamsPerCircuit)) {
     try {
-      return { onionHost: await control.addService(key, virtualPort, target, [...some, ...further]), lacking }
+      return {
+        onionHost: await control.addService(key, virtualPort, target(localHost), [...some, ...further]),
+        lacking,
+      }
     } catch (error) {
       refusal = error
       if (!(error instanceof TorRefusal && error.isArgumentFault)) break

@@ -6,7 +6,7 @@ import { isUnixSocket, type TorPort } from './address.ts'
 export function describeConnectFault(port: TorPort, error: unknown): string {
   const text = describeError(error)
   if (!isUnixSocket(port)) return text
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = /\bconnect (E[A-Z]+)\b/.exec(text)?.[1] // socks-proxy-agent hands on no more than the text
   const { path } = port
   switch (code) {
     case 'ENOENT':

@@ -18,17 +18,23 @@ export const CONTROL_COMMANDS = {
     'GETINFO onions/current',
     'GETINFO consensus/valid-after',
     'GETINFO consensus/valid-until',
+    'GETCONF HiddenServiceNonAnonymousMode',
     'HSFETCH',
   ],
 } as const
 
-const LET_THROUGH = `let it through there (onion-grater: a .yml in /etc/onion-grater.d/, on Whonix in /usr/local/etc/onion-grater-merger.d/); needed are ${CONTROL_COMMANDS.needed.join(', ')}, and of use ${CONTROL_COMMANDS.optional.join(', ')}`
+/** Our service hides where it is, so it takes a Tor that does. */
+export const BE_ANONYMOUS =
+  'remove HiddenServiceNonAnonymousMode and HiddenServiceSingleHopMode from torrc, then: sudo systemctl restart tor'
+/** The first Tor that knows every argument of ours. */
+const KNOWS_ALL = '0.4.9.2'
+export const LET_THROUGH = `let it through there (onion-grater: a .yml in /etc/onion-grater.d/, on Whonix in /usr/local/etc/onion-grater-merger.d/); needed are ${CONTROL_COMMANDS.needed.join(', ')}, and of use ${CONTROL_COMMANDS.optional.join(', ')}`
 const TOR_LOG = 'sudo journalctl -u tor@default -n 30'
 
 /** The words by which Tor says that it can't decode the key; "Invalid key type" is a Tor too old for it. */
 const NO_KEY = /\bdecode\b.*\bkey\b/i
 
-/** Tor refused a command. The message is the sentence for people. */
+/** Tor refused a command. The message is the sentence for people: the cause, and the remedy. */
 export class TorRefusal extends Error {
   override readonly name = 'TorRefusal'
   /** As it was given, without what may be secret: `ADD_ONION`, `GETINFO version`. */
@@ -36,12 +42,17 @@ export class TorRefusal extends Error {
   readonly code: number
   /** Tor's own, beside the code. */
   readonly words: string
+  /** What to type. */
+  readonly remedy: string
 
   constructor(command: string, code: number, words: string) {
-    super(sentenceOf(command, code, printable(words, WORDS_CHARS_MAX)))
+    const said = printable(words, WORDS_CHARS_MAX)
+    const { cause, remedy } = meaningOf(code, said, `${command} (${code} ${said})`)
+    super(`${cause}: ${remedy}`)
     this.command = command
     this.code = code
     this.words = words
+    this.remedy = remedy
   }
 
   /** Tor says that the key itself is none. */
@@ -55,27 +66,44 @@ export class TorRefusal extends Error {
   }
 }
 
-function sentenceOf(command: string, code: number, words: string): string {
-  const refused = `${command} (${code} ${words})`
+/** `refused`: the command, and Tor's answer. */
+function meaningOf(code: number, words: string, refused: string): { cause: string; remedy: string } {
   if (/\bnon-anonymous\b/i.test(words)) {
-    return `Tor runs without anonymity and refuses ${refused}: remove HiddenServiceNonAnonymousMode and HiddenServiceSingleHopMode from torrc, then: sudo systemctl restart tor`
+    return { cause: `Tor runs without anonymity and refuses ${refused}`, remedy: BE_ANONYMOUS }
   }
   if (/\bcollision\b/i.test(words)) {
-    return `another program publishes our onion key through this Tor, or did a moment ago: Tor refuses ${refused}; if it stays so, stop that one, or: sudo systemctl restart tor`
+    return {
+      cause: `another program publishes our onion key through this Tor, or did a moment ago, so that it refuses ${refused}`,
+      remedy: 'if it stays so, stop that one, or: sudo systemctl restart tor',
+    }
   }
-  if (NO_KEY.test(words)) return `Tor can't read the key, and refuses ${refused}: put the key's copy back`
+  if (NO_KEY.test(words)) {
+    return { cause: `Tor can't read the key, and refuses ${refused}`, remedy: "put the key's copy back" }
+  }
   if (code === 510 && /\bunrecognized\b/i.test(words)) {
-    return `Tor refuses ${refused}: it is too old for it (upgrade Tor to 0.4.8 or later), or a filter before its control port does not know it: ${LET_THROUGH}`
+    return {
+      cause: `Tor is too old for it, or a filter before its control port does not know it, and refuses ${refused}`,
+      remedy: `upgrade Tor to ${KNOWS_ALL} or later; of a filter: ${LET_THROUGH}`,
+    }
   }
-  if (code === 510) return `a filter before Tor's control port refuses ${refused}: ${LET_THROUGH}`
+  if (code === 510) return { cause: `a filter before Tor's control port refuses ${refused}`, remedy: LET_THROUGH }
   if (code === 513 && /\bkey type\b/i.test(words)) {
-    return `this Tor is too old for v3 onion services and refuses ${refused}: upgrade it to 0.4.8 or later`
+    return {
+      cause: `this Tor is too old for v3 onion services and refuses ${refused}`,
+      remedy: `upgrade it to ${KNOWS_ALL} or later`,
+    }
   }
   if (code === 512 || code === 513 || code === 552) {
-    return `this Tor does not take ${refused}: upgrade it to 0.4.8 or later; if it is that new, its log says more: ${TOR_LOG}`
+    return {
+      cause: `this Tor does not take ${refused}`,
+      remedy: `upgrade it to ${KNOWS_ALL} or later; if it is that new, its log says more: ${TOR_LOG}`,
+    }
   }
   if (code === 514 || code === 515) {
-    return `Tor's control port does not let us in, and refuses ${refused}: CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, then: sudo systemctl reload tor; or give --tor-auth-password`
+    return {
+      cause: `Tor's control port does not let us in, and refuses ${refused}`,
+      remedy: `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, then: sudo systemctl reload tor; or give --tor-auth-password`,
+    }
   }
-  return `Tor could not do ${refused}: its log says why: ${TOR_LOG}`
+  return { cause: `Tor could not do ${refused}`, remedy: `its log says why: ${TOR_LOG}` }
 }

@@ -10,11 +10,12 @@ import { SocksProxyAgent } from 'socks-proxy-agent'
 import { raceAbort, ScopedAbort } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
-import { formatHostPort, type HostPort, isLoopback } from './address.ts'
+import { formatHostPort, formatTorPort, type HostPort, isLoopback, isUnixSocket, type TorPort } from './address.ts'
+import { describeConnectFault } from './port-fault.ts'
 
 export interface DialOptions {
   /** Tor's SOCKS port; undefined without Tor. */
-  socks: HostPort | undefined
+  socks: TorPort | undefined
   timeoutMs: number
   signal: AbortSignal
   /** Same token, same circuit; other token, never the same (Tor's IsolateSOCKSAuth, on by default). Fresh unless given. */
@@ -28,7 +29,7 @@ export class Unreached extends TransientError {}
 export class ProxyUnreached extends Unreached {}
 
 /** How a host is dialled: one of this machine directly, everybody else through Tor; undefined: an onion without Tor. */
-export function routeTo(host: string, socks: HostPort | undefined): HostPort | 'direct' | undefined {
+export function routeTo(host: string, socks: TorPort | undefined): TorPort | 'direct' | undefined {
   if (isLoopback(host)) return 'direct'
   if (socks) return socks
   return host.endsWith('.onion') ? undefined : 'direct'
@@ -71,9 +72,13 @@ export async function dial(target: HostPort, options: DialOptions): Promise<Sock
 }
 
 /** For HTTP clients: an agent that goes through Tor. */
-export function socksAgent(socks: HostPort, timeoutMs: number, isolation = freshIsolation()): SocksProxyAgent {
+export function socksAgent(socks: TorPort, timeoutMs: number, isolation = freshIsolation()): SocksProxyAgent {
   const user = encodeURIComponent(isolation)
-  return new SocksProxyAgent(`socks5h://${user}:isolated@${formatHostPort(socks)}`, { timeout: timeoutMs })
+  // The library wants a host and a port in any case; of a socket the path wins, as `connect` has it.
+  const isSocket = isUnixSocket(socks)
+  const where = isSocket ? 'localhost:1' : formatHostPort(socks)
+  const socketOptions: object = isSocket ? { path: socks.path } : {}
+  return new SocksProxyAgent(`socks5h://${user}:isolated@${where}`, { timeout: timeoutMs, socketOptions })
 }
 
 function dialDirect(target: HostPort): Promise<Socket> {
@@ -87,7 +92,7 @@ function dialDirect(target: HostPort): Promise<Socket> {
   })
 }
 
-async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeoutMs }: DialOptions): Promise<Socket> {
+async function dialSocks(target: HostPort, socks: TorPort, { isolation, timeoutMs }: DialOptions): Promise<Socket> {
   const agent = socksAgent(socks, timeoutMs, isolation)
   // The agent was made for HTTP: of the request it only wants somebody to destroy.
   const request = Object.assign(new EventEmitter(), { destroy() {} }) as unknown as ClientRequest
@@ -98,12 +103,12 @@ async function dialSocks(target: HostPort, socks: HostPort, { isolation, timeout
 }
 
 /** What Tor says of the target; whatever else went wrong did so between us and Tor, and is told to nobody else. */
-function asUnreached(what: string, socks: HostPort, cause: unknown): Unreached {
+function asUnreached(what: string, socks: TorPort, cause: unknown): Unreached {
   const text = describeError(cause)
   const said = /Socks5 proxy rejected connection - (\w+)/.exec(text)?.[1]
   if (said === undefined && !/connection timed out/i.test(text)) {
-    const where = `the proxy at ${formatHostPort(socks)} (--socks-port)`
-    return new ProxyUnreached(`${what}: ${where} is not reachable: ${text}`, { cause })
+    const where = `the proxy at ${formatTorPort(socks)} (--socks-port)`
+    return new ProxyUnreached(`${what}: ${where} is not reachable: ${describeConnectFault(socks, cause)}`, { cause })
   }
   switch (said) {
     case 'Failure':

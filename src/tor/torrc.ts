@@ -1,5 +1,5 @@
 /** The lines an operator adds to torrc; also the text of torrc.example. What is asked of Tor for the onion service. */
-import { formatHostPort, type HostPort } from './address.ts'
+import { formatHostPort, formatTorPort, type HostPort, isUnixSocket, type TorPort } from './address.ts'
 
 export const ONION_LIMITS = {
   /**
@@ -13,8 +13,8 @@ export const ONION_LIMITS = {
 export const NOSTR_VIRTUAL_PORT = 80
 
 export interface TorrcOptions {
-  socks: HostPort
-  control: HostPort
+  socks: TorPort
+  control: TorPort
   virtualPort: number
   target: HostPort
   /** Where the Nostr relay listens, if there is one. */
@@ -43,7 +43,7 @@ export function torrcFor(options: TorrcOptions): string {
     '# Lines for torrc (on Debian: /etc/tor/torrc), then: systemctl reload tor',
     '',
     '# The proxy fidelity-tracker dials out through; streams with other credentials get other circuits.',
-    `SocksPort ${formatHostPort(socks)} IsolateSOCKSAuth`,
+    `SocksPort ${formatTorPort(quoted(socks))} IsolateSOCKSAuth${forGroup(socks)}`,
     '',
   ]
   if (managed) {
@@ -57,16 +57,39 @@ export function torrcFor(options: TorrcOptions): string {
     lines.push(
       '# The control port, through which fidelity-tracker publishes its onion service. The key stays in its data',
       "# directory. Its user must be in Tor's group (on Debian: adduser <user> debian-tor).",
-      `ControlPort ${formatHostPort(control)}`,
+      `ControlPort ${formatTorPort(quoted(control))}${forGroup(control)}`,
       'CookieAuthentication 1',
       'CookieAuthFileGroupReadable 1',
+      ...(isUnixSocket(control)
+        ? []
+        : [
+            "# Or a socket that only Tor's group may use (--control-port unix:/run/tor/control); Debian's Tor has it already.",
+            `#ControlPort unix:/run/tor/control${FOR_GROUP}`,
+          ]),
       '',
       '# Without a control port instead: let Tor keep the service, and start fidelity-tracker with',
       '# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname.',
       ...serviceLines(options).map((line) => `#${line}`),
     )
   }
+  lines.push(
+    '',
+    "# Tor's own counters of its onion services (tor_hs_*) for Prometheus, also drawn by the Grafana dashboard.",
+    '#MetricsPort 127.0.0.1:9035',
+    '#MetricsPortPolicy accept 127.0.0.1',
+  )
   return `${lines.join('\n')}\n`
+}
+
+/** Sockets that Tor's group may use; without the second Tor wants a folder that nobody else can enter. */
+const FOR_GROUP = ' GroupWritable RelaxDirModeCheck'
+
+function forGroup(port: TorPort): string {
+  return isUnixSocket(port) ? FOR_GROUP : ''
+}
+
+function quoted(port: TorPort): TorPort {
+  return isUnixSocket(port) && /[\s#]/.test(port.path) ? { path: `"${port.path}"` } : port
 }
 
 /** One circuit has so many places and no more; a flood has to work for its circuits. */

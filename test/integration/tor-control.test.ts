@@ -160,8 +160,8 @@ test('a password is quoted; a cookie is proven by HMAC and never sent when SAFEC
 const quiet = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
 
 function onionOptions(control: { host: string; port: number }, dir: string) {
-  const target = { host: '127.0.0.1', port: 1 }
-  const nostr = { virtualPort: 80, target: { host: '127.0.0.1', port: 2 } }
+  const target = () => ({ host: '127.0.0.1', port: 1 })
+  const nostr = { virtualPort: 80, target: () => ({ host: '127.0.0.1', port: 2 }) }
   return {
     control,
     password: undefined,
@@ -310,7 +310,7 @@ test('whatever else Tor says no to is told in its words, tried again, and never 
 })
 
 test('a filter before the control port: what it refuses is done without, or told and tried again', async () => {
-  for (const command of ['GETINFO version', 'GETINFO onions/current']) {
+  for (const command of ['GETINFO version', 'GETINFO onions/current', 'SETEVENTS HS_DESC']) {
     const { states } = await publish(
       tor((c) => (c === command ? '510 Command filtered' : c.startsWith('ADD_ONION') ? added : undefined)),
       (seen) => seen.some(({ kind }) => kind === 'published'),
@@ -320,8 +320,9 @@ test('a filter before the control port: what it refuses is done without, or told
       ['publishing', 'published'],
       command,
     )
+    assert.equal(/its upload is not seen: a filter/.test(states[1]!.detail), command.startsWith('SETEVENTS'))
   }
-  for (const command of ['PROTOCOLINFO', 'AUTHENTICATE', 'SETEVENTS']) {
+  for (const command of ['PROTOCOLINFO', 'AUTHENTICATE']) {
     let tries = 0
     const { states } = await publish(
       tor((c) => {

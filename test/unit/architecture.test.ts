@@ -90,6 +90,7 @@ const PURE = [
     'watch/effort.ts',
     'tor/address.ts',
     'tor/refusals.ts',
+    'tor/targets.ts',
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
   ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'errors.ts', 'format.ts'],

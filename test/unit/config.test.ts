@@ -88,6 +88,51 @@ test('where it listens, and Tor: no scheme, no password, a port that there is', 
   assert.match(refusal({ trackers: 'a.example:1,socks5://b.example:1' }), /separated by commas, without socks5:\/\//)
 })
 
+test('the ports of Tor may be sockets, as torrc names them', () => {
+  for (const name of ['control-port', 'socks-port'] as const) {
+    for (const [given, path] of [
+      ['unix:/run/tor/control', '/run/tor/control'],
+      ['/run/tor/control', '/run/tor/control'],
+      ['unix:"/run/my tor/control"', '/run/my tor/control'],
+      [`/${'x'.repeat(106)}`, `/${'x'.repeat(106)}`],
+    ]) {
+      const { tor } = read({ [name]: given })
+      assert.ok(tor.kind === 'control')
+      assert.deepEqual(name === 'control-port' ? tor.control : tor.socks, { path })
+      using dir = tempDir()
+      const configFile = join(dir.path, 'config.toml')
+      writeFileSync(configFile, formatConfig(read({ [name]: given })))
+      assert.deepEqual(readConfig({ flags: {}, env: {}, configFile }).tor, tor, 'print-config reads back')
+    }
+    for (const wrong of ['unix:', 'unix:run/tor/control', '//x'.repeat(40), 'unix:"/run/tor', '/\0']) {
+      assert.match(refusal({ [name]: wrong }), /expected the absolute path of a socket, 107 bytes at most/, wrong)
+    }
+    assert.match(refusal({ [name]: 'sesame' }), /expected a port from 1 to 65535, host:port, or unix:\/path/)
+  }
+})
+
+test('how Tor’s control port is entered: one way, and beside --onion-hostname-file only where it is given', () => {
+  assert.match(
+    refusal({ 'tor-auth-password': 'sesame', 'tor-cookie-file': '/run/tor/cookie' }),
+    /--tor-auth-password and --tor-cookie-file are both set: give one of the two/,
+  )
+  const managed = { 'onion-hostname-file': '/var/lib/tor/ft/hostname', 'tor-cookie-file': '/run/shared/cookie' }
+  const { tor } = read(managed)
+  assert.ok(tor.kind === 'torrc')
+  assert.equal(tor.control, undefined, 'the default is nobody’s wish')
+  const asked = read({ ...managed, 'control-port': '9051' }).tor
+  assert.deepEqual(asked, { ...tor, control: { host: '127.0.0.1', port: 9051 } })
+  assert.ok(asked.kind === 'torrc' && asked.cookieFile === '/run/shared/cookie')
+})
+
+test('where Tor finds us', () => {
+  const { tor } = read({ 'onion-target': 'tracker:8080' })
+  assert.deepEqual(tor.kind === 'control' && tor.onionTarget, { host: 'tracker', port: 8080 })
+  assert.match(refusal({ 'onion-target': 'tracker' }), /--onion-target: "tracker" is not usable: expected host:port/)
+  const none = { tor: false, network: 'regtest', 'onion-target': 'tracker:8080' }
+  assert.match(refusal(none), /--no-tor and --onion-target contradict each other/)
+})
+
 test('numbers: digits, as many as allowed', () => {
   for (const value of ['1_000', '1e3', '-1', '1.5', ' 1', '0x10', 1.5, '', true, 90_000]) {
     assert.match(refusal({ 'probe-interval': value }), /expected a whole number from 1 to 1800/, String(value))

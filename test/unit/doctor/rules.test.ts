@@ -4,11 +4,33 @@ import { spaceFinding } from '../../../src/doctor/data-dir.ts'
 import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
 import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
 import { relayFindings } from '../../../src/doctor/relays.ts'
-import { powFinding, torrcFindings } from '../../../src/doctor/tor.ts'
+import { bootstrapFinding, clockFindings, powFinding } from '../../../src/doctor/tor.ts'
+import { torrcFindings } from '../../../src/doctor/torrc.ts'
 
 import { aRelay } from '../../support/relays.ts'
 
 const NOW_S = 1_800_000_000
+
+test('how far Tor is, in its own words; a stranger’s are cut', () => {
+  const said = (phase: string) => bootstrapFinding('0.4.9.11', phase)
+  assert.equal(said('NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"').level, 'ok')
+  const { text } = said(
+    'WARN BOOTSTRAP PROGRESS=10 TAG=conn_done SUMMARY="Connected to a relay" WARNING="Clock skew \\"7200\\" in NETINFO" REASON=x',
+  )
+  assert.match(text, /^Tor 0\.4\.9\.11 is not connected yet: 10 %, Connected to a relay \(Clock skew .*NETINFO\)$/)
+  assert.match(said('whatever').text, /not connected yet: 0 %, unknown$/)
+  assert.ok(said(`PROGRESS=5 SUMMARY="\u001b[2J${'x'.repeat(9_000)}"`).text.length < 300)
+})
+
+test('our clock beside that of Tor’s network', () => {
+  const at = (now: string) => clockFindings('2026-11-27 02:00:00', '2026-11-27 05:00:00', Date.parse(`${now}Z`))
+  for (const now of ['2026-11-27T01:52', '2026-11-27T02:00', '2026-11-27T04:59', '2026-11-27T05:09']) {
+    assert.deepEqual(at(now), [], now)
+  }
+  assert.match(at('2026-11-27T01:00')[0]!.text, /the clock of this machine is about 60 minutes off: it is behind/)
+  assert.match(at('2026-11-27T07:00')[0]!.text, /about 120 minutes off: it is ahead of .*, or Tor has not heard/)
+  for (const unknown of [undefined, '', 'yesterday']) assert.deepEqual(clockFindings(unknown, unknown, 0), [])
+})
 
 test('the exit code is that of the worst finding', () => {
   assert.equal(doctorExitCode([well('a', '')]), 0)

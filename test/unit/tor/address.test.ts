@@ -84,6 +84,13 @@ test('torrc.example is what print-torrc prints for the defaults', () => {
   assert.equal(readFileSync(new URL('../../../torrc.example', import.meta.url), 'utf8'), torrcFor(TORRC_DEFAULTS))
 })
 
+test('sockets are for Tor’s group, and stand in torrc as tor(1) has them', () => {
+  const socks = { path: '/run/tor/socks' }
+  const lines = torrcFor({ ...TORRC_DEFAULTS, socks, control: { path: '/run/my tor/control' } }).split('\n')
+  assert.ok(lines.includes('SocksPort unix:/run/tor/socks IsolateSOCKSAuth GroupWritable RelaxDirModeCheck'))
+  assert.ok(lines.includes('ControlPort unix:"/run/my tor/control" GroupWritable RelaxDirModeCheck'))
+})
+
 test('a service that torrc keeps: its streams are bounded, and its circuits named where that is asked for', () => {
   const lines = (more: Partial<TorrcOptions>) => torrcFor({ ...TORRC_DEFAULTS, managed: true, ...more }).split('\n')
   assert.deepEqual(
