@@ -3,6 +3,7 @@
  * request server, HTTP, the views, the events and the daemon's loops take it as one argument. Opens and closes; runs
  * nothing.
  */
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
@@ -28,6 +29,8 @@ import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from './tor/address.ts'
+import { DescriptorLooks } from './tor/descriptor.ts'
+import { Healing } from './tor/healing.ts'
 import { VERSION } from './version.ts'
 import { relayRow } from './views/relays.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
@@ -59,6 +62,10 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly posts: Posts
   /** Undefined without Tor. */
   readonly canary: Canary | undefined
+  /** 16 bytes by which this process knows its own answers (Status). */
+  readonly instance: Uint8Array
+  /** When our onion service is to be published again. */
+  readonly healing: Healing
   readonly meters: Meters
   /** Tells whoever listens what has changed. */
   readonly changes: ChangeFeed
@@ -168,17 +175,29 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const market = new CurrentMarket(db, indexer)
   const liveness = new Liveness(db, market, rules, clock)
   const posts = new Posts({ db, api, network, allowTestAddresses, liveness, clock })
+  const instance = randomBytes(16)
+  const times = canaryTimes(probes.intervalMs)
+  const healing = new Healing(times.everyMs, clock)
+  const { tor } = config
+  const looks =
+    tor.kind !== 'none' && tor.control ? new DescriptorLooks({ ...tor, control: tor.control }, clock) : undefined
   const canary =
     socks &&
     new Canary(
       {
-        ...canaryTimes(probes.intervalMs),
+        ...times,
         socks,
+        instance,
+        look: looks && ((onionHost, s) => looks.look(onionHost, s)),
         timeoutMs: probes.timeoutMs,
         target: () => (cells.onion.kind === 'published' ? core.self() : undefined),
         report: (state) => {
           cells.canary = state
+          if (state.kind !== 'green') return
+          healing.reached()
+          delete cells.republishedAtMs
         },
+        unreached: (why) => healing.note(why),
       },
       { clock, log: peersLog },
     )
@@ -248,6 +267,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     probeRules: rules,
     posts,
     canary,
+    instance,
+    healing,
     trackers,
     signer,
     observer,

@@ -22,9 +22,10 @@ import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
 import { formatHostPort } from './tor/address.ts'
-import { type OnionState, runOnion, runTorrcOnion } from './tor/onion.ts'
+import { OnionService, type OnionState } from './tor/onion.ts'
 import { targetFor, targetWarning } from './tor/targets.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
+import { runTorrcOnion } from './tor/torrc-onion.ts'
 import { VERSION } from './version.ts'
 import { statusRow, summaryOf } from './views/status.ts'
 import { newHandle } from './wire/handlers.ts'
@@ -130,16 +131,7 @@ export async function runDaemon(
     ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
     ...(core.webhook && { webhook: (s: AbortSignal) => runWebhook(core, s) }),
     ...(config.tor.kind === 'control' && {
-      onion: (s: AbortSignal) => {
-        const place = config.tor as Extract<Config['tor'], { kind: 'control' }>
-        const keyFile = join(config.dataDir, 'onion.key')
-        const target = (localHost?: string) => targetFor('address', wire, place, localHost)
-        const nostr = door && {
-          virtualPort: NOSTR_VIRTUAL_PORT,
-          target: (localHost?: string) => targetFor('nostr', door, place, localHost),
-        }
-        return runOnion({ ...place, keyFile, virtualPort: wire.port, target, nostr }, tor, s)
-      },
+      onion: (s: AbortSignal) => runOnion(core, config.tor as Extract<Config['tor'], { kind: 'control' }>, tor, s),
     }),
     ...(config.tor.kind === 'torrc' && {
       onion: (s: AbortSignal) => {
@@ -149,6 +141,40 @@ export async function runDaemon(
     }),
   })
   log.info('stopped')
+}
+
+/** Publishes the service, and again when the canary finds that nobody reaches it. */
+async function runOnion(
+  core: Core,
+  place: Extract<Config['tor'], { kind: 'control' }>,
+  deps: World & { report: (state: OnionState) => void },
+  signal: AbortSignal,
+): Promise<void> {
+  const { cells, clock, healing, door } = core
+  const wire = core.wire!
+  await new OnionService(
+    {
+      ...place,
+      keyFile: join(core.config.dataDir, 'onion.key'),
+      virtualPort: wire.port,
+      target: (localHost) => targetFor('address', wire, place, localHost),
+      nostr: door && {
+        virtualPort: NOSTR_VIRTUAL_PORT,
+        target: (localHost) => targetFor('nostr', door, place, localHost),
+      },
+    },
+    {
+      ...deps,
+      uploaded() {
+        cells.descriptor = { uploadedMs: clock.monotonicMs() }
+      },
+      healing,
+      republished() {
+        cells.republished = (cells.republished ?? 0) + 1
+        cells.republishedAtMs = clock.nowMs()
+      },
+    },
+  ).run(signal)
 }
 
 /** SIGUSR1 and SIGUSR2, as main.ts passes them on. */

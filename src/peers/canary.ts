@@ -1,14 +1,19 @@
 /**
- * The canary: our own onion service, asked through Tor over a fresh circuit. It answers as long as our Tor can build
- * circuits, find descriptors and carry streams; while it does not, a maker's silence may be our own, and nobody is judged.
+ * The canary: our own onion service, asked as a stranger would: its descriptor fetched afresh from a directory, where the
+ * control port allows that, then a new circuit, and an answer that must be this process's. It answers as long as our Tor
+ * can build circuits, find descriptors and carry streams; while it does not, a maker's silence may be our own, and nobody
+ * is judged.
  *
  * A failed probe counts only if the canary was green before it began, is green again in a run begun after it ended, and
  * nothing went wrong in between: then our Tor worked the whole time.
  */
 import { Bell } from '../concurrency.ts'
 import { describeError, isAbort, TransientError } from '../errors.ts'
-import type { HostPort, TorPort } from '../tor/address.ts'
-import { dial } from '../tor/socks.ts'
+import { printable } from '../format.ts'
+import { type HostPort, isOnionHost, type TorPort } from '../tor/address.ts'
+import { type DescriptorLook, isOfSomebodyElse } from '../tor/descriptor.ts'
+import type { RedRun } from '../tor/healing.ts'
+import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { ask } from '../wire/client.ts'
 import type { Clock, World } from '../world.ts'
 
@@ -17,6 +22,8 @@ export type CanaryState =
   | { kind: 'untried'; detail: string }
   | { kind: 'green'; detail: string; latencyMs: number }
   | { kind: 'red'; detail: string }
+  /** Another process answers under our address. */
+  | { kind: 'impostor'; detail: string }
 
 /** Our way to the makers: whether it worked while a probe went over it. */
 export interface OwnNetwork {
@@ -46,13 +53,25 @@ export interface CanaryOptions {
   retryMs: number
   /** Our onion service; undefined while it isn't published. */
   target: () => HostPort | undefined
+  /** Fetches its descriptor afresh; undefined where there is no control port to do it by. */
+  look: ((onionHost: string, signal: AbortSignal) => Promise<DescriptorLook>) | undefined
+  /** What this process says of itself in its Status. */
+  instance: Uint8Array
   /** Called with every new state. */
   report: (state: CanaryState) => void
+  /** Called after a run that was not green for a reason of the service's, not of our way out. */
+  unreached: (why: RedRun) => void
 }
 
-/** Its times, as parts of the interval at which makers are probed: at 10 minutes every 5, in trouble every 15 s. */
+const LIMITS = {
+  /** Whoever can't reach us is known of within minutes, however rarely makers are probed. */
+  everyMsMax: 120_000,
+}
+
+/** Its times, as parts of the interval at which makers are probed: at 10 minutes every 2, in trouble every 15 s. */
 export function canaryTimes(intervalMs: number): Pick<CanaryOptions, 'everyMs' | 'gapMs' | 'retryMs'> {
-  return { everyMs: intervalMs / 2, gapMs: intervalMs / 10, retryMs: intervalMs / 40 }
+  const everyMs = Math.min(intervalMs / 5, LIMITS.everyMsMax)
+  return { everyMs, gapMs: everyMs / 2, retryMs: everyMs / 8 }
 }
 
 const NOT_HEALTHY = -1
@@ -65,6 +84,9 @@ export class Canary implements OwnNetwork {
   #state: CanaryState = { kind: 'untried', detail: 'our onion service was not asked through Tor yet' }
   /** Counts the times at which our network was found wanting. */
   #faults = 0
+  /** Runs in a row that met silence. */
+  #redRuns = 0
+  #wasReplaced = false
   #isWanted = false
   /** One verdict a maker at the most. */
   #waiting: ((isGreen: boolean) => void)[] = []
@@ -143,34 +165,94 @@ export class Canary implements OwnNetwork {
   }
 
   async #runOnce(signal: AbortSignal): Promise<boolean> {
-    const { socks, timeoutMs, target } = this.#options
-    const address = target()
+    const address = this.#options.target()
     if (!address) {
+      this.#redRuns = 0
       this.lost('our onion service is not published')
       return false
     }
-    const startMs = this.#clock.monotonicMs()
     const faults = this.#faults
+    const look = await this.#look(address, signal)
+    const startMs = this.#clock.monotonicMs()
+    const failure = look.kind === 'missing' ? missing(look.detail) : await this.#ask(address, signal)
+    if (failure) {
+      this.#fail(failure, look)
+      return false
+    }
+    if (faults !== this.#faults) return false // lost meanwhile
+    this.#redRuns = 0
+    const latencyMs = Math.round(this.#clock.monotonicMs() - startMs)
+    if (this.#state.kind !== 'green') this.#log.info({ latencyMs }, 'canary green')
+    this.#become({ kind: 'green', detail: `our own onion service answers through Tor${howSeen(look)}`, latencyMs })
+    return true
+  }
+
+  async #look({ host }: HostPort, signal: AbortSignal): Promise<DescriptorLook> {
+    const { look } = this.#options
+    if (!look || !isOnionHost(host)) return { kind: 'unseen', detail: 'no --control-port is given' }
+    return await look(host, signal)
+  }
+
+  /** Undefined when this process has answered. */
+  async #ask(address: HostPort, signal: AbortSignal): Promise<Failure | undefined> {
+    const { socks, timeoutMs, instance } = this.#options
     try {
       const socket = await dial(address, { socks, timeoutMs, signal })
       try {
         const reply = await ask(socket, { type: 'Status' }, { timeoutMs: timeoutMs / 2, signal })
-        if (reply.type !== 'Status') throw new TransientError(`it answered ${reply.type}`)
+        if (reply.type !== 'Status') return { kind: 'impostor', detail: `it answers ${reply.type} to Status` }
+        if (reply.instance && Buffer.compare(reply.instance, instance) === 0) return undefined
+        return { kind: 'impostor', detail: `it is version ${printable(reply.version, 20)} at block ${reply.height}` }
       } finally {
         socket.destroy()
       }
     } catch (error) {
       if (isAbort(error, signal) || !(error instanceof TransientError)) throw error
-      const detail = `our own onion service does not answer through Tor: ${describeError(error)}`
-      if (this.#state.kind !== 'red') this.#log.warn({ detail }, 'canary red')
-      this.#faults++
-      this.#become({ kind: 'red', detail })
-      return false
+      const kind = error instanceof ProxyUnreached ? 'no-way' : 'silent'
+      return { kind, detail: `our own onion service does not answer through Tor: ${describeError(error)}` }
     }
-    if (faults !== this.#faults) return false // lost meanwhile
-    const latencyMs = Math.round(this.#clock.monotonicMs() - startMs)
-    if (this.#state.kind !== 'green') this.#log.info({ latencyMs }, 'canary green')
-    this.#become({ kind: 'green', detail: 'our own onion service answers through Tor', latencyMs })
-    return true
   }
+
+  #fail({ kind, detail }: Failure, look: DescriptorLook): void {
+    this.#faults++
+    if (kind === 'impostor') {
+      const text = `another process answers under our onion address (${detail}): it has a copy of onion.key, and takers reach it instead of us. Stop the other one, or give one of the two a key of its own (remove its onion.key)`
+      if (this.#state.kind !== 'impostor') this.#log.error({ detail: text }, PUBLISHED_ELSEWHERE)
+      this.#redRuns = 0
+      this.#become({ kind: 'impostor', detail: text })
+      return
+    }
+    const isReplaced = kind === 'silent' && isOfSomebodyElse(look)
+    const why = isReplaced
+      ? `${detail}. The descriptor that others find is not ours but a newer one: another process has published our onion.key and is gone, or this machine's clock was set back. See that no other one has a copy of onion.key`
+      : detail
+    if (isReplaced && !this.#wasReplaced) this.#log.error({ detail: why }, PUBLISHED_ELSEWHERE)
+    else if (this.#state.kind !== 'red') this.#log.warn({ detail: why }, 'canary red')
+    this.#wasReplaced = isReplaced
+    this.#become({ kind: 'red', detail: why })
+    if (kind === 'no-way') return
+    this.#redRuns++
+    this.#options.unreached({ runs: this.#redRuns, isReplaced, detail })
+  }
+}
+
+const PUBLISHED_ELSEWHERE = 'our onion key is published elsewhere'
+
+interface Failure {
+  /** `no-way`: our own SOCKS port can't be used, which says nothing of the service. */
+  kind: 'silent' | 'no-way' | 'impostor'
+  detail: string
+}
+
+function missing(detail: string): Failure {
+  return {
+    kind: 'silent',
+    detail: `our own onion service is found by nobody: no directory has its descriptor (${detail})`,
+  }
+}
+
+function howSeen(look: DescriptorLook): string {
+  if (look.kind === 'fetched') return ', by a descriptor fetched afresh'
+  if (look.kind === 'forgotten') return ', by a descriptor fetched afresh after SIGNAL NEWNYM'
+  return `; by the descriptor that our own Tor has kept, as none can be fetched afresh: ${look.detail}`
 }

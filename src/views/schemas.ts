@@ -395,9 +395,11 @@ export const statusSchema = component(
       address: address.nullable(),
       tor_version: z.string().nullable(),
       canary: z
-        .strictObject({ state: z.enum(['untried', 'green', 'red']), detail: z.string() })
+        .strictObject({ state: z.enum(['untried', 'green', 'red', 'impostor']), detail: z.string() })
         .nullable()
-        .describe('whether our own onion service is reached through Tor; null without Tor'),
+        .describe(
+          'whether our own onion service is reached through Tor, and answers as this process; null without Tor',
+        ),
     }),
     nostr: z
       .strictObject({

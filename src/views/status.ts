@@ -4,6 +4,7 @@
  */
 import { type Following, isUp, newFollowing, unseenOf, warningsOf, whyNotSynced } from '../chain/following.ts'
 import { describeError } from '../errors.ts'
+import { utc } from '../format.ts'
 import type { CanaryState } from '../peers/canary.ts'
 import type { Db } from '../store/open.ts'
 import { readTip } from '../store/tip.ts'
@@ -20,6 +21,12 @@ export interface StatusCells {
   onionHost?: string
   /** Absent without Tor. */
   canary?: CanaryState
+  /** When a directory last took a descriptor of ours, on the monotonic clock; absent before the first, and for torrc's. */
+  descriptor?: { uploadedMs: number }
+  /** How often the service was taken down and published again because nobody reached it. */
+  republished?: number
+  /** When last, Unix milliseconds; absent once it was reached again. */
+  republishedAtMs?: number
   /** Why the store could not be read at the last look. */
   databaseFault?: string | undefined
 }
@@ -75,9 +82,16 @@ function syncDetail(following: Following): string {
 }
 
 /** Published, and reached through Tor by our own canary. */
-function onionCheck({ onion, canary }: StatusCells): Checks['onion'] {
-  if (onion.kind === 'published' && canary) return { ok: canary.kind === 'green', detail: canary.detail }
+function onionCheck(cells: StatusCells): Checks['onion'] {
+  const { onion, canary } = cells
+  if (onion.kind === 'published' && canary) return { ok: canary.kind === 'green', detail: canaryDetail(cells, canary) }
   return { ok: onion.kind === 'published' || onion.kind === 'disabled', detail: onion.detail }
+}
+
+/** What was found, and what was tried against it. */
+function canaryDetail({ republishedAtMs }: StatusCells, { detail }: CanaryState): string {
+  if (republishedAtMs === undefined) return detail
+  return `${detail}; taken down and published again at ${utc(republishedAtMs)}`
 }
 
 function torDetail(onion: StatusCells['onion']): string {
@@ -214,7 +228,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
       detail: onion.detail,
       address: 'onionHost' in onion ? facts.ownAddress() : null,
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
-      canary: canary ? { state: canary.kind, detail: canary.detail } : null,
+      canary: canary ? { state: canary.kind, detail: canaryDetail(cells, canary) } : null,
     },
     nostr: facts.nostr(),
     mempool: { transactions: mempool.size, complete: mempool.isComplete, detail: mempool.fault?.detail ?? null },

@@ -26,7 +26,7 @@ type Handlers = {
 }
 
 export function newHandle(core: Core): Handle {
-  const { clock, market, watcher, registered, notSynced, config, startedAtMs } = core
+  const { clock, market, watcher, registered, notSynced, config, startedAtMs, instance } = core
   const addresses = new EncodedAddresses(core.liveness)
   const pages = new BondPages(core)
   const proofs = new BondProofs(core)
@@ -99,7 +99,7 @@ export function newHandle(core: Core): Handle {
     Pong: () => 'nothing', // nobody asked: a maker that mistakes us for a client
     Status: () => {
       const uptimeS = Math.max(0, Math.floor((clock.nowMs() - startedAtMs) / 1000))
-      return { send: encodeReply({ type: 'Status', ...statusFields(chainStatus(core)), uptimeS }) }
+      return { send: encodeReply({ type: 'Status', ...statusFields(chainStatus(core)), uptimeS, instance }) }
     },
     Bonds: async (request, peer) => {
       mustBeSynced()

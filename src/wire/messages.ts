@@ -180,6 +180,8 @@ const REPLIES = {
     digest,
     uptimeS: named('uptime_s', u64),
     unseen: optional(unseen),
+    /** Chosen by chance at its start: whoever asks itself through Tor knows its own answer by it. */
+    instance: optional(bytes(16)),
   }),
   /** One page: bonds ascending by outpoint, all as at the block named. */
   Bonds: struct({

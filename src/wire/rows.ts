@@ -39,7 +39,7 @@ export function bondFields(row: BondRow): BondFields {
 /** The wire tells of makers how many are up. */
 type WireStatus = Omit<ChainStatus, 'makers' | 'makers_down' | 'makers_unknown'>
 
-export function statusFields(row: WireStatus): Omit<ReplyOf<'Status'>, 'type' | 'uptimeS'> {
+export function statusFields(row: WireStatus): Omit<ReplyOf<'Status'>, 'type' | 'uptimeS' | 'instance'> {
   return {
     version: row.version,
     network: row.network,

@@ -13,6 +13,8 @@ import { encodeReply } from '../../src/wire/messages.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 
+const INSTANCE = Buffer.alloc(16, 7)
+
 const STATUS = encodeFrame(
   encodeReply({
     type: 'Status',
@@ -27,6 +29,7 @@ const STATUS = encodeFrame(
     bonds: 0,
     makersUp: 0,
     uptimeS: 1,
+    instance: INSTANCE,
   }),
 )
 
@@ -61,7 +64,10 @@ async function startCanary(t: TestContext) {
       gapMs: 10,
       retryMs: 20,
       target: () => ({ host: 'x.onion', port: 8080 }),
+      look: undefined,
+      instance: INSTANCE,
       report: ({ kind }) => states.push(kind),
+      unreached: () => {},
     },
     { clock: systemClock, log: pino({ level: 'silent' }) },
   )

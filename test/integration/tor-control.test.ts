@@ -9,7 +9,8 @@ import pino from 'pino'
 import { ConfigError, TransientError } from '../../src/errors.ts'
 import { Secret } from '../../src/secret.ts'
 import { TorControl } from '../../src/tor/control.ts'
-import { type OnionState, runOnion } from '../../src/tor/onion.ts'
+import { Healing } from '../../src/tor/healing.ts'
+import { OnionService, type OnionState } from '../../src/tor/onion.ts'
 import { TorRefusal } from '../../src/tor/refusals.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
@@ -157,6 +158,15 @@ test('a password is quoted; a cookie is proven by HMAC and never sent when SAFEC
   rmSync(dir, { recursive: true })
 })
 
+function serve(
+  options: ConstructorParameters<typeof OnionService>[0],
+  deps: Omit<ConstructorParameters<typeof OnionService>[1], 'healing' | 'uploaded' | 'republished'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const healing = new Healing(1_000, systemClock)
+  return new OnionService(options, { ...deps, healing, uploaded() {}, republished() {} }).run(signal)
+}
+
 const quiet = { clock: systemClock, random: () => 0, log: pino({ level: 'silent' }) }
 
 function onionOptions(control: { host: string; port: number }, dir: string) {
@@ -197,7 +207,7 @@ async function publish(
   })
   const deps = { ...quiet, report: (state: OnionState) => states.push(state) }
   const options = onionOptions(fake.control, dir)
-  const running = runOnion(options, deps, stop.signal)
+  const running = serve(options, deps, stop.signal)
   running.catch(() => {})
   try {
     await Promise.race([running, waitUntil('the states come', () => until(states))])
@@ -260,7 +270,7 @@ test('what a Tor lacks is said once, however often the service is added', async 
   const report = ({ kind }: OnionState) => {
     if (kind === 'published' && ++comings < 4) setImmediate(() => fake.hangUp())
   }
-  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, log, report }, stop.signal)
+  const running = serve(onionOptions(fake.control, dir), { ...quiet, log, report }, stop.signal)
   await waitUntil('it has come and gone', () => comings >= 4)
   stop.abort(new Error('stop'))
   await assert.rejects(running, /stop/)
@@ -359,7 +369,7 @@ test('a Tor that comes and goes leaves nothing behind on the signal that outlive
     comings++
     setImmediate(() => fake.hangUp()) // and comes back: the pause begins anew
   }
-  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
+  const running = serve(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
   await waitUntil('it has come and gone', () => comings >= 15)
   const held = getEventListeners(stop.signal, 'abort').length
   stop.abort(new Error('stop'))
@@ -371,7 +381,7 @@ test('a Tor that comes and goes leaves nothing behind on the signal that outlive
 
 test('a service that stays published costs no memory, however often it is looked at', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'ft-leak-'))
-  const looks = 3_000
+  const looks = 1_500
   // The pause between two looks is left out: no other one is as long.
   const { setTimeout: real } = globalThis
   globalThis.setTimeout = ((fire: () => void, ms: number) => real(fire, ms === 30_000 ? 0 : ms)) as typeof real
@@ -390,12 +400,16 @@ test('a service that stays published costs no memory, however often it is looked
   const stop = new AbortController()
   const states: OnionState[] = []
   const report = (state: OnionState) => states.push(state)
-  const running = runOnion(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
+  const running = serve(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
   const afterLooks = (count: number) => waitUntil('it is looked at', () => looked >= count, { timeoutMs: 120_000 })
   await afterLooks(500)
-  const [from, before] = [looked, heapBytes()]
-  await afterLooks(from + looks)
-  const each = (heapBytes() - before) / (looked - from)
+  // What grows does so every time; what else this process does shows once.
+  let each = Number.POSITIVE_INFINITY
+  for (let span = 0; span < 3; span++) {
+    const [from, before] = [looked, heapBytes()]
+    await afterLooks(from + looks)
+    each = Math.min(each, (heapBytes() - before) / (looked - from))
+  }
   stop.abort(new Error('stop'))
   await assert.rejects(running, /stop/)
   assert.deepEqual([states.length, states.at(-1)?.kind], [2, 'published'], 'the connection was lost meanwhile')

@@ -155,7 +155,8 @@ function showOnion({ onion, address, nostr }) {
   const isOff = onion.state === 'disabled'
   setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
   if (isOff) card('onion', 'idle', 'Local only')
-  else if (onion.state === 'published' && onion.canary?.state === 'red') card('onion', 'bad', 'Not reached')
+  else if (onion.state === 'published' && ['red', 'impostor'].includes(onion.canary?.state))
+    card('onion', 'bad', 'Not reached')
   else if (onion.state === 'published' && onion.canary?.state === 'green') card('onion', 'good', 'Reachable')
   else if (onion.state === 'published') card('onion', 'good', 'Published')
   else card('onion', 'warn', onion.state === 'publishing' ? 'Publishing' : 'Not published')
