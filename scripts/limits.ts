@@ -235,6 +235,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       slowedMs: { at: 'it is told no more' },
     },
   },
+  'peers/canary.ts': { at: 'the canary runs again', metric: 'canary_up' },
   'peers/dial-budget.ts': {
     at: 'strangers’ hints wait, and are forgotten in time; our own schedule goes on',
     metric: 'stranger_dials_total',
@@ -288,15 +289,25 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'store/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },
   'store/salvage.ts': { at: 'refused: move some of them away' },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
+  'tor/descriptor.ts': {
+    at: 'the next directory is asked; after the last the canary is red',
+    metric: 'canary_up',
+    but: {
+      forgetMs: { at: 'the canary goes by what Tor has kept, and says so', metric: 'canary_up' },
+      directoriesKept: { at: 'further ones are not kept' },
+    },
+  },
+  'tor/healing.ts': { at: 'the service is taken down and published again', metric: 'onion_republished_total' },
   'tor/refusals.ts': { at: SHORTENED },
   'tor/onion.ts': {
     at: RETRIED,
     metric: 'onion_up',
-    but: {
-      uploadsSeen: { at: 'further names are passed over' },
-      checkMs: { at: 'looked for again', metric: 'onion_up' },
-      hostnamePollMs: { at: 'read again', metric: 'onion_up' },
-    },
+    but: { checkMs: { at: 'looked for again', metric: 'onion_up' } },
+  },
+  'tor/torrc-onion.ts': { at: 'read again', metric: 'onion_up' },
+  'tor/uploads.ts': {
+    at: 'further names are passed over',
+    but: { rejectionsMax: { at: 'the service is down, and added anew after a pause', metric: 'onion_up' } },
   },
   'tor/torrc.ts': { at: 'Tor closes that circuit with all its streams, and no other', metric: 'connections' },
   'views/closed.ts': { at: 'the verbs say that the daemon hangs' },

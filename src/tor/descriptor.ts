@@ -127,7 +127,12 @@ export class DescriptorLooks {
   async #forget(control: TorControl, refusal: TorRefusal): Promise<DescriptorLook> {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#forgotMs < LIMITS.forgetMs) return { kind: 'unseen', detail: refusal.message }
-    await control.must('SIGNAL NEWNYM')
+    try {
+      await control.must('SIGNAL NEWNYM')
+    } catch (error) {
+      if (error instanceof TorRefusal) return { kind: 'unseen', detail: refusal.message }
+      throw error
+    }
     this.#forgotMs = nowMs
     return { kind: 'forgotten' }
   }

@@ -7,35 +7,46 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
-import { Canary, type CanaryState } from '../../src/peers/canary.ts'
+import { Canary, type CanaryOptions, type CanaryState } from '../../src/peers/canary.ts'
+import type { DescriptorLook } from '../../src/tor/descriptor.ts'
+import type { RedRun } from '../../src/tor/healing.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeReply } from '../../src/wire/messages.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { REAL_DESCRIPTOR } from '../support/descriptors.ts'
+import { onionHost } from '../support/onions.ts'
 
 const INSTANCE = Buffer.alloc(16, 7)
 
-const STATUS = encodeFrame(
-  encodeReply({
-    type: 'Status',
-    version: '1',
-    network: 'regtest',
-    height: 1,
-    blockHash: 'ab'.repeat(32) as never,
-    digest: Buffer.alloc(32),
-    blockTimeS: 1,
-    scannedFrom: 0,
-    synced: true,
-    bonds: 0,
-    makersUp: 0,
-    uptimeS: 1,
-    instance: INSTANCE,
-  }),
-)
+const status = (instance: Buffer | undefined) =>
+  encodeFrame(
+    encodeReply({
+      type: 'Status',
+      version: '1',
+      network: 'regtest',
+      height: 1,
+      blockHash: 'ab'.repeat(32) as never,
+      digest: Buffer.alloc(32),
+      blockTimeS: 1,
+      scannedFrom: 0,
+      synced: true,
+      bonds: 0,
+      makersUp: 0,
+      uptimeS: 1,
+      ...(instance && { instance }),
+    }),
+  )
+
+interface Service {
+  mute: boolean
+  /** What it says of itself. */
+  instance: Buffer | undefined
+}
 
 /** A SOCKS proxy and the service behind it in one: accepts every name, and answers Status unless it is `mute`. */
-async function startTor(t: TestContext): Promise<{ server: Server; port: number; service: { mute: boolean } }> {
-  const service = { mute: false }
+async function startTor(t: TestContext): Promise<{ server: Server; port: number; service: Service }> {
+  const service: Service = { mute: false, instance: INSTANCE }
   const server = createServer((socket) => {
     let step = 0
     socket
@@ -45,7 +56,7 @@ async function startTor(t: TestContext): Promise<{ server: Server; port: number;
         if (step === 1) socket.write(Buffer.of(5, 2))
         else if (step === 2) socket.write(Buffer.of(1, 0))
         else if (step === 3) socket.write(Buffer.of(5, service.mute ? 4 : 0, 0, 1, 0, 0, 0, 0, 0, 0))
-        else socket.write(STATUS)
+        else socket.write(status(service.instance))
       })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -53,9 +64,10 @@ async function startTor(t: TestContext): Promise<{ server: Server; port: number;
   return { server, port: (server.address() as { port: number }).port, service }
 }
 
-async function startCanary(t: TestContext) {
+async function startCanary(t: TestContext, look?: CanaryOptions['look']) {
   const { port, service } = await startTor(t)
   const states: CanaryState['kind'][] = []
+  const redRuns: RedRun[] = []
   const canary = new Canary(
     {
       socks: { host: '127.0.0.1', port },
@@ -63,11 +75,11 @@ async function startCanary(t: TestContext) {
       everyMs: 100_000,
       gapMs: 10,
       retryMs: 20,
-      target: () => ({ host: 'x.onion', port: 8080 }),
-      look: undefined,
+      target: () => ({ host: onionHost('own'), port: 8080 }),
+      look,
       instance: INSTANCE,
       report: ({ kind }) => states.push(kind),
-      unreached: () => {},
+      unreached: (run) => redRuns.push(run),
     },
     { clock: systemClock, log: pino({ level: 'silent' }) },
   )
@@ -77,7 +89,7 @@ async function startCanary(t: TestContext) {
     stop.abort(new Error('stop'))
     await running
   })
-  return { canary, service, states, signal: stop.signal }
+  return { canary, service, states, redRuns, signal: stop.signal }
 }
 
 test('our network has worked when it was green before and is green after; not when it never was green', async (t) => {
@@ -123,4 +135,86 @@ test('many verdicts wait for one run; a stop ends the waiting', async (t) => {
   const waiting = canary.workedSince(token, stopper.signal)
   stopper.abort(new Error('enough'))
   await assert.rejects(waiting, /enough/)
+})
+
+test('an answer that is not this process’s: an impostor, told as such, and no reason to publish again', async (t) => {
+  const { canary, service, states, redRuns } = await startCanary(t)
+  await waitUntil('it is green', () => canary.state.kind === 'green')
+  for (const instance of [Buffer.alloc(16, 8), undefined]) {
+    service.instance = instance
+    canary.published()
+    await waitUntil('it is told', () => canary.state.kind === 'impostor')
+    assert.match(canary.state.detail, /another process answers under our onion address .* a copy of onion\.key/)
+    service.instance = INSTANCE
+    await waitUntil('it is green again', () => canary.state.kind === 'green')
+  }
+  assert.deepEqual(states.filter((kind, i) => kind !== states[i - 1]).slice(0, 3), ['green', 'impostor', 'green'])
+  assert.deepEqual(redRuns, [])
+})
+
+test('how it was seen is said; a descriptor that no directory has is red, though our own Tor would find the way', async (t) => {
+  const fetched: DescriptorLook = { kind: 'fetched', fetched: REAL_DESCRIPTOR, own: REAL_DESCRIPTOR }
+  let told: DescriptorLook = fetched
+  const { canary, service, redRuns } = await startCanary(t, async () => told)
+  const says = (expected: RegExp) =>
+    waitUntil(`it says ${expected}`, () => {
+      canary.published()
+      return expected.test(canary.state.detail)
+    })
+  await says(/answers through Tor, by a descriptor fetched afresh$/)
+  told = { kind: 'forgotten' }
+  await says(/fetched afresh after SIGNAL NEWNYM$/)
+  told = { kind: 'unseen', detail: 'a filter' }
+  await says(/by the descriptor that our own Tor has kept, as none can be fetched afresh: a filter$/)
+  told = { kind: 'missing', detail: '$A~a: NOT_FOUND' }
+  await says(/is found by nobody: no directory has its descriptor \(\$A~a: NOT_FOUND\)$/)
+  assert.equal(canary.state.kind, 'red')
+  await waitUntil('runs are counted', () => redRuns.length >= 3)
+  assert.deepEqual(
+    redRuns.slice(0, 3).map(({ runs, isReplaced }) => [runs, isReplaced]),
+    [
+      [1, false],
+      [2, false],
+      [3, false],
+    ],
+  )
+
+  told = {
+    kind: 'fetched',
+    fetched: { ...REAL_DESCRIPTOR, revision: REAL_DESCRIPTOR.revision + 1n },
+    own: REAL_DESCRIPTOR,
+  }
+  service.mute = true
+  await says(/is not ours but a newer one: another process has published our onion\.key/)
+  assert.ok(redRuns.at(-1)!.isReplaced)
+})
+
+test('our own SOCKS port away says nothing of the service: it is not published again for that', async () => {
+  const redRuns: RedRun[] = []
+  const canary = new Canary(
+    {
+      socks: { host: '127.0.0.1', port: 1 },
+      timeoutMs: 30_000,
+      everyMs: 100_000,
+      gapMs: 10,
+      retryMs: 10,
+      target: () => ({ host: onionHost('own'), port: 8080 }),
+      look: undefined,
+      instance: INSTANCE,
+      report() {},
+      unreached: (run) => redRuns.push(run),
+    },
+    { clock: systemClock, log: pino({ level: 'silent' }) },
+  )
+  const stop = new AbortController()
+  const running = canary.run(stop.signal).catch(() => {})
+  let faults = 0
+  await waitUntil('it has failed again and again', () => {
+    if (canary.state.kind === 'red') faults++
+    return faults > 5
+  })
+  assert.match(canary.state.detail, /--socks-port/)
+  assert.deepEqual(redRuns, [])
+  stop.abort(new Error('stop'))
+  await running
 })

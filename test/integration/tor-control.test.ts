@@ -320,9 +320,14 @@ test('whatever else Tor says no to is told in its words, tried again, and never 
 })
 
 test('a filter before the control port: what it refuses is done without, or told and tried again', async () => {
-  for (const command of ['GETINFO version', 'GETINFO onions/current', 'SETEVENTS HS_DESC']) {
+  for (const command of [
+    'GETINFO version',
+    'GETINFO onions/current',
+    'SETEVENTS',
+    'SETEVENTS HS_DESC STATUS_GENERAL',
+  ]) {
     const { states } = await publish(
-      tor((c) => (c === command ? '510 Command filtered' : c.startsWith('ADD_ONION') ? added : undefined)),
+      tor((c) => (c.startsWith(command) ? '510 Command filtered' : c.startsWith('ADD_ONION') ? added : undefined)),
       (seen) => seen.some(({ kind }) => kind === 'published'),
     )
     assert.deepEqual(
@@ -330,7 +335,7 @@ test('a filter before the control port: what it refuses is done without, or told
       ['publishing', 'published'],
       command,
     )
-    assert.equal(/its upload is not seen: a filter/.test(states[1]!.detail), command.startsWith('SETEVENTS'))
+    assert.equal(/its upload is not seen: a filter/.test(states[1]!.detail), command === 'SETEVENTS')
   }
   for (const command of ['PROTOCOLINFO', 'AUTHENTICATE']) {
     let tries = 0
@@ -356,6 +361,101 @@ test('a key that Tor can not read: the file is named, its copy is asked for, and
       assert.match(error.message, /can't read the onion key \S+\/key \(.*512 Failed to decode .*\): put its copy back/)
       return true
     },
+  )
+})
+
+test('directories that have a newer descriptor: told with its causes, and not taken for a network that is away', async () => {
+  const rejected = `650 HS_DESC FAILED ${LABEL} NO_AUTH $A~a blinded REASON=UPLOAD_REJECTED`
+  const dir = mkdtempSync(join(tmpdir(), 'ft-rejected-'))
+  await using fake = await startFakeControl(
+    tor((c) => (c.startsWith('ADD_ONION') ? [added, ...Array(8).fill(rejected)].join('\r\n') : undefined)),
+    { bytewise: false },
+  )
+  const states: OnionState[] = []
+  const stop = new AbortController()
+  const report = (state: OnionState) => states.push(state)
+  const running = serve(onionOptions(fake.control, dir), { ...quiet, report }, stop.signal)
+  await waitUntil('it is told', () => states.at(-1)?.kind === 'unreachable')
+  assert.match(
+    states.at(-1)!.detail,
+    /they have a newer one of this address: .* copy of our onion\.key, or a clock .* timedatectl/,
+  )
+  stop.abort(new Error('stop'))
+  await assert.rejects(running, /stop/)
+  rmSync(dir, { recursive: true })
+})
+
+test('published again when it is not reached: taken down first, under the same key; not while Tor itself is not well', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ft-again-'))
+  const said: Record<string, string> = { 'network-liveness': 'down', 'status/circuit-established': '1' }
+  await using fake = await startFakeControl(
+    (command) => {
+      const value = said[command.replace(/^GETINFO /, '')]
+      return value === undefined ? torThatPublishes(command) : `250-${command.slice(8)}=${value}\r\n250 OK`
+    },
+    { bytewise: false },
+  )
+  const states: OnionState[] = []
+  const lines: { msg: string; detail?: string }[] = []
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+  const healing = new Healing(0, systemClock)
+  const stop = new AbortController()
+  let times = 0
+  const running = new OnionService(onionOptions(fake.control, dir), {
+    ...quiet,
+    log,
+    healing,
+    report: (state) => states.push(state),
+    uploaded() {},
+    republished: () => void times++,
+  }).run(stop.signal)
+  const isUp = () => states.at(-1)?.kind === 'published'
+  await waitUntil('it is published', isUp)
+  for (const [key, value] of [
+    ['network-liveness', 'down'],
+    ['status/circuit-established', '0'],
+  ] as const) {
+    Object.assign(said, { 'network-liveness': 'up', 'status/circuit-established': '1', [key]: value })
+    const before = lines.length
+    healing.note({ runs: 3, isReplaced: false, detail: 'silent' })
+    await waitUntil('it is refused', () => lines.slice(before).some(({ msg }) => /Tor itself is not well/.test(msg)))
+  }
+  assert.equal(times, 0)
+  Object.assign(said, { 'network-liveness': 'up', 'status/circuit-established': '1' })
+  healing.note({ runs: 3, isReplaced: false, detail: 'silent' })
+  await waitUntil('it is published again', () => times === 1 && isUp())
+  assert.deepEqual(
+    states.slice(2).map(({ kind, detail }) => [kind, detail]),
+    [
+      ['starting', 'taken down, to be published again: silent'],
+      ['publishing', 'waiting for the first descriptor upload'],
+      ['published', 'descriptor uploaded'],
+    ],
+  )
+  const verbs = fake.commands.filter((command) => /^(ADD|DEL)_ONION/.test(command))
+  assert.deepEqual(
+    verbs.map((command) => command.split(' ')[0]),
+    ['ADD_ONION', 'DEL_ONION', 'ADD_ONION'],
+  )
+  assert.equal(verbs[0], verbs[2])
+  assert.equal(verbs[1], `DEL_ONION ${LABEL}`)
+  stop.abort(new Error('stop'))
+  await assert.rejects(running, /stop/)
+  rmSync(dir, { recursive: true })
+})
+
+test('a clock that is off is told with the service', async () => {
+  const { states } = await publish(
+    tor((c) =>
+      c.startsWith('ADD_ONION')
+        ? `${added}\r\n650 STATUS_GENERAL WARN CLOCK_SKEW SKEW=3600 SOURCE=DIRSERV:127.0.0.1:1`
+        : undefined,
+    ),
+    (seen) => seen.some(({ kind }) => kind === 'published'),
+  )
+  assert.match(
+    states.at(-1)!.detail,
+    /^descriptor uploaded; Tor says that this machine's clock is 60 minutes ahead: sudo timedatectl/,
   )
 })
 

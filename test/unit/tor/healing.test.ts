@@ -1,0 +1,87 @@
+/** When a service that nobody reaches is published again, with the clock in the test's hands. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Healing } from '../../../src/tor/healing.ts'
+
+const FIRST_MS = 120_000
+
+function start() {
+  let nowMs = 5_000
+  const healing = new Healing(FIRST_MS, { monotonicMs: () => nowMs })
+  const order = () => healing.ordered(0)
+  const red = (runs: number, isReplaced = false) => healing.note({ runs, isReplaced, detail: `${runs} in vain` })
+  const pass = (ms: number) => {
+    nowMs += ms
+  }
+  return { healing, order, red, pass }
+}
+
+test('three runs in vain order it, once; one that is replaced by another’s descriptor does at once', async () => {
+  const { order, red } = start()
+  red(1)
+  red(2)
+  assert.equal(await order(), undefined)
+  red(3)
+  red(4)
+  assert.equal(await order(), '3 in vain')
+  assert.equal(await order(), undefined, 'each order once')
+  const other = start()
+  other.red(1, true)
+  assert.equal(await other.order(), '1 in vain')
+})
+
+test('the pause doubles up to an hour, for as long as nothing helps', async () => {
+  const { order, red, pass } = start()
+  const pausesMs: number[] = []
+  red(3)
+  await order()
+  for (let tries = 0; tries < 8; tries++) {
+    let waitedMs = 0
+    for (;;) {
+      pass(1_000)
+      waitedMs += 1_000
+      red(3)
+      if ((await order()) !== undefined) break
+    }
+    pausesMs.push(waitedMs)
+  }
+  const times = [1, 2, 4, 8, 16, 30, 30, 30]
+  assert.deepEqual(
+    pausesMs,
+    times.map((n) => n * FIRST_MS),
+  )
+})
+
+test('reached for as long as the pause: it begins anew; reached for a moment: it does not', async () => {
+  const { healing, order, red, pass } = start()
+  red(3)
+  await order()
+  pass(FIRST_MS)
+  red(3)
+  await order() // the pause is two times the first now
+  pass(FIRST_MS)
+  healing.reached()
+  red(3)
+  assert.equal(await order(), undefined, 'flapping')
+  pass(FIRST_MS)
+  healing.reached()
+  red(3)
+  assert.ok((await order()) !== undefined)
+  pass(FIRST_MS)
+  red(3)
+  assert.ok((await order()) !== undefined, 'the first pause again')
+})
+
+test('an order that was overtaken by being reached is none', async () => {
+  const { healing, order, red } = start()
+  red(3)
+  healing.reached()
+  assert.equal(await order(), undefined)
+})
+
+test('who waits is woken by the order', async () => {
+  const { healing, red } = start()
+  const waiting = healing.ordered(60_000)
+  red(3)
+  assert.equal(await waiting, '3 in vain')
+})
