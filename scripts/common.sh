@@ -194,7 +194,7 @@ for folder in "$home"/usr/lib/*-linux-gnu* "$home"/lib/*-linux-gnu* "$home"/usr/
   LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 done
 export LD_LIBRARY_PATH
-for program in "$home/usr/bin/${0##*/}" "$home/bin/${0##*/}"; do
+for program in "$home/usr/bin/${0##*/}" "$home/bin/${0##*/}" "$home"/usr/lib/systemd/"${0##*/}" "$home"/lib/systemd/"${0##*/}"; do
   if [ -x "$program" ]; then exec "$program" "$@"; fi
 done
 exit 127
@@ -216,9 +216,15 @@ setup_chromium() {
 
 # systemd's programs for asking and telling it: the host's, else Debian's, only unpacked. The system's own is not touched.
 setup_systemd() {
-  PATH="$PATH:$TOOLS/systemd/programs"
+  local program programs=(systemd-notify systemd-analyze systemd-cat systemd-journald journalctl)
+  PATH="$PATH:/usr/lib/systemd:$TOOLS/systemd/programs"
   export PATH
-  if ! have systemd-notify || ! have systemd-analyze; then unpack_package systemd systemd-notify systemd-analyze; fi
+  for program in "${programs[@]}"; do
+    if ! have "$program"; then
+      unpack_package systemd "${programs[@]}"
+      return 0
+    fi
+  done
 }
 
 # promtool, which checks Prometheus's rules: one static program out of Debian's package.

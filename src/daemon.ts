@@ -253,7 +253,9 @@ async function runStatus(core: Core, signal: AbortSignal): Promise<void> {
     const { ready, not_ready: notReady, address, unseen } = row
     if (ready !== saidReady) {
       if (ready) log.info({ address, ...(unseen && { unseen }) }, 'ready')
-      else log.info({ notReady }, 'not ready')
+      else if (saidReady === undefined)
+        log.info({ notReady }, 'not ready') // everything is still coming up
+      else log.warn({ notReady }, 'not ready')
     }
     saidReady = ready
     const text = JSON.stringify({ ...row, time: 0, uptime_s: 0 })

@@ -1,5 +1,9 @@
-/** The pino root: pretty on a terminal, JSON lines else. No instance is exported; `main.ts` makes one and hands it on. */
+/**
+ * The pino root: pretty on a terminal, JSON lines else, in the journal with their priority. No instance is exported;
+ * `main.ts` makes one and hands it on.
+ */
 import pino, { type Logger } from 'pino'
+import { isJournal, withPriority } from './journal.ts'
 import { LOG_LEVELS, type LogLevel } from './setting-values.ts'
 
 /** Field names that never reach the log, wherever they stand. */
@@ -47,5 +51,17 @@ async function openRoot(level: LogLevel, onChild: (child: Logger) => void): Prom
     const { default: pretty } = await import('pino-pretty')
     return pino(options, pretty({ sync: true, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }))
   }
-  return pino(options, pino.destination({ dest: 1, sync: true }))
+  const out = pino.destination({ dest: 1, sync: true })
+  return pino(options, isJournal(1, process.env.JOURNAL_STREAM) ? withPriorities(out) : out)
+}
+
+/** Puts each line's priority before it: pino says of which level it is to a stream that asks for it. */
+function withPriorities(out: { write(line: string): unknown }) {
+  return {
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string): void {
+      out.write(withPriority(line, this.lastLevel))
+    },
+  }
 }

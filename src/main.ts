@@ -2,6 +2,7 @@
 /** bin: argv → cli → exit code. Alone in touching process signals and process.exitCode. */
 import type { SignalHandlers } from './daemon.ts'
 import { ConfigError, describeError, StoreError, UnreachableError } from './errors.ts'
+import { writeFailure } from './journal.ts'
 import { after } from './world.ts'
 
 /** A clean stop takes milliseconds; this is for a stop that hangs. */
@@ -11,9 +12,7 @@ const STOP_MS_MAX = 4_500
 // saying so.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 14)) {
-  process.stderr.write(
-    `fidelity-tracker: Node ${process.versions.node} is too old: install Node 24 LTS (22.14 at least)\n`,
-  )
+  writeFailure(`fidelity-tracker: Node ${process.versions.node} is too old: install Node 24 LTS (22.14 at least)\n`)
   process.exit(2)
 }
 
@@ -49,8 +48,8 @@ try {
   process.exitCode = exitCodeOf(error)
   after(STOP_MS_MAX, () => process.exit()) // whatever the failure has left open
   const isKnown = process.exitCode !== 1
-  process.stderr.write(`fidelity-tracker: ${describeError(error)}\n`)
-  if (!isKnown && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  writeFailure(`fidelity-tracker: ${describeError(error)}\n`)
+  if (!isKnown && error instanceof Error) writeFailure(`${error.stack}\n`)
 }
 
 /** 2: the operator has to change something. 69: bitcoind or Tor is away. 74: the database. 1: our own failure. */

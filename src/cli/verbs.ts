@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import type { SignalHandlers } from '../daemon.ts'
 import { ConfigError, isAbort } from '../errors.ts'
+import { writeFailure } from '../journal.ts'
 import { CONFIG_ENV, ENV_PREFIX } from '../settings.ts'
 import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
@@ -33,7 +34,7 @@ export async function runCli(argv: readonly string[], signal: AbortSignal, signa
     .showHelpAfterError('(add --help for what can be given)')
     .configureHelp({ sortSubcommands: false })
     .exitOverride()
-    .configureOutput({ outputError: (message, write) => write(withoutValues(message)) })
+    .configureOutput({ writeErr: writeFailure, outputError: (message, write) => write(withoutValues(message)) })
     .addHelpText('after', EXAMPLES)
   const cli: Cli = {
     signal,
