@@ -194,6 +194,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
         report: (state) => {
           cells.canary = state
           if (state.kind !== 'green') return
+          cells.canaryGreenS = Math.floor(clock.nowMs() / 1000)
           healing.reached()
           delete cells.republishedAtMs
         },

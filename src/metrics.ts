@@ -74,6 +74,17 @@ export class Meters {
     this.#gauge('canary_up', '1 while our own onion service is reached through Tor; no value without Tor', () =>
       cells.canary ? Number(cells.canary.kind === 'green') : undefined,
     )
+    this.#gauge(
+      'onion_descriptor_age_seconds',
+      'Since Tor last uploaded a descriptor of our onion service; no value where it does not tell',
+      () => cells.descriptor && (core.clock.monotonicMs() - cells.descriptor.uploadedMs) / 1000,
+    )
+    this.#counter(
+      'onion_republished_total',
+      'Times that the onion service was taken down and published again because it was not reached',
+      [],
+      (counter) => counter.inc(cells.republished ?? 0),
+    )
     this.#labelled('bonds', 'Bonds known, by state', 'state', () => Object.entries(market.read()?.counts ?? {}))
     this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => Object.entries(liveness.counts()))
     this.#labelled('trackers', 'Configured trackers, by whether their list is ours', 'agrees', () => {

@@ -395,7 +395,13 @@ export const statusSchema = component(
       address: address.nullable(),
       tor_version: z.string().nullable(),
       canary: z
-        .strictObject({ state: z.enum(['untried', 'green', 'red', 'impostor']), detail: z.string() })
+        .strictObject({
+          state: z
+            .enum(['untried', 'green', 'red', 'impostor'])
+            .describe('impostor: another process answers under our address, or publishes it'),
+          detail: z.string(),
+          last_green: unixS.nullable().describe('when it was reached last; null: not since the start'),
+        })
         .nullable()
         .describe(
           'whether our own onion service is reached through Tor, and answers as this process; null without Tor',

@@ -21,6 +21,8 @@ export interface StatusCells {
   onionHost?: string
   /** Absent without Tor. */
   canary?: CanaryState
+  /** When the canary was green last, Unix seconds; absent before the first time. */
+  canaryGreenS?: number
   /** When a directory last took a descriptor of ours, on the monotonic clock; absent before the first, and for torrc's. */
   descriptor?: { uploadedMs: number }
   /** How often the service was taken down and published again because nobody reached it. */
@@ -228,7 +230,9 @@ export function statusRow(facts: RunningFacts): StatusRow {
       detail: onion.detail,
       address: 'onionHost' in onion ? facts.ownAddress() : null,
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
-      canary: canary ? { state: canary.kind, detail: canaryDetail(cells, canary) } : null,
+      canary: canary
+        ? { state: canary.kind, detail: canaryDetail(cells, canary), last_green: cells.canaryGreenS ?? null }
+        : null,
     },
     nostr: facts.nostr(),
     mempool: { transactions: mempool.size, complete: mempool.isComplete, detail: mempool.fault?.detail ?? null },

@@ -348,6 +348,8 @@ test('metrics have the promised names and labels, and follow the chain', async (
     bitcoind_up: 'gauge',
     ready: 'gauge',
     canary_up: 'gauge',
+    onion_descriptor_age_seconds: 'gauge',
+    onion_republished_total: 'counter',
     registrations: 'gauge',
     webhook_queue: 'gauge',
     webhook_dropped_total: 'counter',

@@ -31,6 +31,8 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   bitcoind_up: {},
   ready: {},
   canary_up: {},
+  onion_descriptor_age_seconds: {},
+  onion_republished_total: {},
   registrations: {},
   registration_effort_bits: {},
   registrations_refused_total: { labels: ['reason'] },
