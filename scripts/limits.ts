@@ -137,6 +137,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       queue: { at: 'the oldest is dropped, counted and told in the log', metric: 'webhook_queue' },
       timeoutMs: { at: 'tried again over another circuit', metric: 'webhook_queue' },
       backoff: { at: 'tried again', metric: 'webhook_queue' },
+      flaps: { at: 'held back until the next is due; nothing is told if it is as before by then', metric: 'ready' },
     },
   },
   'forgetting.ts': { at: 'the rest is a further piece', metric: 'db_bytes' },

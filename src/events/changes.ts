@@ -68,6 +68,12 @@ export const CHANGES = {
     height,
   }),
   readiness: z.strictObject({ ready: z.boolean(), not_ready: z.array(z.string()), height: height.nullable() }),
+  onion_key: z.strictObject({
+    address: z.string().describe('our own'),
+    elsewhere: z.boolean().describe('another process answers under it, or publishes it'),
+    detail: z.string(),
+    height: height.nullable(),
+  }),
   reset: component(
     'ResetEvent',
     z
@@ -114,13 +120,19 @@ export interface MarketLook {
 export interface Look {
   ready: boolean
   notReady: readonly string[]
+  /** Who has our onion service, as the canary saw last; undefined before it has seen it, and without Tor. */
+  onionKey?: { address: string; isElsewhere: boolean; detail: string } | undefined
   /** Of the last moment at which our tip was the node's, so that a reorg is told as a whole; undefined before the first. */
   market: MarketLook | undefined
 }
 
 /** `expiringBlocks`: a bond with so many blocks left, or fewer, is told of, once. */
 export function changesBetween(before: Look, after: Look, expiringBlocks: number): Change[] {
-  return [...marketChanges(before.market, after.market, expiringBlocks), ...readinessChange(before, after)]
+  return [
+    ...marketChanges(before.market, after.market, expiringBlocks),
+    ...readinessChange(before, after),
+    ...onionKeyChange(before, after),
+  ]
 }
 
 function marketChanges(
@@ -256,4 +268,11 @@ function readinessChange(before: Look, { ready, notReady, market }: Look): Chang
   if (before.ready === ready) return []
   const height = market?.blocks[0]?.height ?? null
   return [{ kind: 'readiness', data: { ready, not_ready: [...notReady], height } }]
+}
+
+/** That it is ours is news only after it was somebody else's. */
+function onionKeyChange(before: Look, { onionKey, market }: Look): Change[] {
+  if (!onionKey || onionKey.isElsewhere === (before.onionKey?.isElsewhere ?? false)) return []
+  const { address, isElsewhere: elsewhere, detail } = onionKey
+  return [{ kind: 'onion_key', data: { address, elsewhere, detail, height: market?.blocks[0]?.height ?? null } }]
 }

@@ -64,7 +64,8 @@ export class ChangeFeed implements Disposable {
   #look(): void {
     const before = this.#last
     const { ready, notReady } = currentReadiness(this.#core)
-    const after: Look = { ready, notReady, market: this.#marketLook() ?? before?.market }
+    const onionKey = this.#onionKey() ?? before?.onionKey
+    const after: Look = { ready, notReady, onionKey, market: this.#marketLook() ?? before?.market }
     this.#last = after
     if (!before) return
     const { webhook } = this.#core.config
@@ -79,6 +80,14 @@ export class ChangeFeed implements Disposable {
       this.#resetAtMs = nowMs
     }
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes)
+  }
+
+  /** Only who answered, or a descriptor, says whose it is; a canary that reached nobody says nothing. */
+  #onionKey(): Look['onionKey'] {
+    const { canary } = this.#core.cells
+    if (canary?.kind !== 'green' && canary?.kind !== 'impostor') return undefined
+    const { kind, detail } = canary
+    return { address: this.#core.ownAddress(), isElsewhere: kind === 'impostor', detail }
   }
 
   /** Undefined when nothing has changed, and while our tip isn't the node's. */

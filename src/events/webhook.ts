@@ -13,6 +13,7 @@ import { type TorPort, urlHost } from '../tor/address.ts'
 import { freshIsolation, routeTo, socksAgent } from '../tor/socks.ts'
 import { after, Backoff, sleep, type World } from '../world.ts'
 import type { Change } from './changes.ts'
+import { Flaps } from './flaps.ts'
 
 export const WEBHOOK_LIMITS = {
   /** Events of one look; of more only that there were so many: the lists tell the rest. */
@@ -24,11 +25,18 @@ export const WEBHOOK_LIMITS = {
   /** From the connection to the status line; an onion takes its time. */
   timeoutMs: 60_000,
   backoff: { firstMs: 1_000, maxMs: 300_000 },
+  /**
+   * Of what comes and goes, a canary above all: six times of being lost and back are told at once, and then the state of
+   * every ten minutes, if it has changed.
+   */
+  flaps: { atOnce: 12, everyMs: 600_000 },
 }
 
 export const WEBHOOK_EVENTS = [
   'ready',
   'not_ready',
+  'onion_key_elsewhere',
+  'onion_key_ours',
   'bond_expiring',
   'maker_down',
   'maker_up',
@@ -59,6 +67,8 @@ function eventOf({ kind, data }: Change, reorgDepth: number): WebhookEvent['even
   switch (kind) {
     case 'readiness':
       return data.ready ? 'ready' : 'not_ready'
+    case 'onion_key':
+      return data.elsewhere ? 'onion_key_elsewhere' : 'onion_key_ours'
     case 'expiring':
       return 'bond_expiring'
     case 'reorg':
@@ -95,9 +105,18 @@ interface Queued {
   event: WebhookEvent
 }
 
+/** The two states of each thing that may come and go often, by the events that tell of them. */
+const FLAPPING: Partial<Record<WebhookEvent['event'], { of: 'readiness' | 'onion_key'; isOn: boolean }>> = {
+  ready: { of: 'readiness', isOn: true },
+  not_ready: { of: 'readiness', isOn: false },
+  onion_key_elsewhere: { of: 'onion_key', isOn: true },
+  onion_key_ours: { of: 'onion_key', isOn: false },
+}
+
 export class Webhook {
   readonly #options: WebhookOptions
   readonly #world: World
+  readonly #flaps: Record<'readiness' | 'onion_key', Flaps<Omit<Queued, 'id'>>>
   readonly #queue: Queued[] = []
   readonly #bell = new Bell()
   #dropped = 0
@@ -109,6 +128,8 @@ export class Webhook {
   constructor(options: WebhookOptions, world: World) {
     this.#options = options
     this.#world = world
+    const flaps = () => new Flaps<Omit<Queued, 'id'>>(WEBHOOK_LIMITS.flaps)
+    this.#flaps = { readiness: flaps(), onion_key: flaps() }
   }
 
   get waiting(): number {
@@ -126,9 +147,29 @@ export class Webhook {
   }
 
   send(event: WebhookEvent): void {
-    this.#queue.push({ id: randomUUID(), atMs: this.#world.clock.nowMs(), event })
+    const { clock } = this.#world
+    const news = { atMs: clock.nowMs(), event }
+    const flapping = FLAPPING[event.event]
+    const due = flapping ? this.#flaps[flapping.of].change(flapping.isOn, news, clock.monotonicMs()) : news
+    if (due) this.#enqueue(due)
+    else this.#bell.ring() // so that it is waited for no longer than until it is due
+  }
+
+  #enqueue(news: Omit<Queued, 'id'>): void {
+    this.#queue.push({ id: randomUUID(), ...news })
     if (this.#queue.length > WEBHOOK_LIMITS.queue) this.#pushOut(this.#queue.shift()!)
     this.#bell.ring()
+  }
+
+  /** Queues what was held back for long enough; tells how long until the next is due. */
+  #releaseFlaps(): number {
+    const nowMs = this.#world.clock.monotonicMs()
+    const all = Object.values(this.#flaps)
+    for (const flaps of all) {
+      const news = flaps.due(nowMs)
+      if (news) this.#enqueue(news)
+    }
+    return Math.min(...all.map((flaps) => flaps.dueInMs(nowMs) ?? Number.POSITIVE_INFINITY))
   }
 
   /** A look may push out hundreds: the first is told, and when there is room again how many they were. */
@@ -155,9 +196,10 @@ export class Webhook {
     signal.addEventListener('abort', () => this.#bell.ring(), { once: true })
     for (;;) {
       signal.throwIfAborted()
+      const heldMs = this.#releaseFlaps()
       const next = this.#queue[0]
       if (!next) {
-        await this.#bell.wait(WEBHOOK_LIMITS.timeoutMs)
+        await this.#bell.wait(Math.min(WEBHOOK_LIMITS.timeoutMs, heldMs))
         continue
       }
       if (clock.nowMs() - next.atMs > WEBHOOK_LIMITS.ageMs) {

@@ -7,7 +7,7 @@ import { WEBHOOK_LIMITS, Webhook, type WebhookEvent } from '../../src/events/web
 import { Secret } from '../../src/secret.ts'
 import { formatHostPort, type HostPort } from '../../src/tor/address.ts'
 import { TorControl } from '../../src/tor/control.ts'
-import { systemClock } from '../../src/world.ts'
+import { type Clock, systemClock } from '../../src/world.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { serveMaker } from '../sandbox/maker-server.ts'
 import { freePorts } from '../sandbox/ports.ts'
@@ -26,16 +26,19 @@ const event = (depth: number): WebhookEvent => ({
 })
 
 /** A sender at work; ends with the block. */
-function sending(url: string, socks?: HostPort, direct = false): Webhook & AsyncDisposable {
+function sending(
+  url: string,
+  { socks, clock = systemClock }: { socks?: HostPort; clock?: Clock } = {},
+): Webhook & AsyncDisposable {
   const options = {
     url: new URL(url),
     secret: new Secret(SECRET),
     socks,
-    direct,
+    direct: false,
     reorgDepth: 3,
     tracker: () => 'us.onion:8080',
   }
-  const sender = new Webhook(options, world)
+  const sender = new Webhook(options, { ...world, clock })
   const stopping = new AbortController()
   const running = sender.run(stopping.signal).catch(() => {})
   return Object.assign(sender, {
@@ -63,6 +66,36 @@ test('tried again after failures, in order; refused ones are dropped; a full que
   assert.equal(sender.dropped, 4)
   assert.equal(new Set(receiver.told.map(({ id }) => id)).size, depths.length)
   assert.equal(receiver.told[0]!.tracker, 'us.onion:8080')
+})
+
+test('a canary that comes and goes does not flood, and what is so in the end is told, signed and in its order', async () => {
+  await using receiver = await Receiver.start()
+  const clock = { ...systemClock, atMs: 0, monotonicMs: () => clock.atMs }
+  await using sender = sending(receiver.url, { clock })
+  const { atOnce, everyMs } = WEBHOOK_LIMITS.flaps
+  const readiness = (ready: boolean) =>
+    sender.tell([{ kind: 'readiness', data: { ready, not_ready: ready ? [] : ['canary: no answer'], height: 7 } }])
+  const key = (elsewhere: boolean) =>
+    sender.tell([{ kind: 'onion_key', data: { address: 'us.onion:8080', elsewhere, detail: 'seen', height: 7 } }])
+  for (let i = 0; i < 100; i++) readiness(i % 2 === 0)
+  key(true)
+  const expected = [
+    ...Array.from({ length: atOnce }, (_, i) => (i % 2 === 0 ? 'ready' : 'not_ready')),
+    'onion_key_elsewhere',
+  ]
+  await waitUntil('what is told at once is', () => receiver.told.length === expected.length)
+  assert.deepEqual(receiver.events(), expected)
+  assert.deepEqual(receiver.told[1]!.data, { ready: false, not_ready: ['canary: no answer'], height: 7 })
+
+  readiness(true) // held back: the last one told is `not_ready`
+  key(false)
+  expected.push('onion_key_ours')
+  await waitUntil('one does not hold up the other', () => receiver.told.length === expected.length)
+  clock.atMs += everyMs
+  sender.send(event(3)) // whoever rings lets go of what is due
+  await waitUntil('the rest is told', () => receiver.told.length === expected.length + 2)
+  assert.deepEqual(receiver.events(), [...expected, 'reorg', 'ready'])
+  assert.equal(sender.dropped, 0)
 })
 
 test('the daemon tells of bonds that end, makers that go and come, deep reorgs, trackers that disagree', async (t) => {
@@ -150,7 +183,7 @@ test('what is no host of this machine is reached through the proxy, by a name th
   await using receiver = await Receiver.start()
   await using proxy = await SocksProxy.start(receiver.port)
   proxy.refusals = 1
-  await using sender = sending('http://hooks.example:8000/hook', proxy.address)
+  await using sender = sending('http://hooks.example:8000/hook', { socks: proxy.address })
   sender.send(event(3))
   sender.send(event(4))
   await waitUntil('both have arrived', () => receiver.told.length === 2)
@@ -205,7 +238,7 @@ test('an onion target is reached through Tor', async () => {
   await control.connect()
   const { lines } = await control.must(`ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port=80,127.0.0.1:${receiver.port}`)
   const id = lines.find((line) => line.startsWith('ServiceID='))!.slice('ServiceID='.length)
-  await using sender = sending(`http://${id}.onion/hook`, tor.clients[0]!.socks)
+  await using sender = sending(`http://${id}.onion/hook`, { socks: tor.clients[0]!.socks })
   sender.send(event(7))
   await waitUntil('it has arrived', () => receiver.told.length === 1, { timeoutMs: 300_000 })
   assert.equal(receiver.told[0]!.data.depth, 7)

@@ -93,7 +93,7 @@ const PURE = [
     'tor/targets.ts',
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
-  ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'errors.ts', 'format.ts'],
+  ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'events/flaps.ts', 'errors.ts', 'format.ts'],
 ]
 /** What reaches outside: a file, a socket, a thread, the clock. */
 const OUTSIDE = /^node:(fs|net|http|https|worker_threads|child_process|timers)|^(better-sqlite3|bitcoin-core|zeromq)$/

@@ -178,6 +178,23 @@ test('readiness is told when it begins and when it ends', () => {
   ])
 })
 
+test('that another process publishes our onion key is told once, and that it is ours only after that', () => {
+  const at = (isElsewhere: boolean | undefined, detail = 'seen') => ({
+    ...{ ready: true, notReady: [], market: look() },
+    onionKey: isElsewhere === undefined ? undefined : { address: 'us.onion:8080', isElsewhere, detail },
+  })
+  const changes = (before: ReturnType<typeof at>, after: ReturnType<typeof at>) => changesBetween(before, after, 1)
+  const data = { address: 'us.onion:8080', height: 10 }
+  const elsewhere = { kind: 'onion_key', data: { ...data, elsewhere: true, detail: 'a newer descriptor' } }
+  assert.deepEqual(changes(at(undefined), at(true, 'a newer descriptor')), [elsewhere])
+  assert.deepEqual(changes(at(false), at(true, 'a newer descriptor')), [elsewhere])
+  assert.deepEqual(changes(at(true), at(true, 'told in other words')), [])
+  const ours = { kind: 'onion_key', data: { ...data, elsewhere: false, detail: 'it answers' } }
+  assert.deepEqual(changes(at(true), at(false, 'it answers')), [ours])
+  assert.deepEqual([...changes(at(undefined), at(false)), ...changes(at(false), at(false))], [])
+  for (const { kind, data } of [elsewhere, ours] as Change[]) CHANGES[kind].parse(data)
+})
+
 test('a stream tells all changes of a look, or that there were too many: never some of them', () => {
   const outpoint = `${hashOf(1)}:0`
   const bond = (state: 'live' | 'pending'): Change => ({

@@ -12,6 +12,7 @@ import { ChangeFeed, FEED_LIMITS } from '../../../src/events/feed.ts'
 import { format } from '../../../src/events/stream.ts'
 import { webhookEvents } from '../../../src/events/webhook.ts'
 import { CurrentMarket } from '../../../src/market.ts'
+import type { CanaryState } from '../../../src/peers/canary.ts'
 import { Liveness } from '../../../src/peers/liveness.ts'
 import { REACH_RULES } from '../../../src/peers/reach.ts'
 import { insertBond, insertPendingBond } from '../../../src/store/bonds.ts'
@@ -19,6 +20,7 @@ import { openStore } from '../../../src/store/open.ts'
 import { deleteSpends, evictSpender, upsertMempoolSpends } from '../../../src/store/spends.ts'
 import { insertBlock, readTip } from '../../../src/store/tip.ts'
 import type { TrackerRecord } from '../../../src/store/trackers.ts'
+import type { StatusCells } from '../../../src/views/status.ts'
 import { hashOf, tipAt, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
@@ -38,7 +40,8 @@ function setUp(t: TestContext) {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const dir = tempDir()
   const { db } = openStore(dir.path, 'regtest')
-  const cells = { following: newFollowing(), onion: { kind: 'disabled', detail: '' } }
+  const cells: StatusCells = { following: newFollowing(), onion: { kind: 'disabled', detail: '' } }
+  Object.assign(cells.following, { node: { kind: 'following', detail: '' }, hasReachedTip: true, answeredAtMs: 0 })
   const clock = { nowMs: () => 1_000, monotonicMs: () => nowMs }
   const chain = { tip: () => readTip(db), scannedFrom: () => 0, revision: 0, pendingRevision: 0 }
   const market = new CurrentMarket(db, chain)
@@ -49,6 +52,7 @@ function setUp(t: TestContext) {
   const core = {
     ...{ db, cells, clock, chain, market, liveness, config: {}, trackers },
     notSynced: () => notSynced,
+    ownAddress: () => 'us.onion:8080',
   }
   const faults: unknown[] = []
   const feed = new ChangeFeed(core as unknown as Core, (error) => faults.push(error))
@@ -63,6 +67,7 @@ function setUp(t: TestContext) {
     insertBlock(db, { height, hash, prevHash: hashOf(height - 1), timeS })
     chain.revision++
     cells.following.best = tipAt(height)
+    cells.following.tip = tipAt(height)
   }
   connect(1_000)
   return {
@@ -85,6 +90,10 @@ function setUp(t: TestContext) {
       const compared = { agrees, height: 1_000, onlyOurs: [], onlyTheirs: [] }
       trackers.known = sources.map((source) => ({ address: `${source}:1`, source, addedS: 1, failures: 0, compared }))
       trackers.revision++
+    },
+    canary(kind: CanaryState['kind'], detail: string) {
+      cells.onion = { kind: 'published', onionHost: 'us.onion', detail: '' }
+      cells.canary = { kind, detail, latencyMs: 1 }
     },
     announce(n: number) {
       insertPendingBond(db, announced(n, 20_000))
@@ -233,4 +242,33 @@ test('what learnt trackers say of us is no news; what configured ones say is', (
   assert.match(hooks().join(), /^tracker_disagrees \{"address":"configured:1"[^}]*\}$/)
   look(() => compare(true, 'learnt', 'configured'))
   assert.match(hooks().join(), /^tracker_agrees \{"address":"configured:1"[^}]*\}$/)
+})
+
+test('our key elsewhere: told when the canary sees it, and that it is over when it is green, not when it sees nothing', (t) => {
+  const { feed, look, canary } = setUp(t)
+  const { told, hooks } = listenTo(feed)
+  const seen = (kind: CanaryState['kind']) => {
+    look(() => canary(kind, `${kind}, in words`))
+    return hooks().filter((hook) => hook.startsWith('onion_key'))
+  }
+  const data = (detail: string, elsewhere: boolean) =>
+    JSON.stringify({ address: 'us.onion:8080', elsewhere, detail, height: 1_000 })
+  assert.deepEqual([...seen('untried'), ...seen('green'), ...seen('red')], [])
+  assert.deepEqual(seen('impostor'), [`onion_key_elsewhere ${data('impostor, in words', true)}`])
+  assert.deepEqual([...seen('red'), ...seen('impostor'), ...seen('untried')], [])
+  assert.deepEqual(seen('green'), [`onion_key_ours ${data('green, in words', false)}`])
+  assert.deepEqual(told(), [], 'and a stream, which is read by others, is not told')
+})
+
+test('a canary that is red is told as not ready, with its words', (t) => {
+  const { feed, look, canary } = setUp(t)
+  look(() => canary('green', 'it answers'))
+  const { hooks } = listenTo(feed)
+  look(() => canary('red', 'nobody answers'))
+  look(() => canary('red', 'in other words'))
+  look(() => canary('green', 'it answers'))
+  assert.deepEqual(hooks(), [
+    'not_ready {"ready":false,"not_ready":["canary: nobody answers"],"height":1000}',
+    'ready {"ready":true,"not_ready":[],"height":1000}',
+  ])
 })
