@@ -1,9 +1,12 @@
 /** The metrics that the monitoring kit and the manual name are those that a running daemon gives. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { freePorts } from '../sandbox/ports.ts'
 import { Regtest } from '../sandbox/regtest.ts'
+import { TorNetwork } from '../sandbox/tor-network.ts'
 import { Tracker } from '../sandbox/tracker.ts'
-import { METRICS, PROCESS_METRICS } from '../support/metric-names.ts'
+import { waitUntil } from '../sandbox/wait.ts'
+import { METRICS, PROCESS_METRICS, TOR_METRICS } from '../support/metric-names.ts'
 
 test('every metric of the contract is on the metrics page, with its labels and no others', async () => {
   await using node = await Regtest.start({ blocks: 5 })
@@ -24,4 +27,34 @@ test('every metric of the contract is on the metrics page, with its labels and n
       )
   }
   for (const name of PROCESS_METRICS) assert.ok(typeOf.has(name), name)
+})
+
+test('a real Tor tells of our service what the dashboard draws', async () => {
+  const [port] = await freePorts(1)
+  const extraTorrc = `MetricsPort 127.0.0.1:${port}\\nMetricsPortPolicy accept 127.0.0.1`
+  await using tor = await TorNetwork.start({ clients: 1, extraTorrc })
+  await using node = await Regtest.start({ blocks: 5 })
+  const { control, socks, password } = tor.clients[0]!
+  await using tracker = await Tracker.start(node, {
+    http: true,
+    args: [
+      ...['--control-port', `${control.host}:${control.port}`, '--socks-port', `${socks.host}:${socks.port}`],
+      ...['--probe-interval', '10'],
+    ],
+    env: { FIDELITY_TRACKER_TOR_AUTH_PASSWORD: password },
+  })
+  await tracker.said('ready')
+  const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  const address = await waitUntil('the address is told', () => tracker.status()?.onion.address)
+  const onion = address.replace(/\.onion:\d+$/, '')
+  for (const [name, { labels, isHistogram = false }] of Object.entries(TOR_METRICS)) {
+    const sample = new RegExp(`^${name}${isHistogram ? '_bucket' : ''}\\{(onion="${onion}"[^}]*)\\} `, 'm').exec(
+      page,
+    )?.[1]
+    assert.ok(sample !== undefined, `${name} of ${onion} in ${page}`)
+    const names = [...sample.matchAll(/(\w+)="/g)].map(([, label]) => label)
+    assert.deepEqual(names, isHistogram ? [...labels, 'le'] : labels, name)
+  }
+  // The canary has been served: what is drawn isn't always 0.
+  assert.match(page, new RegExp(`^tor_hs_rdv_num_total\\{onion="${onion}"\\} [1-9]`, 'm'))
 })

@@ -58,3 +58,19 @@ export const PROCESS_METRICS = [
   'process_resident_memory_bytes',
   'nodejs_eventloop_lag_p99_seconds',
 ]
+
+/** Of those that Tor tells of an onion service at its MetricsPort (0.4.8 and later), the ones that the dashboard draws. */
+export const TOR_METRICS: Record<string, { labels: string[]; isHistogram?: boolean }> = {
+  tor_hs_intro_established_count: { labels: ['onion'] },
+  tor_hs_rdv_established_count: { labels: ['onion'] },
+  tor_hs_intro_num_total: { labels: ['onion'] },
+  tor_hs_intro_rejected_intro_req_count: { labels: ['onion', 'reason'] },
+  tor_hs_rdv_num_total: { labels: ['onion'] },
+  tor_hs_rdv_error_count: { labels: ['onion', 'reason'] },
+  tor_hs_rend_circ_build_time: { labels: ['onion'], isHistogram: true },
+  tor_hs_intro_circ_build_time: { labels: ['onion'], isHistogram: true },
+  tor_hs_app_write_bytes_total: { labels: ['onion', 'port'] },
+  tor_hs_app_read_bytes_total: { labels: ['onion', 'port'] },
+  tor_hs_pow_suggested_effort: { labels: ['onion'] },
+  tor_hs_rdv_pow_pqueue_count: { labels: ['onion'] },
+}

@@ -3,13 +3,19 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { METRICS, PROCESS_METRICS } from '../../support/metric-names.ts'
+import { METRICS, PROCESS_METRICS, TOR_METRICS } from '../../support/metric-names.ts'
 
 const DEPLOY = new URL('../../../deploy/', import.meta.url)
 const ALERTS = new URL('prometheus/alerts.yml', DEPLOY)
 const DASHBOARD = new URL('grafana/fidelity-tracker.json', DEPLOY)
 
 const HISTOGRAM = ['_bucket', '_sum', '_count']
+
+/** Ours and Tor's, by the names that Prometheus has. */
+const KNOWN: Record<string, { labels?: string[]; isHistogram?: boolean }> = {
+  ...Object.fromEntries(Object.entries(METRICS).map(([name, metric]) => [`fidelity_tracker_${name}`, metric])),
+  ...TOR_METRICS,
+}
 
 /** What Prometheus adds to a scrape, and what every Node process tells. */
 const OTHERS = ['up', ...PROCESS_METRICS]
@@ -37,10 +43,13 @@ function assertExists(expr: string): void {
   assert.ok(metrics.size > 0, `no metric in ${expr}`)
   for (const [name, labels] of metrics) {
     if (OTHERS.includes(name)) continue
-    const own = name.replace(/^fidelity_tracker_/, '')
-    const base = HISTOGRAM.reduce((text, suffix) => (text.endsWith(suffix) ? text.slice(0, -suffix.length) : text), own)
-    const metric = METRICS[own] ?? (METRICS[base]?.isHistogram ? METRICS[base] : undefined)
-    assert.ok(name.startsWith('fidelity_tracker_') && metric, `${name} is no metric of ours: ${expr}`)
+    const base = HISTOGRAM.reduce(
+      (text, suffix) => (text.endsWith(suffix) ? text.slice(0, -suffix.length) : text),
+      name,
+    )
+    const known = KNOWN[base]?.isHistogram ? KNOWN[base] : undefined
+    const metric = KNOWN[name]?.isHistogram ? undefined : (KNOWN[name] ?? known)
+    assert.ok(metric, `${name} is no metric of ours or of Tor's: ${expr}`)
     for (const label of labels) {
       assert.ok([...SCRAPE_LABELS, ...(metric.labels ?? [])].includes(label), `${name} has no label ${label}: ${expr}`)
     }
@@ -60,21 +69,24 @@ test('the alerts name only metrics and labels that exist', () => {
   for (const { expr } of alerts) assertExists(expr)
 })
 
-test('the dashboard names only metrics and labels that exist, and shows every one of ours', () => {
+test('the dashboard names only metrics and labels that exist, and shows every one that is known', () => {
   const { panels, templating } = JSON.parse(readFileSync(DASHBOARD, 'utf8'))
   const expressions: string[] = panels.flatMap(({ type, targets }: { type: string; targets?: { expr: string }[] }) =>
     type === 'row' ? [] : targets!.map(({ expr }) => expr),
   )
   for (const expr of expressions) assertExists(expr)
   assert.match(templating.list[1].query.query, /^label_values\(fidelity_tracker_synced, instance\)$/)
-  for (const name of Object.keys(METRICS)) {
+  assert.match(templating.list[2].query.query, /^label_values\(tor_hs_intro_established_count, onion\)$/)
+  for (const name of Object.keys(KNOWN)) {
     assert.ok(
-      expressions.some((expr) => new RegExp(`fidelity_tracker_${name}(_bucket)?\\b`).test(expr)),
+      expressions.some((expr) => new RegExp(`\\b${name}(_bucket)?\\b`).test(expr)),
       name,
     )
   }
   const ids = panels.map(({ id }: { id: number }) => id)
   assert.equal(new Set(ids).size, ids.length)
+  const places = panels.map(({ gridPos: { x, y } }: { gridPos: { x: number; y: number } }) => `${x} ${y}`)
+  assert.equal(new Set(places).size, places.length, 'no panel is drawn over another')
 })
 
 test('a name that does not exist is noticed', () => {
@@ -82,7 +94,15 @@ test('a name that does not exist is noticed', () => {
   assert.throws(() => assertExists('fidelity_tracker_bonds{kind="live"}'), /no label kind/)
   assert.throws(() => assertExists('sum by (agrees) (fidelity_tracker_bonds)'), /no label agrees/)
   assert.throws(() => assertExists('rate(node_load1[5m]) > 1'), /no metric of ours/)
+  assert.throws(() => assertExists('tor_hs_intro_count'), /no metric of ours/)
+  assert.throws(() => assertExists('sum by (reason) (tor_hs_intro_num_total)'), /no label reason/)
+  assert.throws(() => assertExists('tor_hs_intro_circ_build_time'), /no metric of ours/)
   assert.throws(() => assertExists('fidelity_tracker_bonds_bucket'), /no metric of ours/)
+})
+
+test('promtool finds the configuration right, with the rules it names', () => {
+  const config = new URL('prometheus/prometheus.yml', DEPLOY).pathname
+  assert.match(execFileSync('promtool', ['check', 'config', config], { encoding: 'utf8' }), /SUCCESS: 16 rules found/)
 })
 
 test('promtool finds the rules right, and each alert fires on its own trouble alone', () => {
