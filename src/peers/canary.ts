@@ -22,7 +22,7 @@ export type CanaryState =
   | { kind: 'untried'; detail: string }
   | { kind: 'green'; detail: string; latencyMs: number }
   | { kind: 'red'; detail: string }
-  /** Another process answers under our address. */
+  /** Another process answers under our address, or has published a newer descriptor of it. */
   | { kind: 'impostor'; detail: string }
 
 /** Our way to the makers: whether it worked while a probe went over it. */
@@ -86,7 +86,6 @@ export class Canary implements OwnNetwork {
   #faults = 0
   /** Runs in a row that met silence. */
   #redRuns = 0
-  #wasReplaced = false
   #isWanted = false
   /** One verdict a maker at the most. */
   #waiting: ((isGreen: boolean) => void)[] = []
@@ -215,28 +214,30 @@ export class Canary implements OwnNetwork {
 
   #fail({ kind, detail }: Failure, look: DescriptorLook): void {
     this.#faults++
-    if (kind === 'impostor') {
-      const text = `another process answers under our onion address (${detail}): it has a copy of onion.key, and takers reach it instead of us. Stop the other one, or give one of the two a key of its own (remove its onion.key)`
-      if (this.#state.kind !== 'impostor') this.#log.error({ detail: text }, PUBLISHED_ELSEWHERE)
-      this.#redRuns = 0
-      this.#become({ kind: 'impostor', detail: text })
-      return
-    }
     const isReplaced = kind === 'silent' && isOfSomebodyElse(look)
-    const why = isReplaced
-      ? `${detail}. The descriptor that others find is not ours but a newer one: another process has published our onion.key and is gone, or this machine's clock was set back. See that no other one has a copy of onion.key`
-      : detail
-    if (isReplaced && !this.#wasReplaced) this.#log.error({ detail: why }, PUBLISHED_ELSEWHERE)
-    else if (this.#state.kind !== 'red') this.#log.warn({ detail: why }, 'canary red')
-    this.#wasReplaced = isReplaced
-    this.#become({ kind: 'red', detail: why })
-    if (kind === 'no-way') return
-    this.#redRuns++
-    this.#options.unreached({ runs: this.#redRuns, isReplaced, detail })
+    if (kind === 'impostor') this.#tellElsewhere(answered(detail))
+    else if (isReplaced) this.#tellElsewhere(replaced(detail))
+    else {
+      if (this.#state.kind !== 'red') this.#log.warn({ detail }, 'canary red')
+      this.#become({ kind: 'red', detail })
+    }
+    this.#redRuns = kind === 'silent' ? this.#redRuns + 1 : 0
+    if (kind === 'silent') this.#options.unreached({ runs: this.#redRuns, isReplaced, detail })
+  }
+
+  #tellElsewhere(detail: string): void {
+    if (this.#state.kind !== 'impostor') this.#log.error({ detail }, 'our onion key is published elsewhere')
+    this.#become({ kind: 'impostor', detail })
   }
 }
 
-const PUBLISHED_ELSEWHERE = 'our onion key is published elsewhere'
+function answered(by: string): string {
+  return `another process answers under our onion address (${by}): it has a copy of onion.key, and takers reach it instead of us. Stop the other one, or give one of the two a key of its own (remove its onion.key)`
+}
+
+function replaced(detail: string): string {
+  return `${detail}. The descriptor that others find is not ours but a newer one: another process has published our onion.key and is gone, or this machine's clock was set back. See that no other one has a copy of onion.key`
+}
 
 interface Failure {
   /** `no-way`: our own SOCKS port can't be used, which says nothing of the service. */
