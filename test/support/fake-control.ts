@@ -39,7 +39,8 @@ export async function startFakeControl(reply: Reply, { bytewise = true } = {}): 
   const flood = async (socket: Socket, text: string): Promise<void> => {
     const much = text.repeat(Math.ceil(10_000 / text.length))
     while (!socket.destroyed) {
-      if (!socket.write(much)) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
+      if (socket.write(much)) continue
+      await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => {}) // reset: destroyed
     }
   }
   const hangUp = () => {
