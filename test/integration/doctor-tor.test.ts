@@ -14,6 +14,7 @@ import { Regtest } from '../sandbox/regtest.ts'
 import { TorNetwork } from '../sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { startControlFilter } from '../support/control-filter.ts'
 import { assertFinding, doctor, follow, nodeFlags, unprivileged } from '../support/doctor.ts'
 import { onionHost } from '../support/onions.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -116,6 +117,41 @@ test('Tor’s cookie: not readable, readable for everybody, gone', async () => {
   await tor.stop()
   await tor.start(lines)
   assertFinding((await ask(tor.flags)).of('tor-auth'), 'ok', /by cookie/)
+})
+
+test('sockets as print-torrc wants them; a Tor without anonymity; a filter; nobody’s password', async () => {
+  await using tor = await LoneTor.at()
+  const flags = ['--control-port', `unix:${tor.dir}/control`, '--socks-port', `${tor.dir}/socks`]
+  const absent = await ask(flags)
+  assertFinding(absent.of('tor-socks'), 'failure', /there is no \S+\/socks: torrc has to name it/)
+  assertFinding(absent.of('tor-control'), 'failure', /there is no \S+\/control: torrc has to name it/)
+  const { stdout } = await runVerb(['print-torrc', ...flags])
+  await tor.start(stdout.split('\n'))
+  const present = await ask(flags)
+  assertFinding(present.of('tor-socks'), 'ok', /unix:\S+\/socks \(--socks-port\) keeps streams apart/)
+  assertFinding(present.of('tor-auth'), 'ok', /lets us in by cookie/)
+  await tor.stop()
+
+  const port = `ControlPort 127.0.0.1:${tor.controlPort}`
+  await tor.start([port, 'SocksPort 0', 'HiddenServiceNonAnonymousMode 1', 'HiddenServiceSingleHopMode 1'])
+  const open = await ask(tor.flags)
+  assert.match(assertFinding(open.of('tor-anonymity'), 'failure', /without anonymity/), /^remove HiddenServiceNon/)
+  const password = { env: { FIDELITY_TRACKER_TOR_AUTH_PASSWORD: 'sesame' } }
+  assertFinding(
+    (await ask(tor.flags, password)).of('tor-auth'),
+    'failure',
+    /lets in everybody, and --tor-auth-password/,
+  )
+
+  const here = { host: '127.0.0.1', port: tor.controlPort }
+  await using filter = await startControlFilter(here, (command) =>
+    /^(GETINFO|GETCONF|SETEVENTS|ADD_ONION)/.test(command) ? '510 Command filtered' : undefined,
+  )
+  const filtered = await ask(['--control-port', String(filter.control.port)])
+  assert.match(
+    assertFinding(filtered.of('tor-filter'), 'warning', /refuses GETINFO version, .*ADD_ONION \(510\)/),
+    /onion-grater/,
+  )
 })
 
 test('ports that are something else', async () => {
