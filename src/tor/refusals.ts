@@ -87,6 +87,12 @@ function meaningOf(code: number, words: string, refused: string): { cause: strin
     }
   }
   if (code === 510) return { cause: `a filter before Tor's control port refuses ${refused}`, remedy: LET_THROUGH }
+  if (/\bvirtport\/target\b/i.test(words)) {
+    return {
+      cause: `Tor can't use where the service is to lead to, and refuses ${refused}`,
+      remedy: 'give --onion-target (or --address) an IP address, or a name that Tor can look up',
+    }
+  }
   if (code === 513 && /\bkey type\b/i.test(words)) {
     return {
       cause: `this Tor is too old for v3 onion services and refuses ${refused}`,

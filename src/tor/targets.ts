@@ -17,9 +17,12 @@ export interface TorPlace {
   onionTarget: HostPort | undefined
 }
 
-/** Another machine's, or another container's: Tor's 127.0.0.1 is not ours. */
+/** Where a Tor of this machine listens. Further addresses of 127/8 are given to tunnels and to ports of containers. */
+const USUAL_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', '::1', 'localhost'])
+
+/** Probably another machine's, or another container's: Tor's 127.0.0.1 is not ours. */
 function isElsewhere(control: TorPort | undefined): control is HostPort {
-  return control !== undefined && !isUnixSocket(control) && !isLoopback(control.host)
+  return control !== undefined && !isUnixSocket(control) && !USUAL_HOSTS.has(control.host)
 }
 
 /** `localHost`: our own address as Tor's machine sees it; known once the control connection is there. */
@@ -42,7 +45,7 @@ export function targetWarning(listen: HostPort, place: TorPlace): { text: string
   if (!isElsewhere(control) || !isLoopback(target.host)) return undefined
   const { port } = listen
   return {
-    text: `the onion service leads to ${formatHostPort(target)}, which is Tor's own machine or container: its control port ${formatTorPort(control)} is not of this one`,
+    text: `the onion service leads to ${formatHostPort(target)}, which Tor takes for its own machine or container, and its control port ${formatTorPort(control)} seems to be of another than this one`,
     fix: `--address <address of this machine>:${port}, where Tor reaches it and nobody else does; or --onion-target, if Tor finds it under another name`,
   }
 }

@@ -26,6 +26,7 @@ test('each kind of refusal has its cause and its remedy', () => {
     ['ADD_ONION', 513, 'Invalid key type', /too old for v3/, /upgrade it to 0\.4\.9/],
     ['ADD_ONION', 512, "Unrecognized keyword argument 'Port'", /does not take ADD_ONION/, /upgrade it to 0\.4\.9/],
     ['ADD_ONION', 512, 'Failed to decode ED25519-V3 key', /can't read the key/, /put the key's copy back/],
+    ['ADD_ONION', 512, 'Invalid VIRTPORT/TARGET', /can't use where the service is to lead to/, /--onion-target/],
     ['GETINFO x', 552, 'Unrecognized key "x"', /does not take GETINFO x/, /upgrade/],
     ['ADD_ONION', 514, 'Authentication required.', /does not let us in/, /CookieAuthentication 1/],
     ['AUTHENTICATE', 515, 'Bad authentication', /does not let us in/, /--tor-auth-password/],

@@ -29,7 +29,8 @@ test('a warning where Tor is elsewhere and is led to its own machine', () => {
   assert.equal(targetWarning(WILDCARD, THERE), undefined)
   assert.equal(targetWarning(LAN, THERE), undefined)
   const { text, fix } = targetWarning(LOCAL, THERE)!
-  assert.match(text, /leads to 127\.0\.0\.1:8080, which is Tor's own machine.*tor:9051 is not of this one/)
+  assert.match(text, /leads to 127\.0\.0\.1:8080, which Tor takes for its own machine.*tor:9051 seems to be of another/)
   assert.match(fix, /--address .*:8080.*--onion-target/)
+  assert.ok(targetWarning(LOCAL, { ...HERE, control: { host: '127.0.0.2', port: 9051 } }), 'a tunnel’s end')
   assert.ok(targetWarning(LAN, { ...THERE, onionTarget: LOCAL }))
 })
