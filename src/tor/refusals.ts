@@ -12,14 +12,12 @@ const WORDS_CHARS_MAX = 120
 export const CONTROL_COMMANDS = {
   needed: ['PROTOCOLINFO', 'AUTHCHALLENGE', 'AUTHENTICATE', 'ADD_ONION'],
   optional: [
-    'SETEVENTS HS_DESC',
-    'GETINFO version',
-    'GETINFO status/bootstrap-phase',
-    'GETINFO onions/current',
-    'GETINFO consensus/valid-after',
-    'GETINFO consensus/valid-until',
-    'GETCONF HiddenServiceNonAnonymousMode',
+    'SETEVENTS HS_DESC HS_DESC_CONTENT STATUS_GENERAL',
     'HSFETCH',
+    'DEL_ONION',
+    'SIGNAL NEWNYM',
+    'GETCONF HiddenServiceNonAnonymousMode',
+    'GETINFO version onions/current hs/service/desc/id/* network-liveness status/bootstrap-phase status/circuit-established consensus/valid-after consensus/valid-until',
   ],
 } as const
 

@@ -13,7 +13,8 @@ import { AccessRefused } from '../../src/errors.ts'
 import { Secret } from '../../src/secret.ts'
 import { formatTorPort, type TorPort } from '../../src/tor/address.ts'
 import { type ControlOptions, TorControl } from '../../src/tor/control.ts'
-import { type OnionState, runOnion } from '../../src/tor/onion.ts'
+import { Healing } from '../../src/tor/healing.ts'
+import { OnionService, type OnionState } from '../../src/tor/onion.ts'
 import { dial, ProxyUnreached } from '../../src/tor/socks.ts'
 import { systemClock } from '../../src/world.ts'
 import { LoneTor } from '../sandbox/lone-tor.ts'
@@ -48,7 +49,7 @@ async function untilOnion(
   using dir = tempDir()
   const states: OnionState[] = []
   const stop = new AbortController()
-  const running = runOnion(
+  const running = new OnionService(
     {
       password: undefined,
       ...options,
@@ -63,9 +64,11 @@ async function untilOnion(
       random: Math.random,
       log: pino({ level: 'silent' }),
       report: (state) => void states.push(state),
+      healing: new Healing(1_000, systemClock),
+      uploaded() {},
+      republished() {},
     },
-    stop.signal,
-  )
+  ).run(stop.signal)
   running.catch(() => {})
   try {
     await Promise.race([running, between(states).then(() => waitUntil('the state comes', () => isThere(states)))])

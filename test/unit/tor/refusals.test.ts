@@ -1,7 +1,11 @@
 /** What Tor says no to, as it says it, becomes one sentence that names the cause and what to type. */
 import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { TorRefusal } from '../../../src/tor/refusals.ts'
+import { CONTROL_COMMANDS, TorRefusal } from '../../../src/tor/refusals.ts'
+
+const SRC = new URL('../../../src/', import.meta.url).pathname
 
 test('each kind of refusal has its cause and its remedy', () => {
   for (const [command, code, words, cause, remedy] of [
@@ -17,7 +21,7 @@ test('each kind of refusal has its cause and its remedy', () => {
       510,
       'Command filtered',
       /^a filter before Tor's control port/,
-      /let it through.*onion-grater.*needed are PROTOCOLINFO, AUTHCHALLENGE, AUTHENTICATE, ADD_ONION, and of use SETEVENTS HS_DESC/,
+      /let it through.*onion-grater.*needed are PROTOCOLINFO, AUTHCHALLENGE, AUTHENTICATE, ADD_ONION, and of use SETEVENTS HS_DESC HS_DESC_CONTENT /,
     ],
     ['ADD_ONION', 510, 'Unrecognized command "ADD_ONION"', /too old.* or a filter/, /upgrade Tor to 0\.4\.9/],
     ['ADD_ONION', 550, 'Onion address collision', /^another program publishes our onion key/, /stop that one/],
@@ -58,6 +62,21 @@ test('only Tor’s own word makes it the fault of the key; fewer arguments may h
     all(({ isArgumentFault }) => isArgumentFault),
     [false, false, false, true, true, true, false],
   )
+})
+
+test('what a filter has to let through is named completely: every command that the source gives', () => {
+  const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /^(tor|doctor)\/.*\.ts$/.test(file),
+  )
+  const text = sources
+    .map((file) => readFileSync(join(SRC, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, ''))
+    .join('\n')
+  const named = [...CONTROL_COMMANDS.needed, ...CONTROL_COMMANDS.optional].join('\n')
+  const commands = [...text.matchAll(/\bmust\([`'](\w+)/g)].map(([, command]) => command!)
+  const keys = [...text.matchAll(/(?:\binfo\(|infoIfAllowed\(control, )[`']([a-z/-]+)/g)].map(([, key]) => key!)
+  const events = [...text.matchAll(/\b(HS_DESC|HS_DESC_CONTENT|STATUS_GENERAL)'/g)].map(([, event]) => event!)
+  assert.ok(commands.length >= 7 && keys.length >= 8 && events.length >= 3, `${commands} ${keys} ${events}`)
+  for (const word of [...commands, ...keys, ...events]) assert.ok(named.includes(word), word)
 })
 
 test('a stranger’s words are cut, and can not steer a terminal', () => {
