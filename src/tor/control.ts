@@ -22,6 +22,8 @@ const LIMITS = {
   replyBytes: 1_048_576,
   /** All that is read before we are let in: three short replies, and a path of 4,096 bytes escaped four to one. */
   loginBytes: 20_000,
+  /** Between two replies, which is half a minute at most: each descriptor that Tor fetches is told with up to 50 kB. */
+  eventBytes: 16_777_216,
 }
 
 declare module 'tor-control-ts' {
@@ -61,6 +63,7 @@ export class TorControl extends Tor implements Disposable {
   #text = ''
   #replyBytes = 0
   #loginBytes = 0
+  #eventBytes = 0
   #lines: string[] = []
   #inData = false
   #isEvent = false
@@ -210,6 +213,12 @@ export class TorControl extends Tor implements Disposable {
     this.#text = this.#text.slice(start)
   }
 
+  #event(text: string): void {
+    this.#eventBytes += text.length + 6
+    if (this.#eventBytes > LIMITS.eventBytes) return this.#fail(`more than ${LIMITS.eventBytes} bytes of events`)
+    this.#onEvent!(text)
+  }
+
   /** `bytesLeft`: what has come after this line. */
   #line(line: string, bytesLeft: number): void {
     if (this.#inData) {
@@ -229,9 +238,10 @@ export class TorControl extends Tor implements Disposable {
     this.#lines = []
     this.#replyBytes = bytesLeft
     const type = Number(line.slice(0, 3))
-    if (isEvent && this.#onEvent) return this.#onEvent(lines.join('\n'))
+    if (isEvent && this.#onEvent) return this.#event(lines.join('\n'))
     const pending = isEvent ? undefined : this.#pending.shift()
     if (!pending) return this.#fail('it says what nobody asked for, as Tor does not')
+    this.#eventBytes = 0
     pending.resolve({ type, message: lines.at(-1)!, data: asReceived(type, lines), lines })
   }
 }

@@ -19,7 +19,7 @@ export interface Credentials {
   password: Secret | undefined
   /** Where Tor's cookie is found here; else where Tor says that it is. */
   cookieFile?: string | undefined
-  /** Not by NULL, although neither is given: it was not NULL before. */
+  /** Not without the port's own proof of the cookie (or a password): it gave one before. */
   demandsProof?: boolean
 }
 
@@ -27,6 +27,8 @@ export interface Credentials {
 export interface Login {
   method: 'NULL' | 'password' | 'cookie'
   cookieFile?: string
+  /** Who listens there has proven to know the cookie (SAFECOOKIE). */
+  isProven: boolean
 }
 
 /** What is asked before the login: a command that must succeed, or throws TorRefusal. */
@@ -39,6 +41,7 @@ export async function logIn(must: Must, credentials: Credentials, where: string)
     const { password } = credentials
     if (password && methods.includes('HASHEDPASSWORD')) return await byPassword(must, password, where)
     if (methods.includes('SAFECOOKIE')) return await byCookie(must, credentials, { told, methods, where })
+    if (credentials.demandsProof && !password) throw unproven(methods, where)
     if (methods.includes('NULL')) return await byNull(must, credentials, where)
     if (methods.includes('COOKIE') && !password) return await byCookie(must, credentials, { told, methods, where })
     throw new AccessRefused(noWay(methods, password !== undefined, where))
@@ -67,29 +70,31 @@ function noWay(methods: readonly string[], hasPassword: boolean, where: string):
   return `${where} offers no way to authenticate (${names}): add CookieAuthentication 1 to torrc (see print-torrc)`
 }
 
+function unproven(methods: readonly string[], where: string): TransientError {
+  const offers = methods.includes('NULL') ? 'lets in everybody' : 'does not offer to prove that it is Tor (SAFECOOKIE)'
+  return new TransientError(
+    `${where} ${offers}, which it did not before: who listens there may not be Tor, and is not given the onion key; if torrc was changed, restart the tracker`,
+  )
+}
+
 async function byPassword(must: Must, password: Secret, where: string): Promise<Login> {
   await authenticate(
     must,
     quote(password.reveal()),
     (said) => new AccessRefused(`${where} refuses the password: check --tor-auth-password (${said})`),
   )
-  return { method: 'password' }
+  return { method: 'password', isProven: false }
 }
 
-async function byNull(must: Must, { password, cookieFile, demandsProof }: Credentials, where: string): Promise<Login> {
+async function byNull(must: Must, { password, cookieFile }: Credentials, where: string): Promise<Login> {
   const given = password ? '--tor-auth-password' : cookieFile !== undefined ? '--tor-cookie-file' : undefined
   if (given !== undefined) {
     throw new AccessRefused(
       `${where} lets in everybody, and ${given} is given: who listens there may not be Tor, and is not given the onion key; CookieAuthentication 1 (or HashedControlPassword) in torrc, or leave ${given} out`,
     )
   }
-  if (demandsProof) {
-    throw new TransientError(
-      `${where} lets in everybody, which it did not before: who listens there may not be Tor, and is not given the onion key; if torrc was changed, start anew`,
-    )
-  }
   await authenticate(must, '', (said) => new AccessRefused(`${where} refuses us (${said})`))
-  return { method: 'NULL' }
+  return { method: 'NULL', isProven: false }
 }
 
 interface CookieOffer {
@@ -108,8 +113,9 @@ async function byCookie(must: Must, credentials: Credentials, { told, methods, w
   const cookie = await readCookie(file)
   const takesPassword = methods.includes('HASHEDPASSWORD')
   if (cookie.kind !== 'cookie') throw cookieFault(cookie, file, { isGiven: given !== undefined, takesPassword, where })
+  const isProven = methods.includes('SAFECOOKIE')
   let proof: string
-  if (methods.includes('SAFECOOKIE')) proof = await safeCookieProof(must, cookie.bytes)
+  if (isProven) proof = await safeCookieProof(must, cookie.bytes)
   else if (await mayBeTors(cookie.ownerUid)) proof = cookie.bytes.toString('hex')
   else {
     throw new TransientError(
@@ -117,7 +123,7 @@ async function byCookie(must: Must, credentials: Credentials, { told, methods, w
     )
   }
   await authenticate(must, proof, () => new TransientError(`${where} refuses its cookie ${printable(file)}`))
-  return { method: 'cookie', cookieFile: file }
+  return { method: 'cookie', cookieFile: file, isProven }
 }
 
 async function authenticate(must: Must, proof: string, refused: (said: string) => Error): Promise<void> {

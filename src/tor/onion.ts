@@ -122,7 +122,7 @@ export class OnionService {
     const orEnd = <T>(work: Promise<T>): Promise<T> => raceAbort(work, life.signal)
 
     await orEnd(control.connect())
-    this.#demandsProof ||= control.authenticated?.method !== 'NULL'
+    this.#demandsProof ||= control.authenticated?.isProven === true
     const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
     const uploads = new Uploads(uploaded)
     const unseen = await orEnd(uploads.listen(control))

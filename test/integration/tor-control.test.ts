@@ -88,6 +88,27 @@ test('a reply without end is cut off', async () => {
   await assert.rejects(control.info('flood'), /longer than/)
 })
 
+test('events without end are cut off, and what nobody asked for ends the connection', async () => {
+  for (const [said, expected] of [
+    [{ raw: '250 OK\r\n' }, undefined],
+    [{ raw: `250 OK\r\n650 HS_DESC ${'x'.repeat(2_000)}\r\n` }, undefined],
+    [{ raw: '250 OK\r\n650 HS_DESC x\r\n250 OK\r\n' }, /says what nobody asked for/],
+    [{ raw: '650 HS_DESC UPLOADED x\r\n', isEndless: true }, /more than 16777216 bytes of events/],
+    [{ raw: '650+HS_DESC x\r\ny\r\n.\r\n650 OK\r\n', isEndless: true }, /more than 16777216 bytes of events/],
+    [{ raw: '650-HS_DESC UPLOADED x\r\n', isEndless: true }, /a reply longer than 1048576 bytes/],
+  ] as const) {
+    await using fake = await startFakeControl(
+      tor((c) => (c.startsWith('SETEVENTS') ? said : undefined)),
+      { bytewise: false },
+    )
+    using control = open(fake.control)
+    await control.connect()
+    await control.subscribe(['HS_DESC'], () => {}).catch(() => {})
+    if (expected) assert.match((await control.closed).message, expected)
+    else assert.equal(await control.info('version'), '0.4.8.1 (git-1)')
+  }
+})
+
 test('each way of being refused names its setting', async () => {
   const fails = async (
     reply: Reply,

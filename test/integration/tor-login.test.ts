@@ -98,15 +98,17 @@ test('SAFECOOKIE wherever it is offered; the cookie itself is sent only if its f
   const told = file.replace('ä', '\\303\\244').replace('"', '\\"')
   for (const methods of ['SAFECOOKIE', 'COOKIE,SAFECOOKIE', 'NULL,SAFECOOKIE', 'COOKIE,SAFECOOKIE,HASHEDPASSWORD']) {
     await using fake = await startFakeControl(tor(methods, told, cookie))
-    assert.deepEqual(await logIn(fake), { method: 'cookie', cookieFile: file })
+    assert.deepEqual(await logIn(fake), { method: 'cookie', cookieFile: file, isProven: true })
     assert.ok(!fake.commands.some((command) => command.includes(cookie.toString('hex'))), methods)
     await using liar = await startFakeControl(tor(methods, told, randomBytes(32)))
     assert.match((await refused(liar)).message, /does not know Tor's cookie/)
     assert.ok(!liar.commands.some((command) => command.startsWith('AUTHENTICATE')), methods)
   }
   await using old = await startFakeControl(tor('COOKIE', told))
-  assert.deepEqual(await logIn(old), { method: 'cookie', cookieFile: file })
-  assert.equal(old.commands.at(-1), `AUTHENTICATE ${cookie.toString('hex')}`)
+  assert.deepEqual(await logIn(old), { method: 'cookie', cookieFile: file, isProven: false })
+  assert.match((await refused(old, { demandsProof: true })).message, /does not offer to prove that it is Tor/)
+  const sent = old.commands.filter((command) => command.startsWith('AUTHENTICATE'))
+  assert.deepEqual(sent, [`AUTHENTICATE ${cookie.toString('hex')}`])
 })
 
 const isRoot = process.getuid?.() === 0
@@ -137,7 +139,7 @@ test('Tor in another container: its cookie by --tor-cookie-file, whatever path i
   assert.ok(early instanceof TransientError)
   assert.match(early.message, /^--tor-cookie-file \S+\/shared is not there \(yet\)/)
   writeFileSync(cookieFile, cookie)
-  assert.deepEqual(await logIn(fake, { cookieFile }), { method: 'cookie', cookieFile })
+  assert.deepEqual(await logIn(fake, { cookieFile }), { method: 'cookie', cookieFile, isProven: true })
   await using noPassword = await startFakeControl(tor('COOKIE,SAFECOOKIE', '/run/elsewhere/cookie'))
   assert.doesNotMatch((await refused(noPassword)).message, /--tor-auth-password/)
 })
@@ -168,9 +170,9 @@ test('who was given a password or a cookie never goes in without: an impostor wo
   await using plain = await startFakeControl(tor('COOKIE', cookieFile, cookie))
   assert.match((await refused(plain, { password })).message, /takes no password, and --tor-auth-password is given/)
   await using both = await startFakeControl(tor('COOKIE,SAFECOOKIE,HASHEDPASSWORD', cookieFile, cookie))
-  assert.deepEqual(await logIn(both, { password }), { method: 'password' })
+  assert.deepEqual(await logIn(both, { password }), { method: 'password', isProven: false })
   await using safe = await startFakeControl(tor('COOKIE,SAFECOOKIE', cookieFile, cookie))
-  assert.deepEqual(await logIn(safe, { password }), { method: 'cookie', cookieFile })
+  assert.deepEqual(await logIn(safe, { password }), { method: 'cookie', cookieFile, isProven: true })
 })
 
 /** What is said at `command`; the rest is as Tor has it. */
