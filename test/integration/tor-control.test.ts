@@ -64,6 +64,8 @@ test('commands of the package work over this transport', async () => {
   assert.equal(fake.commands.at(-1), `DEL_ONION ${LABEL}`)
   await assert.rejects(control.must('DEL_ONION x'), (error) => error instanceof TorRefusal && error.code === 552)
   await assert.rejects(control.sendCommand('GETINFO a\r\nQUIT'), TypeError)
+  await assert.rejects(control.info('config-text'), /answered a question about config-text with something else/)
+  await assert.rejects(control.setting('SocksPort'), TransientError)
 })
 
 test('a connection that ends in mid-reply rejects what waits and what comes later', async () => {
