@@ -12,6 +12,7 @@ import { rolldown } from 'rolldown'
 const LIBRARIES = [
   'bitcoin-core',
   'bitcoinjs-lib',
+  '@noble/curves/ed25519.js',
   '@noble/curves/secp256k1.js',
   '@scure/bip32',
   'commander',

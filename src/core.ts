@@ -31,6 +31,8 @@ import { databasePath, openStore } from './store/open.ts'
 import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from './tor/address.ts'
 import { DescriptorLooks } from './tor/descriptor.ts'
 import { Healing } from './tor/healing.ts'
+import { ONION_KEY_FILE, openOnionKey } from './tor/key.ts'
+import { readOwnHost } from './tor/own-host.ts'
 import { VERSION } from './version.ts'
 import { relayRow } from './views/relays.ts'
 import { newStatusCells, type RunningFacts } from './views/status.ts'
@@ -146,6 +148,9 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const api = node.with(signal)
 
   const cells = newStatusCells(config.tor.kind !== 'none', config.servePartial)
+  if (config.tor.kind === 'control') openOnionKey(join(config.dataDir, ONION_KEY_FILE)) // made now, if there is none
+  const ownHost = await readOwnHost(config)
+  if (ownHost !== undefined) cells.onionHost = ownHost
   const { following } = cells
   const notSynced = () => whyNotSynced(following, clock.monotonicMs())
   const unseen = () => unseenOf(following)

@@ -22,6 +22,7 @@ import { runRereading } from './rereading.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { storeStatus } from './store/tip.ts'
 import { formatHostPort } from './tor/address.ts'
+import { ONION_KEY_FILE } from './tor/key.ts'
 import { OnionService, type OnionState } from './tor/onion.ts'
 import { targetFor, targetWarning } from './tor/targets.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
@@ -155,7 +156,7 @@ async function runOnion(
   await new OnionService(
     {
       ...place,
-      keyFile: join(core.config.dataDir, 'onion.key'),
+      keyFile: join(core.config.dataDir, ONION_KEY_FILE),
       virtualPort: wire.port,
       target: (localHost) => targetFor('address', wire, place, localHost),
       nostr: door && {

@@ -40,6 +40,7 @@ export function describeStatus(status: StatusRow): string {
   else {
     const seen = status.pid === null && status.started_at === null ? status.time : undefined
     lines.push(['daemon', `not running${seen === undefined ? '' : ` (last seen ${utc(seen * 1000)})`}`])
+    if (status.onion.address !== null) lines.push(['address', status.address])
   }
   lines.push(['network', status.network])
   if (status.height === null) lines.push(['chain', 'nothing scanned yet'])
@@ -64,7 +65,7 @@ function describeRunning(status: StatusRow): [string, string][] {
     ...status.not_ready.map((reason): [string, string] => ['', `- ${reason}`]),
     ['address', status.address],
     ['onion', `${onion.state}: ${onion.detail}`],
-    ...(onion.canary ? [['canary', `${onion.canary.state}: ${onion.canary.detail}`] as [string, string]] : []),
+    ...(onion.canary ? [['canary', describeCanary(onion.canary)] as [string, string]] : []),
     ...(nostr
       ? [['nostr', `${nostr.url}: ${nostr.events} events, ${nostr.connections} connections`] as [string, string]]
       : []),
@@ -76,6 +77,10 @@ function describeRunning(status: StatusRow): [string, string][] {
     ['watching', `${status.registrations} outpoints registered, ${status.subscriptions} subscriptions`],
     ['reorgs', `${status.reorgs}${status.reorgs ? `, deepest ${status.reorg_depth_max}` : ''}`],
   ]
+}
+
+function describeCanary({ state, detail, last_green: lastGreen }: NonNullable<StatusRow['onion']['canary']>): string {
+  return `${state}: ${detail}${state === 'green' || lastGreen === null ? '' : `; last reached ${utc(lastGreen * 1000)}`}`
 }
 
 function describeProgress({ from, at, to, blocks_per_s, mb_per_s, eta_s }: NonNullable<StatusRow['progress']>): string {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import type { Network } from '../chain/types.ts'
 import { inspectDatabase } from '../store/check.ts'
 import { databasePath } from '../store/open.ts'
+import { ONION_KEY_FILE } from '../tor/key.ts'
 import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
@@ -25,7 +26,7 @@ export function dataDirFindings(dataDir: string, network: Network, retentionBloc
   const user = daemonUser(dataDir)
   const lock = refusedFinding('lock', user, [join(dataDir, 'lock')], 'write')
   if (lock) findings.push(lock)
-  const key = join(dataDir, 'onion.key')
+  const key = join(dataDir, ONION_KEY_FILE)
   if (existsSync(key)) findings.push(refusedFinding('onion-key', user, [key], 'read') ?? keyFinding(key))
   const files = ['', '-wal', '-shm'].map((suffix) => databasePath(dataDir) + suffix)
   findings.push(refusedFinding('database', user, files, 'write') ?? databaseFinding(dataDir, network))

@@ -8,6 +8,7 @@ import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
 import { formatHostPort, isLoopback, type TorPort, urlHost } from '../tor/address.ts'
+import { readOwnHost } from '../tor/own-host.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
 import type { RelayRow, StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
@@ -49,10 +50,15 @@ export async function examine(config: Config, configFile: string | undefined, cl
     ),
     ...bitcoind,
     ...throughTor,
-    ...(tor.kind === 'none' ? [] : [onionFinding(status)]),
+    ...(tor.kind === 'none' ? [] : [onionFinding(status, await ownAddress(config))]),
     ...(config.webhook ? [webhookFinding(config.webhook, socksOf(config))] : []),
     ...relays,
   ]
+}
+
+async function ownAddress(config: Config): Promise<string | undefined> {
+  const host = await readOwnHost(config)
+  return host && formatHostPort({ host, port: config.listen.port })
 }
 
 const EXPOSED = { '--address': 'exposed', '--http': 'http-exposed', '--nostr': 'nostr-exposed' } as const

@@ -9,6 +9,7 @@ import { AccessRefused, describeError } from '../errors.ts'
 import { printable } from '../format.ts'
 import { formatTorPort, type HostPort, type TorPort } from '../tor/address.ts'
 import { type ControlOptions, TorControl } from '../tor/control.ts'
+import { ONION_KEY_FILE } from '../tor/key.ts'
 import { describeConnectFault } from '../tor/port-fault.ts'
 import { BE_ANONYMOUS, LET_THROUGH, TorRefusal } from '../tor/refusals.ts'
 import { targetWarning } from '../tor/targets.ts'
@@ -251,12 +252,13 @@ function targetFindings(listen: HostPort, tor: Extract<Tor, { kind: 'control' }>
   return astray ? [worth('tor-target', astray.text, astray.fix)] : []
 }
 
-/** What the running daemon says of its onion service. */
-export function onionFinding(status: StatusRow | undefined): Finding {
+/** What the running daemon says of its onion service; `ownAddress`: as files have it, where they do. */
+export function onionFinding(status: StatusRow | undefined, ownAddress: string | undefined): Finding {
+  const itsAddress = ownAddress === undefined ? '' : `; its address is ${ownAddress}`
   if (!status)
     return worth(
       'onion',
-      'the daemon is not running',
+      `the daemon is not running${itsAddress}`,
       'sudo systemctl start fidelity-tracker, or fidelity-tracker start',
     )
   const { state, detail, address, canary } = status.onion
@@ -264,6 +266,10 @@ export function onionFinding(status: StatusRow | undefined): Finding {
     if (canary?.state === 'red') {
       const fix = 'sudo journalctl -u tor@default -n 50; a service that was just published takes a minute to be found'
       return broken('onion', `published, but not reached through Tor (canary): ${canary.detail}`, fix)
+    }
+    if (canary?.state === 'impostor') {
+      const fix = `stop the other tracker that has a copy of ${ONION_KEY_FILE}; is none yours, this address is lost to whoever has the key: docs/troubleshooting.md, FidelityTrackerUnreachable`
+      return broken('onion', canary.detail, fix)
     }
     if (canary?.state === 'untried')
       return worth('onion', `${address}: ${canary.detail}`, 'wait a minute, and look again')
@@ -273,5 +279,6 @@ export function onionFinding(status: StatusRow | undefined): Finding {
   if (state === 'disabled') {
     return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
   }
-  return broken('onion', `the daemon's onion service is ${state}: ${detail}`, 'see the lines about Tor above')
+  const text = `the daemon's onion service is ${state}: ${detail}${itsAddress}`
+  return broken('onion', text, 'see the lines about Tor above')
 }

@@ -7,6 +7,9 @@ import { createHash, createPrivateKey, createPublicKey, randomBytes } from 'node
 import { openKeyFile } from '../key-file.ts'
 import type { Secret } from '../secret.ts'
 
+/** In the data directory. */
+export const ONION_KEY_FILE = 'onion.key'
+
 const PREFIX = 'ED25519-V3:'
 /** DER around a raw Ed25519 seed (RFC 8410). */
 const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
@@ -16,12 +19,17 @@ export function openOnionKey(file: string): Secret {
   return openKeyFile(file, {
     what: 'onion key',
     lost: 'this address is lost',
-    isKey(text) {
-      const key = text.startsWith(PREFIX) ? Buffer.from(text.slice(PREFIX.length), 'base64') : Buffer.alloc(0)
-      return key.length === 64 && key.toString('base64') === text.slice(PREFIX.length)
-    },
+    isKey: (text) => decodeOnionKey(text) !== undefined,
     create: () => PREFIX + expandSeed(randomBytes(32)).expanded.toString('base64'),
   })
+}
+
+/** The 64 bytes of a key in Tor's form; undefined when it is none. */
+export function decodeOnionKey(text: string): Buffer | undefined {
+  if (!text.startsWith(PREFIX)) return undefined
+  const base64 = text.slice(PREFIX.length)
+  const key = Buffer.from(base64, 'base64')
+  return key.length === 64 && key.toString('base64') === base64 ? key : undefined
 }
 
 /** The expanded key and the public key of a 32-byte seed. */

@@ -81,9 +81,9 @@ export function lastStatus(db: Db): StatusRow | undefined {
 
 /**
  * The running daemon's own row, a second old at the most; without one the last it left, with what is no longer so taken
- * out and what the store says put in.
+ * out and what the store says put in. `ownHost`: the onion service's name, where files have it.
  */
-export function readStatus(facts: Facts): StatusRow {
+export function readStatus(facts: Facts, ownHost: string | undefined): StatusRow {
   const { db, config, clock } = facts
   const isRunning = isLocked(config.dataDir)
   const last = lastStatus(db)
@@ -102,6 +102,8 @@ export function readStatus(facts: Facts): StatusRow {
       nostr: () => null,
     })
   const check = { ok: false, detail }
+  const { onion } = before
+  const ownAddress = ownHost === undefined ? onion.address : formatHostPort({ host: ownHost, port: config.listen.port })
   return {
     ...before,
     running: isRunning,
@@ -112,6 +114,13 @@ export function readStatus(facts: Facts): StatusRow {
     not_ready: [detail],
     checks: { database: { ok: true, detail: 'ok' }, bitcoind: check, sync: check, tor: check, onion: check },
     ...chainStatus(facts),
+    address: ownAddress ?? before.address,
+    onion: {
+      ...onion,
+      ...(onion.state !== 'disabled' && { state: 'unreachable', detail }),
+      address: ownAddress,
+      canary: onion.canary && { ...onion.canary, state: 'untried', detail },
+    },
     synced: false,
     progress: null,
     nostr: null,

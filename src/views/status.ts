@@ -17,7 +17,7 @@ import type { Checks, StatusRow } from './schemas.ts'
 export interface StatusCells {
   following: Following
   onion: OnionState | { kind: 'disabled'; detail: string }
-  /** The name the service was last known under: it stays ours while Tor is away. */
+  /** The name of the service, from the key or a file of Tor's: it is ours while Tor is away, too. */
   onionHost?: string
   /** Absent without Tor. */
   canary?: CanaryState
@@ -228,7 +228,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
     onion: {
       state: onion.kind,
       detail: onion.detail,
-      address: 'onionHost' in onion ? facts.ownAddress() : null,
+      address: cells.onionHost === undefined ? null : facts.ownAddress(),
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
       canary: canary
         ? { state: canary.kind, detail: canaryDetail(cells, canary), last_green: cells.canaryGreenS ?? null }

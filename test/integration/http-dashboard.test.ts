@@ -405,7 +405,7 @@ test('an empty market, a scan that is behind, and a tracker that is gone each sa
 
 test('whatever is in the way is said first, in words', async () => {
   const behind = { synced: false, ready: false }
-  const states: [headline: string, change: Record<string, unknown>][] = [
+  const states: [headline: string, change: Record<string, unknown>, lede?: RegExp][] = [
     [
       'Catching up with the chain',
       {
@@ -480,9 +480,56 @@ test('whatever is in the way is said first, in words', async () => {
           detail: 'descriptor uploaded',
           address: `${onionHost('own')}:8080`,
           tor_version: '0.4.8.16',
-          canary: { state: 'red', detail: 'our own onion service does not answer through Tor: silent' },
+          canary: {
+            state: 'red',
+            detail: 'our own onion service does not answer through Tor: silent',
+            last_green: null,
+          },
         },
       },
+    ],
+    [
+      'Not reachable through Tor',
+      {
+        ready: false,
+        time: 1_790_007_200,
+        onion: {
+          state: 'unreachable',
+          detail: '127.0.0.1:9051: connection refused',
+          address: `${onionHost('own')}:8080`,
+          tor_version: null,
+          canary: { state: 'untried', detail: 'connection refused', last_green: 1_790_000_000 },
+        },
+      },
+      /Last reached 2 hours ago\. 127\.0\.0\.1:9051: connection refused\.$/,
+    ],
+    [
+      'Not yet reachable through Tor',
+      {
+        ready: false,
+        onion: {
+          state: 'published',
+          detail: 'descriptor uploaded',
+          address: `${onionHost('own')}:8080`,
+          tor_version: '0.4.8.16',
+          canary: { state: 'untried', detail: 'our onion service was not asked through Tor yet', last_green: null },
+        },
+      },
+      /Our onion service was not asked through Tor yet\.$/,
+    ],
+    [
+      'Somebody else has our onion address',
+      {
+        ready: false,
+        onion: {
+          state: 'published',
+          detail: 'descriptor uploaded',
+          address: `${onionHost('own')}:8080`,
+          tor_version: '0.4.8.16',
+          canary: { state: 'impostor', detail: 'another process answers: stop it', last_green: 1_790_000_000 },
+        },
+      },
+      /^Another process answers: stop it\.$/,
     ],
     ['Not ready', { ready: false, not_ready: ['database: disk I/O error'] }],
     [
@@ -499,7 +546,7 @@ test('whatever is in the way is said first, in words', async () => {
       },
     ],
   ]
-  for (const [i, [headline, change]] of states.entries()) {
+  for (const [i, [headline, change, lede]] of states.entries()) {
     const isBehind = change.synced === false
     const { page, problems } = await openPage(
       browser,
@@ -521,6 +568,7 @@ test('whatever is in the way is said first, in words', async () => {
     )
     await reaches(page, isBehind ? 'syncing' : 'shown')
     assert.equal(await text(page, '#headline'), headline)
+    if (lede) assert.match(await text(page, '#lede'), lede)
     assert.equal(await page.locator('#progress').isVisible(), change.progress !== undefined)
     await assertFits(page)
     assert.deepEqual(await accessibilityFaults(page), [])

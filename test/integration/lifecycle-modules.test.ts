@@ -1,7 +1,9 @@
 /** What the built program loads: the verbs that only read take nothing of the daemon with them, and `--version` next to nothing. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { openStore } from '../../src/store/open.ts'
+import { ONION_KEY_FILE, openOnionKey } from '../../src/tor/key.ts'
 import { runVerb } from '../sandbox/tracker.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -26,6 +28,7 @@ async function loadedBy(...args: string[]): Promise<{ code: number; ours: string
 test('a verb that only reads loads SQLite, and no other package, no thread, no door', async () => {
   using dir = tempDir()
   openStore(dir.path, 'regtest').db[Symbol.dispose]()
+  openOnionKey(join(dir.path, ONION_KEY_FILE)) // of which "status" tells the address
   const settings = ['--network', 'regtest', '--datadir', dir.path]
   const verbs = ['status', 'bonds', 'makers', 'trackers', 'relays', 'export', 'watches', 'health']
   for (const verb of [...verbs.map((name) => [name]), ['why', `${'a'.repeat(56)}.onion`]]) {

@@ -91,6 +91,7 @@ const PURE = [
     'tor/address.ts',
     'tor/refusals.ts',
     'tor/targets.ts',
+    'tor/public-key.ts',
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
   ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'events/flaps.ts', 'errors.ts', 'format.ts'],

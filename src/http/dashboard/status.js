@@ -67,12 +67,16 @@ function sentence(status, makers) {
     const at = progress ? `Block ${number(progress.at)} of ${number(progress.to)}${left}. ` : ''
     return ['Catching up with the chain', `${at}Lists are shown once they are whole.`]
   }
-  if (onion.state !== 'published' && onion.state !== 'disabled') {
-    return ['Not yet reachable through Tor', `${block} ${capital(onion.detail)}.`]
-  }
-  if (onion.canary && onion.canary.state !== 'green') {
-    const isNew = onion.canary.state === 'untried'
-    return [`Not ${isNew ? 'yet ' : ''}reachable through Tor`, `${block} ${capital(onion.canary.detail)}.`]
+  const { canary } = onion
+  const isPublished = onion.state === 'published' || onion.state === 'disabled'
+  if (canary?.state === 'impostor') return ['Somebody else has our onion address', `${capital(canary.detail)}.`]
+  if (!isPublished || (canary && canary.state !== 'green')) {
+    // Seen red without having been green is no "yet": it was looked for, and was not there.
+    const wasReached = canary?.last_green != null
+    const isNew = !wasReached && (!isPublished || canary.state === 'untried')
+    const last = wasReached ? ` Last reached ${ago(canary.last_green, status.time)}.` : ''
+    const detail = isPublished ? canary.detail : onion.detail
+    return [`Not ${isNew ? 'yet ' : ''}reachable through Tor`, `${block}${last} ${capital(detail)}.`]
   }
   return ['Not ready', `${block} ${capital(reasons[0] ?? 'the tracker does not say why')}.`]
 }
@@ -155,13 +159,13 @@ function showOnion({ onion, address, nostr }) {
   const isOff = onion.state === 'disabled'
   setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
   if (isOff) card('onion', 'idle', 'Local only')
-  else if (onion.state === 'published' && ['red', 'impostor'].includes(onion.canary?.state))
-    card('onion', 'bad', 'Not reached')
+  else if (onion.canary?.state === 'impostor') card('onion', 'bad', 'Not ours alone')
+  else if (onion.state === 'published' && onion.canary?.state === 'red') card('onion', 'bad', 'Not reached')
   else if (onion.state === 'published' && onion.canary?.state === 'green') card('onion', 'good', 'Reachable')
   else if (onion.state === 'published') card('onion', 'good', 'Published')
   else card('onion', 'warn', onion.state === 'publishing' ? 'Publishing' : 'Not published')
   const shown = isOff ? address : onion.address
-  setText(byId('address'), shown ?? 'Known once Tor answers')
+  setText(byId('address'), shown ?? 'Not known yet')
   const button = byId('copy-address')
   setHidden(button, !shown)
   button.onclick = () => copy(shown, button)
