@@ -29,7 +29,7 @@ test('every metric of the contract is on the metrics page, with its labels and n
   for (const name of PROCESS_METRICS) assert.ok(typeOf.has(name), name)
 })
 
-test('a real Tor tells of our service what the dashboard draws', async () => {
+test('a real Tor tells of our service what the dashboard draws, and the tracker how old its descriptor is', async () => {
   const [port] = await freePorts(1)
   const extraTorrc = `MetricsPort 127.0.0.1:${port}\\nMetricsPortPolicy accept 127.0.0.1`
   await using tor = await TorNetwork.start({ clients: 1, extraTorrc })
@@ -55,6 +55,9 @@ test('a real Tor tells of our service what the dashboard draws', async () => {
     const names = [...sample.matchAll(/(\w+)="/g)].map(([, label]) => label)
     assert.deepEqual(names, isHistogram ? [...labels, 'le'] : labels, name)
   }
+  const own = await (await fetch(`http://127.0.0.1:${tracker.httpPort}/metrics`)).text()
+  const age = /^fidelity_tracker_onion_descriptor_age_seconds (\S+)$/m.exec(own)?.[1]
+  assert.ok(age !== undefined && Number(age) < 300, `age ${age}`)
   // The canary has been served: what is drawn isn't always 0.
   assert.match(page, new RegExp(`^tor_hs_rdv_num_total\\{onion="${onion}"\\} [1-9]`, 'm'))
 })

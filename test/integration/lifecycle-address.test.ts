@@ -24,7 +24,8 @@ test('before Tor is there the address is known, and after the end of the daemon'
   const [control, socks] = await freePorts(2)
   const tor = ['--control-port', `127.0.0.1:${control}`, '--socks-port', `127.0.0.1:${socks}`]
   await using tracker = await Tracker.start(node, { http: true, nostr: true, args: tor })
-  await tracker.said('onion service down')
+  await tracker.said('listening')
+  await waitUntil('Tor is missed', () => tracker.status()?.onion.state === 'unreachable')
   const keyFile = join(tracker.dataDir, 'onion.key')
   const key = readFileSync(keyFile, 'utf8').trim()
   const host = onionHostOf(publicKeyOf(decodeOnionKey(key)!))

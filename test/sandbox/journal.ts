@@ -10,7 +10,8 @@ import { waitUntil } from './wait.ts'
 const NAMESPACES = ['--user', '--map-root-user', '--mount']
 
 /** Nothing of /run and /var/log is the system's in there. */
-const JOURNALD = 'mount -t tmpfs none /run && mount -t tmpfs none /var/log && exec systemd-journald'
+const EMPTY = 'mount -t tmpfs none /run && mount -t tmpfs none /var/log'
+const JOURNALD = `${EMPTY} && exec systemd-journald`
 
 /** A program with its output in the journal, and told so as a service manager tells it. */
 const IN_JOURNAL = 'export JOURNAL_STREAM=$(stat -L -c %d:%i /proc/$$/fd/1); exec "$@"'
@@ -35,7 +36,7 @@ export class Journal implements AsyncDisposable {
 
   /** Undefined where this machine allows it; containers often don't. */
   static whyNot(): string | undefined {
-    const { status, stderr } = spawnSync('unshare', [...NAMESPACES, 'true'], { encoding: 'utf8' })
+    const { status, stderr } = spawnSync('unshare', [...NAMESPACES, 'sh', '-c', EMPTY], { encoding: 'utf8' })
     return status === 0 ? undefined : `no namespaces here: ${stderr.trim()}`
   }
 
