@@ -141,6 +141,9 @@ async function controlRefusal({ control }: ControlOptions, where: string, error:
       'if Tor runs in another container or on another host: share its cookie file, and --tor-cookie-file <file>; or, where torrc has HashedControlPassword, FIDELITY_TRACKER_TOR_AUTH_PASSWORD=<password>; if it runs here: sudo systemctl status tor',
     )
   }
+  if (/no answer to|(does not know|refuses) its cookie/.test(text)) {
+    return broken('tor-control', text, 'sudo systemctl restart tor')
+  }
   if (!(error instanceof AccessRefused)) {
     const fix = `${(await findTor('control', control)) ?? ''}sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
     return broken('tor-control', text, fix)

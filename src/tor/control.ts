@@ -123,7 +123,9 @@ export class TorControl extends Tor implements Disposable {
       if (!socket || this.#closed) return reject(this.#closed ?? new TransientError('not connected to Tor'))
       if (/[\r\n]/.test(command)) return reject(new TypeError('a line break in a control command'))
       const verb = command.split(' ', 1)[0]
-      const cancel = after(LIMITS.commandMs, () => this.#fail(`no answer to ${verb}`))
+      const cancel = after(LIMITS.commandMs, () =>
+        this.#fail(`no answer to ${verb}; if Tor stands still: sudo systemctl restart tor`),
+      )
       this.#pending.push({
         resolve: (reply) => {
           cancel()

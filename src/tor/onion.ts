@@ -144,7 +144,17 @@ export class OnionService {
     this.#lastDetail = undefined
     onPublished()
     const how = unseen ? `added; its upload is not seen: ${unseen.message}` : 'descriptor uploaded'
-    report({ kind: 'published', ...known, detail: how + describeLacking(lacking) + describeSkew(uploads.skewS) })
+    let skew = describeSkew(uploads.skewS)
+    const tell = () => {
+      if (skew !== '') log.warn({ detail: skew }, 'the clock is wrong')
+      report({ kind: 'published', ...known, detail: how + describeLacking(lacking) + (skew && `; ${skew}`) })
+    }
+    tell()
+    uploads.onSkew = () => {
+      const before = skew
+      skew = describeSkew(uploads.skewS)
+      if (skew !== before) tell()
+    }
     const onionAddress = formatHostPort({ host: onionHost, port: this.#options.virtualPort })
     log.info({ onionAddress }, 'onion service published')
 
@@ -194,7 +204,7 @@ function describeLacking(lacking: readonly string[]): string {
 function describeSkew(skewS: number | undefined): string {
   if (skewS === undefined) return ''
   const minutes = Math.round(Math.abs(skewS) / 60)
-  return `; Tor says that this machine's clock is ${minutes} minutes ${skewS > 0 ? 'ahead' : 'behind'}: sudo timedatectl set-ntp true`
+  return `Tor says that this machine's clock is ${minutes} minutes ${skewS > 0 ? 'ahead' : 'behind'}: sudo timedatectl set-ntp true`
 }
 
 /** A value that we can do without: undefined where Tor, or a filter before its control port, refuses to tell it. */

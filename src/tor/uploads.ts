@@ -20,6 +20,8 @@ export class Uploads {
   #rejections = 0
   /** By how much the clock of Tor's machine is ahead of the network's, in seconds; undefined where Tor has not said so. */
   skewS: number | undefined
+  /** Called whenever Tor says so. */
+  onSkew: () => void = () => {}
 
   /** `uploaded`: called at each of the service awaited. */
   constructor(uploaded: () => void) {
@@ -51,7 +53,10 @@ export class Uploads {
 
   #note(line: string): void {
     const skew = /^STATUS_GENERAL \S+ CLOCK_SKEW .*\bSKEW=(-?\d{1,9})\b/.exec(line)?.[1]
-    if (skew !== undefined) this.skewS = Number(skew)
+    if (skew !== undefined) {
+      this.skewS = Number(skew)
+      this.onSkew()
+    }
     const [, action, id] =
       /^HS_DESC (UPLOADED) (\S+) /.exec(line) ?? /^HS_DESC (FAILED) (\S+) .*\bREASON=UPLOAD_REJECTED\b/.exec(line) ?? []
     if (id === undefined || action === undefined) return

@@ -174,7 +174,7 @@ test('a password is quoted; a cookie is proven by HMAC and never sent when SAFEC
     }),
   )
   using other = open(liar.control)
-  await assert.rejects(other.connect(), /does not know Tor's cookie/)
+  await assert.rejects(other.connect(), /does not know its cookie/)
   assert.ok(
     !liar.commands.some((command) => command.includes(cookie.toString('hex')) || command.startsWith('AUTHENTICATE')),
   )
