@@ -234,6 +234,19 @@ setup_promtool() {
   if ! have promtool; then ALONE=1 unpack_package prometheus promtool; fi
 }
 
+# libfaketime, which gives a process a clock that is wrong: one library out of Debian's package.
+setup_faketime() {
+  if [ -n "${FAKETIME_LIBRARY:-}" ]; then return 0; fi
+  find_faketime || { ALONE=1 unpack_package libfaketime && find_faketime; } || fail "Debian's libfaketime holds no library"
+  export FAKETIME_LIBRARY
+}
+find_faketime() {
+  for FAKETIME_LIBRARY in "$TOOLS"/libfaketime/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/*/faketime/libfaketime.so.1; do
+    if [ -e "$FAKETIME_LIBRARY" ]; then return 0; fi
+  done
+  return 1
+}
+
 # A Nostr client by others, for the test that speaks to us through it: nostr-sdk, one wheel with nothing behind it, in a
 # Python environment of its own.
 NOSTR_SDK_VERSION=0.45.1
@@ -267,6 +280,7 @@ setup_all() {
 setup_checks() {
   setup_systemd
   setup_promtool
+  setup_faketime
   need_package python3 python3-minimal
   need_package git git
 }

@@ -1,7 +1,7 @@
 /** A private Tor network on loopback (scripts/tor-testnet.sh), and its clients one by one. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type HostPort, parseHostPort } from '../../src/tor/address.ts'
@@ -23,7 +23,8 @@ export interface TorClient {
 export class TorNetwork implements AsyncDisposable {
   readonly clients: readonly TorClient[]
   readonly #dir: string
-  readonly #restarted: ChildProcess[] = []
+  /** By client: the last one. */
+  readonly #restarted = new Map<number, ChildProcess>()
 
   private constructor(dir: string, clients: readonly TorClient[]) {
     this.#dir = dir
@@ -74,27 +75,54 @@ export class TorNetwork implements AsyncDisposable {
     await waitUntil('Tor is gone', () => !isAlive(pid))
   }
 
-  /** Starts it again with its own torrc. */
-  restart(index: number): void {
+  /** Starts it again with its own torrc, and with a clock that is wrong by so much. */
+  restart(index: number, { clockOffsetS = 0 } = {}): void {
     const dir = join(this.#dir, `client${index}`)
     const args = ['--hush', '--defaults-torrc', join(this.#dir, 'empty'), '-f', join(dir, 'torrc')]
-    const child = spawn('tor', args, {
+    // The kernel ends it with us, however we end.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'tor', ...args], {
       stdio: 'ignore',
-      env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` },
+      env: {
+        ...process.env,
+        PATH: `${process.env.PATH}:/usr/sbin`,
+        ...(clockOffsetS !== 0 && clockWrongBy(clockOffsetS)),
+      },
     })
-    this.#restarted.push(child)
-    process.on('exit', () => child.kill('SIGKILL'))
+    this.#restarted.set(index, child)
   }
 
-  /** Of a client's Tor. */
+  /** Of a client's Tor: the last that was started. */
   pid(index: number): number {
-    const last = this.#restarted.findLast((child) => child.spawnargs.some((arg) => arg.includes(`client${index}/`)))
-    if (last?.pid !== undefined && last.exitCode === null) return last.pid
-    return Number(readFileSync(join(this.#dir, `client${index}`, 'pid'), 'utf8').split(' ')[0])
+    return this.#restarted.get(index)?.pid ?? this.#pidOf(`client${index}`)
+  }
+
+  /** The last lines of a client's log. */
+  notices(index: number): string {
+    return readFileSync(join(this.#dir, `client${index}`, 'notice.log'), 'utf8')
+      .split('\n')
+      .slice(-12)
+      .join('\n')
+  }
+
+  /** Holds still, until it is disposed of: one client's Tor, or whatever else the network consists of. */
+  freeze(what: number | 'relays'): Disposable {
+    const relays = () => readdirSync(this.#dir).filter((name) => /^(auth|relay)\d+$/.test(name))
+    const pids = what === 'relays' ? relays().map((name) => this.#pidOf(name)) : [this.pid(what)]
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    return {
+      [Symbol.dispose]() {
+        for (const pid of pids) process.kill(pid, 'SIGCONT')
+      },
+    }
+  }
+
+  /** As the script started it. */
+  #pidOf(name: string): number {
+    return Number(readFileSync(join(this.#dir, name, 'pid'), 'utf8').split(' ')[0])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#restarted) {
+    for (const child of this.#restarted.values()) {
       if (child.exitCode !== null || child.signalCode !== null) continue
       const exited = once(child, 'exit')
       child.kill('SIGKILL')
@@ -103,6 +131,13 @@ export class TorNetwork implements AsyncDisposable {
     stop(this.#dir)
     rmSync(this.#dir, { recursive: true, force: true })
   }
+}
+
+/** Of a process's environment. */
+function clockWrongBy(offsetS: number): NodeJS.ProcessEnv {
+  const library = process.env.FAKETIME_LIBRARY
+  if (library === undefined) throw new Error('FAKETIME_LIBRARY is not set: run scripts/test.sh, which brings it')
+  return { LD_PRELOAD: library, FAKETIME: `${offsetS < 0 ? '' : '+'}${offsetS}` }
 }
 
 function stop(dir: string): void {
