@@ -1,12 +1,19 @@
 /**
  * npm run soak -- [--minutes N]: a daemon's life with everything that strangers, bitcoind and Tor do to it, and whether it
- * grows. npm run soak -- kills [COUNT]: kill -9 under load, and whether anything is lost. Exit code 1 when so.
+ * grows. npm run soak -- kills [COUNT]: kill -9 under load, and whether anything is lost. npm run soak -- tor-kills [COUNT]:
+ * kill -9 of Tor, and whether the onion service is reached again in time. Exit code 1 when not so.
  */
 import { parseArgs } from 'node:util'
+import { formatHostPort } from '../../src/tor/address.ts'
+import { Regtest } from '../../test/sandbox/regtest.ts'
+import { TorNetwork } from '../../test/sandbox/tor-network.ts'
+import { Tracker } from '../../test/sandbox/tracker.ts'
+import { Stranger } from '../../test/support/stranger.ts'
 import { quantile, report } from '../bench/report.ts'
 import type { Held } from './held.ts'
 import { soakKills } from './kills.ts'
 import { liveThrough, ROUNDS, type Round } from './life.ts'
+import { type Return, soakTorKills } from './tor-kills.ts'
 
 const ROUND_MS = 8_000
 /** Between the first and the last quarter of all rounds. */
@@ -18,12 +25,24 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { minutes: { type: 'string', default: '60' } },
 })
-const [which, count = '200'] = positionals
-if (which !== undefined && which !== 'kills') throw new Error('usage: soak [--minutes N] | kills [COUNT]')
-const faults = which === 'kills' ? await kills(Number(count)) : await life(60_000 * Number(values.minutes))
+const [which, count] = positionals
+const faults = await run(which)
 for (const fault of faults) process.stdout.write(`  ${fault}\n`)
 process.stdout.write(faults.length === 0 ? 'holds\n' : 'FAILS\n')
 if (faults.length > 0) process.exitCode = 1
+
+async function run(which: string | undefined): Promise<string[]> {
+  switch (which) {
+    case undefined:
+      return await life(60_000 * Number(values.minutes))
+    case 'kills':
+      return await kills(Number(count ?? 200))
+    case 'tor-kills':
+      return await torKills(Number(count ?? 100))
+    default:
+      throw new Error('usage: soak [--minutes N] | kills [COUNT] | tor-kills [COUNT]')
+  }
+}
 
 async function kills(wanted: number): Promise<string[]> {
   const startMs = performance.now()
@@ -32,6 +51,45 @@ async function kills(wanted: number): Promise<string[]> {
   })
   const told = Object.entries(done).map(([what, n]) => `${n} ${what}`)
   process.stdout.write(`${told.join(', ')}, in ${((performance.now() - startMs) / 1000).toFixed(0)} s\n`)
+  return losses
+}
+
+async function torKills(wanted: number): Promise<string[]> {
+  await using tor = await TorNetwork.start()
+  await using node = await Regtest.start()
+  const { control, socks } = tor.clients[0]!
+  const ports = ['--control-port', formatHostPort(control), '--socks-port', formatHostPort(socks)]
+  await using tracker = await Tracker.start(node, { args: ['--allow-test-addresses', ...ports] })
+  using stranger = await Stranger.at(tor.clients[1]!)
+  const { returns, losses } = await soakTorKills({ tor, tracker, stranger }, wanted, (n) => {
+    if (n % 10 === 0) process.stderr.write(`${n} kills\n`)
+  })
+  const row = (name: string, some: readonly Return[]) => {
+    const at = (of: 'publishedMs' | 'reachedMs', q: number) =>
+      some.length === 0
+        ? '-'
+        : quantile(
+            some.map((one) => one[of] / 1000),
+            q,
+          )
+    return [name, String(some.length), ...[0.5, 0.9, 1].flatMap((q) => [at('publishedMs', q), at('reachedMs', q)])]
+  }
+  report(`tor-kills: ${wanted} kills; seconds from the answer of Tor's control port to published, and to reached`, [
+    ['', 'times', 'p50', 'reached', 'p90', 'reached', 'max', 'reached'],
+    row('all', returns),
+    ...(['a kill at rest', 'a kill while it publishes'] as const).map((kind) =>
+      row(
+        kind,
+        returns.filter(({ after }) => after === kind),
+      ),
+    ),
+    ...(['at once', 'after a while'] as const).map((kind) =>
+      row(
+        `started ${kind}`,
+        returns.filter(({ started }) => started === kind),
+      ),
+    ),
+  ])
   return losses
 }
 
