@@ -115,8 +115,7 @@ async function byCookie(must: Must, credentials: Credentials, { told, methods, w
   if (cookie.kind !== 'cookie') throw cookieFault(cookie, file, { isGiven: given !== undefined, takesPassword, where })
   const isProven = methods.includes('SAFECOOKIE')
   let proof: string
-  if (isProven)
-    proof = await safeCookieProof(must, cookie.bytes, `${where} does not know its cookie ${printable(file)}`)
+  if (isProven) proof = await safeCookieProof(must, cookie.bytes, { file, where })
   else if (await mayBeTors(cookie.ownerUid)) proof = cookie.bytes.toString('hex')
   else {
     throw new TransientError(
@@ -136,17 +135,21 @@ async function authenticate(must: Must, proof: string, refused: (said: string) =
   }
 }
 
-/** Both sides prove that they know the cookie, neither shows it. `unknown`: what it says of who does not. */
-async function safeCookieProof(must: Must, cookie: Buffer, unknown: string): Promise<string> {
+/** Both sides prove that they know the cookie, neither shows it. */
+async function safeCookieProof(
+  must: Must,
+  cookie: Buffer,
+  { file, where }: { file: string; where: string },
+): Promise<string> {
   const clientNonce = randomBytes(32)
   const { message } = await must(`AUTHCHALLENGE SAFECOOKIE ${clientNonce.toString('hex')}`)
   const match = /SERVERHASH=([0-9A-F]{64}) SERVERNONCE=([0-9A-F]{64})/i.exec(message)
-  if (!match) throw new TransientError('Tor answered AUTHCHALLENGE with something else')
+  if (!match) throw new TransientError(`${where} answers AUTHCHALLENGE with something else, as Tor does not`)
   const text = Buffer.concat([cookie, clientNonce, Buffer.from(match[2]!, 'hex')])
   const expected = createHmac('sha256', SERVER_HASH_KEY).update(text).digest()
   if (!timingSafeEqual(expected, Buffer.from(match[1]!, 'hex'))) {
     throw new TransientError(
-      `${unknown}: the file is another Tor's, or who listens there is not Tor: sudo systemctl restart tor`,
+      `${where} does not know its cookie ${printable(file)}: the file is another Tor's, or another program has Tor's port (ss -ltnp): sudo systemctl restart tor`,
     )
   }
   return createHmac('sha256', CLIENT_HASH_KEY).update(text).digest('hex')

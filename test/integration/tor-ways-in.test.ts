@@ -97,7 +97,7 @@ test('by password alone; by cookie; and by the cookie of the next Tor', async ()
   assert.equal(await logIn({ control, cookieFile: tor.cookieFile }), 'cookie')
   const stale = join(tor.dir, 'stale')
   writeFileSync(stale, Buffer.alloc(32))
-  await assert.rejects(logIn({ control, cookieFile: stale }), /does not know Tor's cookie/)
+  await assert.rejects(logIn({ control, cookieFile: stale }), /does not know its cookie/)
   await untilOnion({ control }, isAdded, async (states) => {
     await waitUntil('it is added', () => isAdded(states))
     await tor.stop()
