@@ -144,10 +144,11 @@ function stop(dir: string): void {
   execFileSync(SCRIPT, ['stop', dir], { stdio: 'ignore' })
 }
 
+/** Until the last of its threads has ended, too: they hold its ports and its lock. */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.startsWith('Z') !== true
+    const isZombie = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.startsWith('Z') === true
+    return !isZombie || readdirSync(`/proc/${pid}/task`).length > 1
   } catch {
     return false
   }
