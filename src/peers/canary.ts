@@ -246,10 +246,8 @@ interface Failure {
 }
 
 function missing(detail: string): Failure {
-  return {
-    kind: 'silent',
-    detail: `our own onion service is found by nobody: no directory has its descriptor (${detail})`,
-  }
+  const text = `our own onion service is not found: of the directories (HSDirs) that Tor asked none has given its descriptor (${detail}). Others may not find it either; is Tor's network well? sudo journalctl -u tor@default -n 50`
+  return { kind: 'silent', detail: text }
 }
 
 function howSeen(look: DescriptorLook): string {

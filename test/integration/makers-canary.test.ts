@@ -167,7 +167,7 @@ test('how it was seen is said; a descriptor that no directory has is red, though
   told = { kind: 'unseen', detail: 'a filter' }
   await says(/by the descriptor that our own Tor has kept, as none can be fetched afresh: a filter$/)
   told = { kind: 'missing', detail: '$A~a: NOT_FOUND' }
-  await says(/is found by nobody: no directory has its descriptor \(\$A~a: NOT_FOUND\)$/)
+  await says(/is not found: of the directories .* none has given its descriptor \(\$A~a: NOT_FOUND\)/)
   assert.equal(canary.state.kind, 'red')
   await waitUntil('runs are counted', () => redRuns.length >= 3)
   assert.deepEqual(

@@ -95,7 +95,7 @@ test('nothing comes over the control connection, or from any directory: told by 
     line.stall()
     await Promise.all([
       isTold(stalled, since[0], /--control-port\): no answer to .*sudo systemctl restart tor/),
-      isTold(unfound, since[1], /our own onion service (is found by nobody|does not answer)/),
+      isTold(unfound, since[1], /our own onion service (is not found|does not answer)/),
     ])
     line.calm()
   }
