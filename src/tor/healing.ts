@@ -56,11 +56,16 @@ export class Healing {
     this.#pauseMs = 0
   }
 
-  /** Resolves with the reason when a try was ordered, with undefined after `maxMs`; each order once. */
-  async ordered(maxMs: number): Promise<string | undefined> {
-    if (this.#order === undefined) await this.#bell.wait(maxMs)
+  /** Why a try was ordered; each order once. */
+  take(): string | undefined {
     const order = this.#order
     this.#order = undefined
     return order
+  }
+
+  /** Resolves with the reason when a try was ordered, with undefined after `maxMs`. */
+  async ordered(maxMs: number): Promise<string | undefined> {
+    if (this.#order === undefined) await this.#bell.wait(maxMs)
+    return this.take()
   }
 }

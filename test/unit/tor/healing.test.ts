@@ -8,7 +8,7 @@ const FIRST_MS = 120_000
 function start() {
   let nowMs = 5_000
   const healing = new Healing(FIRST_MS, { monotonicMs: () => nowMs })
-  const order = () => healing.ordered(0)
+  const order = () => healing.take()
   const red = (runs: number, isReplaced = false) => healing.note({ runs, isReplaced, detail: `${runs} in vain` })
   const pass = (ms: number) => {
     nowMs += ms
@@ -16,32 +16,32 @@ function start() {
   return { healing, order, red, pass }
 }
 
-test('three runs in vain order it, once; one that is replaced by another’s descriptor does at once', async () => {
+test('three runs in vain order it, once; one that is replaced by another’s descriptor does at once', () => {
   const { order, red } = start()
   red(1)
   red(2)
-  assert.equal(await order(), undefined)
+  assert.equal(order(), undefined)
   red(3)
   red(4)
-  assert.equal(await order(), '3 in vain')
-  assert.equal(await order(), undefined, 'each order once')
+  assert.equal(order(), '3 in vain')
+  assert.equal(order(), undefined, 'each order once')
   const other = start()
   other.red(1, true)
-  assert.equal(await other.order(), '1 in vain')
+  assert.equal(other.order(), '1 in vain')
 })
 
-test('the pause doubles up to an hour, for as long as nothing helps', async () => {
+test('the pause doubles up to an hour, for as long as nothing helps', () => {
   const { order, red, pass } = start()
   const pausesMs: number[] = []
   red(3)
-  await order()
+  order()
   for (let tries = 0; tries < 8; tries++) {
     let waitedMs = 0
     for (;;) {
       pass(1_000)
       waitedMs += 1_000
       red(3)
-      if ((await order()) !== undefined) break
+      if (order() !== undefined) break
     }
     pausesMs.push(waitedMs)
   }
@@ -52,31 +52,31 @@ test('the pause doubles up to an hour, for as long as nothing helps', async () =
   )
 })
 
-test('reached for as long as the pause: it begins anew; reached for a moment: it does not', async () => {
+test('reached for as long as the pause: it begins anew; reached for a moment: it does not', () => {
   const { healing, order, red, pass } = start()
   red(3)
-  await order()
+  order()
   pass(FIRST_MS)
   red(3)
-  await order() // the pause is two times the first now
-  pass(FIRST_MS)
-  healing.reached()
-  red(3)
-  assert.equal(await order(), undefined, 'flapping')
+  order() // the pause is two times the first now
   pass(FIRST_MS)
   healing.reached()
   red(3)
-  assert.ok((await order()) !== undefined)
+  assert.equal(order(), undefined, 'flapping')
+  pass(FIRST_MS)
+  healing.reached()
+  red(3)
+  assert.ok(order() !== undefined)
   pass(FIRST_MS)
   red(3)
-  assert.ok((await order()) !== undefined, 'the first pause again')
+  assert.ok(order() !== undefined, 'the first pause again')
 })
 
-test('an order that was overtaken by being reached is none', async () => {
+test('an order that was overtaken by being reached is none', () => {
   const { healing, order, red } = start()
   red(3)
   healing.reached()
-  assert.equal(await order(), undefined)
+  assert.equal(order(), undefined)
 })
 
 test('who waits is woken by the order', async () => {
