@@ -144,6 +144,13 @@ async function controlRefusal({ control }: ControlOptions, where: string, error:
   if (/no answer to|(does not know|refuses) its cookie/.test(text)) {
     return broken('tor-control', text, 'sudo systemctl restart tor')
   }
+  if (/lets in everybody, and belongs to/.test(text)) {
+    return broken(
+      'tor-auth',
+      text,
+      `sudo ss -ltnp; if it is your Tor: CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
+    )
+  }
   if (!(error instanceof AccessRefused)) {
     const fix = `${(await findTor('control', control)) ?? ''}sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
     return broken('tor-control', text, fix)

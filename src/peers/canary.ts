@@ -173,7 +173,7 @@ export class Canary implements OwnNetwork {
     const faults = this.#faults
     const look = await this.#look(address, signal)
     const startMs = this.#clock.monotonicMs()
-    const failure = look.kind === 'missing' ? missing(look.detail) : await this.#ask(address, signal)
+    const failure = look.kind === 'missing' ? missing(look) : await this.#ask(address, signal)
     if (failure) {
       this.#fail(failure, look)
       return false
@@ -240,14 +240,14 @@ function replaced(detail: string): string {
 }
 
 interface Failure {
-  /** `no-way`: our own SOCKS port can't be used, which says nothing of the service. */
+  /** `no-way`: our own SOCKS port can't be used, or no directory answers, which says nothing of the service. */
   kind: 'silent' | 'no-way' | 'impostor'
   detail: string
 }
 
-function missing(detail: string): Failure {
+function missing({ isDenied, detail }: Extract<DescriptorLook, { kind: 'missing' }>): Failure {
   const text = `our own onion service is not found: of the directories (HSDirs) that Tor asked none has given its descriptor (${detail}). Others may not find it either; is Tor's network well? sudo journalctl -u tor@default -n 50`
-  return { kind: 'silent', detail: text }
+  return { kind: isDenied ? 'silent' : 'no-way', detail: text }
 }
 
 function howSeen(look: DescriptorLook): string {

@@ -109,7 +109,10 @@ export class TorControl extends Tor implements Disposable {
     }
     this.localHost = socket.localAddress?.replace(/^::ffff:/, '')
     try {
-      this.authenticated = await logIn((command) => this.must(command), this.#options, this.#where)
+      this.authenticated = await logIn((command) => this.must(command), this.#options, {
+        port: control,
+        where: this.#where,
+      })
     } catch (error) {
       socket.destroy()
       throw error

@@ -39,8 +39,8 @@ export type DescriptorLook =
   | { kind: 'fetched'; fetched: Descriptor; own: Descriptor | undefined }
   /** It can't be fetched, but Tor has forgotten what it kept (NEWNYM): whoever dials next has it fetched. */
   | { kind: 'forgotten' }
-  /** None of the directories that were asked has one. */
-  | { kind: 'missing'; detail: string }
+  /** None of the directories that were asked has given one. `isDenied`: one of them has said that it has none. */
+  | { kind: 'missing'; isDenied: boolean; detail: string }
   /** It can't be looked for: no control port, or a filter before it. */
   | { kind: 'unseen'; detail: string }
 
@@ -141,19 +141,22 @@ export class DescriptorLooks {
     const fetch = new Fetch(id)
     await control.subscribe(['HS_DESC', 'HS_DESC_CONTENT'], (event) => fetch.note(event))
     let detail = 'no directory answered'
+    let isDenied = false
     for (let tries = 0; tries < LIMITS.tries; tries++) {
       const told = await this.#ask(control, id, fetch, signal)
       if (told.kind === 'received') {
         const fetched = await fetch.content(signal)
-        if (!fetched) return { kind: 'missing', detail: `${told.directory} gave something that is no descriptor` }
+        if (!fetched)
+          return { kind: 'missing', isDenied, detail: `${told.directory} gave something that is no descriptor` }
         const own = parseDescriptor(await ownDescriptor(control, id))
         return { kind: 'fetched', fetched, own: own?.blindedKey === fetched.blindedKey ? own : undefined }
       }
       detail =
         told.kind === 'failed' ? `${told.directory || 'Tor'}: ${told.reason}` : `${told.directory} does not answer`
+      isDenied ||= told.reason === 'NOT_FOUND'
       this.#directories.delete(told.directory)
     }
-    return { kind: 'missing', detail }
+    return { kind: 'missing', isDenied, detail }
   }
 
   /** Lets Tor choose the directory; where it has asked them all of late, one of those that it chose before. */

@@ -8,6 +8,8 @@ import type { Clock } from '../world.ts'
 const LIMITS = {
   /** Runs of the canary in a row that met silence: one may have lost its circuit. */
   redRuns: 3,
+  /** The same where somebody else's descriptor has replaced ours: it does not come right by itself. */
+  replacedRuns: 2,
   /** The pause doubles with each try, up to so many times the first: where it does not help it is not the cure. */
   pauseGrowthMax: 30,
 }
@@ -38,7 +40,7 @@ export class Healing {
 
   /** Orders a try, if one is due. */
   note({ runs, isReplaced, detail }: RedRun): void {
-    if (runs < (isReplaced ? 1 : LIMITS.redRuns)) return
+    if (runs < (isReplaced ? LIMITS.replacedRuns : LIMITS.redRuns)) return
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#lastMs < this.#pauseMs) return
     this.#pauseMs = this.#firstMs * Math.min(2 ** this.#tries, LIMITS.pauseGrowthMax)

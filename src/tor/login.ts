@@ -8,8 +8,10 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { AccessRefused, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
 import type { Secret } from '../secret.ts'
+import type { TorPort } from './address.ts'
 import type { ControlReply } from './control.ts'
 import { type Cookie, mayBeTors, readCookie } from './cookie.ts'
+import { listenersAt } from './listener.ts'
 import { TorRefusal } from './refusals.ts'
 
 const CLIENT_HASH_KEY = 'Tor safe cookie authentication controller-to-server hash'
@@ -35,14 +37,18 @@ export interface Login {
 type Must = (command: string) => Promise<ControlReply>
 
 /** `where`: the port as messages name it. Throws AccessRefused (the operator has to do something) or TransientError. */
-export async function logIn(must: Must, credentials: Credentials, where: string): Promise<Login> {
+export async function logIn(
+  must: Must,
+  credentials: Credentials,
+  { port, where }: { port: TorPort; where: string },
+): Promise<Login> {
   try {
     const { methods, cookieFile: told } = offered((await must('PROTOCOLINFO 1')).lines, where)
     const { password } = credentials
     if (password && methods.includes('HASHEDPASSWORD')) return await byPassword(must, password, where)
     if (methods.includes('SAFECOOKIE')) return await byCookie(must, credentials, { told, methods, where })
     if (credentials.demandsProof && !password) throw unproven(methods, where)
-    if (methods.includes('NULL')) return await byNull(must, credentials, where)
+    if (methods.includes('NULL')) return await byNull(must, credentials, { port, where })
     if (methods.includes('COOKIE') && !password) return await byCookie(must, credentials, { told, methods, where })
     throw new AccessRefused(noWay(methods, password !== undefined, where))
   } catch (error) {
@@ -86,11 +92,22 @@ async function byPassword(must: Must, password: Secret, where: string): Promise<
   return { method: 'password', isProven: false }
 }
 
-async function byNull(must: Must, { password, cookieFile }: Credentials, where: string): Promise<Login> {
+/** Who lets in everybody has shown nothing: at least it is to be a program of Tor's user, root's or ours. */
+async function byNull(
+  must: Must,
+  { password, cookieFile }: Credentials,
+  { port, where }: { port: TorPort; where: string },
+): Promise<Login> {
   const given = password ? '--tor-auth-password' : cookieFile !== undefined ? '--tor-cookie-file' : undefined
   if (given !== undefined) {
     throw new AccessRefused(
       `${where} lets in everybody, and ${given} is given: who listens there may not be Tor, and is not given the onion key; CookieAuthentication 1 (or HashedControlPassword) in torrc, or leave ${given} out`,
+    )
+  }
+  for (const uid of await listenersAt(port)) {
+    if (await mayBeTors(uid)) continue
+    throw new TransientError(
+      `${where} lets in everybody, and belongs to a program of user ${uid}, neither Tor's, root's nor ours: it is not given the onion key; ss -ltnp says whose it is. If that is your Tor: CookieAuthentication 1 in its torrc`,
     )
   }
   await authenticate(must, '', (said) => new AccessRefused(`${where} refuses us (${said})`))

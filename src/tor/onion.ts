@@ -95,10 +95,7 @@ export class OnionService {
         await this.#hold(key, signal, () => backoff.reset())
       } catch (error) {
         if (isAbort(error, signal)) throw error
-        if (error instanceof TakenDown) {
-          report({ kind: 'starting', detail: error.message })
-          continue
-        }
+        if (error instanceof TakenDown) continue
         const isWeather =
           error instanceof TransientError ||
           error instanceof TorRefusal ||
@@ -160,7 +157,7 @@ export class OnionService {
 
     for (;;) {
       const why = await orEnd(this.#deps.healing.ordered(LIMITS.checkMs))
-      if (why !== undefined) await orEnd(this.#takeDown(control, serviceId, why))
+      if (why !== undefined) await orEnd(this.#takeDown(control, known, why))
       const current = await orEnd(infoIfAllowed(control, 'onions/current'))
       if (current !== undefined && !current.split('\n').includes(serviceId)) {
         throw new TransientError('Tor no longer lists the service')
@@ -169,7 +166,7 @@ export class OnionService {
   }
 
   /** Throws TakenDown, unless Tor itself is not well: then publishing again would mend nothing. */
-  async #takeDown(control: TorControl, serviceId: string, why: string): Promise<void> {
+  async #takeDown(control: TorControl, known: { onionHost: string; torVersion?: string }, why: string): Promise<void> {
     const { log } = this.#deps
     const fault = await torFault(control)
     if (fault !== undefined) {
@@ -178,12 +175,13 @@ export class OnionService {
     }
     this.#deps.republished()
     log.warn({ detail: why }, TAKEN_DOWN)
+    this.#deps.report({ kind: 'publishing', ...known, detail: `taken down, to be published again: ${why}` })
     try {
-      await control.must(`DEL_ONION ${serviceId}`)
+      await control.must(`DEL_ONION ${known.onionHost.replace(/\.onion$/, '')}`)
     } catch (error) {
       if (!(error instanceof TorRefusal)) throw error // filtered: it ends with the connection, too
     }
-    throw new TakenDown(`taken down, to be published again: ${why}`)
+    throw new TakenDown(why)
   }
 }
 

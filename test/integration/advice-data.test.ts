@@ -380,7 +380,7 @@ test('Tor wants a password: given, the same address is published', async () => {
 // ---- and no others -----------------------------------------------------------------------------------------------------
 
 /** Files of the source whose messages are about data, key, lock or database. */
-const SOURCES = ['store', 'key-file.ts', 'tor/onion.ts', 'cli/rescan.ts', 'cli/check-db.ts']
+const SOURCES = ['store', 'key-file.ts', 'tor/onion.ts', 'tor/torrc-onion.ts', 'cli/rescan.ts', 'cli/check-db.ts']
 
 /** Every message of those, by its fixed words, with the test file that follows it. */
 const FOLLOWED: Record<string, readonly string[]> = {
@@ -391,7 +391,7 @@ const FOLLOWED: Record<string, readonly string[]> = {
     '--from … is above the last scanned block …',
     "--onion-hostname-file … can't be read (…): give this user read access to it and its folder",
     "--onion-hostname-file … holds no v3 onion host name: name Tor's own hostname file, or a copy of it",
-    "Tor can't read the onion key … (…): put its copy back. Without a copy this address is lost, and only then: mv … ….damaged, and start makes a new one",
+    "Tor can't read the onion key … (… …): put its copy back. Without a copy this address is lost, and only then: mv … ….damaged, and start makes a new one",
     'the … … is damaged: put its copy back. Without a copy …, and only then: mv … ….damaged, and start makes a new one',
     'the … … is open to other users: chmod 600 …',
     "the … … can't be read: …",

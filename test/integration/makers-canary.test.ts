@@ -155,7 +155,11 @@ test('an answer that is not this process’s: an impostor, told as such, and no 
 test('how it was seen is said; a descriptor that no directory has is red, though our own Tor would find the way', async (t) => {
   const fetched: DescriptorLook = { kind: 'fetched', fetched: REAL_DESCRIPTOR, own: REAL_DESCRIPTOR }
   let told: DescriptorLook = fetched
-  const { canary, service, redRuns } = await startCanary(t, async () => told)
+  let looks = 0
+  const { canary, service, redRuns } = await startCanary(t, async () => {
+    looks++
+    return told
+  })
   const says = (expected: RegExp) =>
     waitUntil(`it says ${expected}`, () => {
       canary.published()
@@ -166,7 +170,7 @@ test('how it was seen is said; a descriptor that no directory has is red, though
   await says(/fetched afresh after SIGNAL NEWNYM$/)
   told = { kind: 'unseen', detail: 'a filter' }
   await says(/by the descriptor that our own Tor has kept, as none can be fetched afresh: a filter$/)
-  told = { kind: 'missing', detail: '$A~a: NOT_FOUND' }
+  told = { kind: 'missing', isDenied: true, detail: '$A~a: NOT_FOUND' }
   await says(/is not found: of the directories .* none has given its descriptor \(\$A~a: NOT_FOUND\)/)
   assert.equal(canary.state.kind, 'red')
   await waitUntil('runs are counted', () => redRuns.length >= 3)
@@ -179,6 +183,11 @@ test('how it was seen is said; a descriptor that no directory has is red, though
     ],
   )
 
+  told = { kind: 'missing', isDenied: false, detail: '$A~a does not answer' }
+  await says(/\(\$A~a does not answer\)/)
+  const [counted, looked] = [redRuns.length, looks]
+  await waitUntil('it has run again', () => looks > looked + 2)
+  assert.equal(redRuns.length, counted, 'directories that do not answer say nothing of the service')
   told = {
     kind: 'fetched',
     fetched: { ...REAL_DESCRIPTOR, revision: REAL_DESCRIPTOR.revision + 1n },

@@ -450,7 +450,7 @@ test('published again when it is not reached: taken down first, under the same k
   assert.deepEqual(
     states.slice(2).map(({ kind, detail }) => [kind, detail]),
     [
-      ['starting', 'taken down, to be published again: silent'],
+      ['publishing', 'taken down, to be published again: silent'],
       ['publishing', 'waiting for the first descriptor upload'],
       ['published', 'descriptor uploaded'],
     ],

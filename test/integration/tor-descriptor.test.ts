@@ -90,6 +90,7 @@ test('a directory that fails is passed over; when all that are asked do, nobody 
   const look = await looksAt(empty).look(HOST, forever)
   assert.equal(look.kind, 'missing')
   assert.match((look as { detail: string }).detail, /\$A~a: NOT_FOUND/)
+  assert.ok((look as { isDenied: boolean }).isDenied)
   assert.equal(empty.commands.filter((command) => command.startsWith('HSFETCH')).length, 3)
   await using odd = await startTor({ fetch: () => [asked('$A~a'), received('$A~a', 'hello')] })
   assert.equal((await looksAt(odd).look(HOST, forever)).kind, 'missing')
@@ -110,7 +111,7 @@ test('where Tor has asked every directory of late, it is told which one to ask',
   assert.deepEqual(fetches.slice(1), [`HSFETCH ${LABEL}`, `HSFETCH ${LABEL} SERVER=$A~a`].concat(fetches.slice(3)))
   await using silent = await startTor({ fetch: () => [failed('UNKNOWN', 'QUERY_NO_HSDIR')] })
   const look = await looksAt(silent).look(HOST, forever)
-  assert.deepEqual(look, { kind: 'missing', detail: 'Tor: QUERY_NO_HSDIR' })
+  assert.deepEqual(look, { kind: 'missing', isDenied: false, detail: 'Tor: QUERY_NO_HSDIR' })
 })
 
 test('a filter: Tor is made to forget what it kept, now and then; where that is refused too, it is said', async () => {

@@ -3,7 +3,7 @@
  * password or a cookie goes in without, and whatever is said before the login is bounded in bytes and time.
  */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHmac, randomBytes } from 'node:crypto'
 import { chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { test } from 'node:test'
 import { AccessRefused, TransientError } from '../../src/errors.ts'
 import { Secret } from '../../src/secret.ts'
 import { type ControlOptions, TorControl } from '../../src/tor/control.ts'
+import { waitUntil } from '../sandbox/wait.ts'
 import { type FakeControl, protocolInfo, type Reply, startFakeControl } from '../support/fake-control.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -249,5 +250,40 @@ test('whatever refuses the login is weather with a sentence, but for a wrong pas
       const isStale = command === 'AUTHENTICATE' && refusal.startsWith('515')
       assert.match(error.message, isStale ? /refuses its cookie/ : new RegExp(`${command}\\b.* \\(${refusal}\\): .+`))
     }
+  }
+})
+
+test('who lets in everybody, and is a program of some other user, is not given the onion key', {
+  skip: !isRoot && 'needs root, to have a program of another user',
+}, async () => {
+  const program = `
+    process.setgid(65534)
+    process.setuid(65534)
+    const server = require('node:net').createServer((socket) => {
+      socket.on('error', () => {}).on('data', (said) => {
+        process.stdout.write(said)
+        socket.write(String(said).startsWith('PROTOCOLINFO') ? ${JSON.stringify(`${protocolInfo('NULL')}\r\n`)} : '250 OK\\r\\n')
+      })
+    })
+    server.listen(0, '127.0.0.1', () => process.stdout.write(server.address().port + '\\n'))`
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    let said = ''
+    child.stdout.on('data', (text) => {
+      said += text
+    })
+    await waitUntil('it listens', () => said.includes('\n'))
+    using control = new TorControl({
+      control: { host: '127.0.0.1', port: Number(said.split('\n')[0]) },
+      password: undefined,
+    })
+    await assert.rejects(control.connect(), (error: Error) => {
+      assert.ok(error instanceof TransientError)
+      assert.match(error.message, /lets in everybody, and belongs to a program of user 65534, neither Tor's.* ss -ltnp/)
+      return true
+    })
+    assert.doesNotMatch(said, /AUTHENTICATE|ADD_ONION/)
+  } finally {
+    child.kill('SIGKILL')
   }
 })

@@ -45,5 +45,5 @@ test('a newer one than our Tor has made is somebody else’s; one that is older,
     isOfSomebodyElse({ kind: 'fetched', fetched: { ...own, revision: 2n ** 64n - 1n }, own: undefined }),
     false,
   )
-  assert.equal(isOfSomebodyElse({ kind: 'missing', detail: '' }), false)
+  assert.equal(isOfSomebodyElse({ kind: 'missing', isDenied: true, detail: '' }), false)
 })
