@@ -15,6 +15,7 @@ import { type DescriptorLook, isOfSomebodyElse } from '../tor/descriptor.ts'
 import type { RedRun } from '../tor/healing.ts'
 import { dial, ProxyUnreached } from '../tor/socks.ts'
 import { ask } from '../wire/client.ts'
+import type { ReplyOf } from '../wire/messages.ts'
 import type { Clock, World } from '../world.ts'
 
 export type CanaryState =
@@ -199,6 +200,9 @@ export class Canary implements OwnNetwork {
       const socket = await dial(address, { socks, timeoutMs, signal })
       try {
         const reply = await ask(socket, { type: 'Status' }, { timeoutMs: timeoutMs / 2, signal })
+        // Too busy for it, says whoever it is: that is no sign of another process.
+        if (reply.type === 'Error')
+          return { kind: 'no-way', detail: `our own onion service answers ${refusalOf(reply)}` }
         if (reply.type !== 'Status') return { kind: 'impostor', detail: `it answers ${reply.type} to Status` }
         if (reply.instance && Buffer.compare(reply.instance, instance) === 0) return undefined
         return { kind: 'impostor', detail: `it is version ${printable(reply.version, 20)} at block ${reply.height}` }
@@ -231,6 +235,10 @@ export class Canary implements OwnNetwork {
   }
 }
 
+function refusalOf({ code, message }: ReplyOf<'Error'>): string {
+  return `Error{${printable(code, 20)}}: ${printable(message, 120)}`
+}
+
 function answered(by: string): string {
   return `another process answers under our onion address (${by}): it has a copy of onion.key, and takers reach it instead of us. Stop the other one, or give one of the two a key of its own (remove its onion.key)`
 }
@@ -240,7 +248,7 @@ function replaced(detail: string): string {
 }
 
 interface Failure {
-  /** `no-way`: our own SOCKS port can't be used, or no directory answers, which says nothing of the service. */
+  /** `no-way`: nothing that publishing again could mend: our SOCKS port, directories that are silent, a busy service. */
   kind: 'silent' | 'no-way' | 'impostor'
   detail: string
 }

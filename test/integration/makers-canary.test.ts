@@ -11,7 +11,7 @@ import { Canary, type CanaryOptions, type CanaryState } from '../../src/peers/ca
 import type { DescriptorLook } from '../../src/tor/descriptor.ts'
 import type { RedRun } from '../../src/tor/healing.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
-import { encodeReply } from '../../src/wire/messages.ts'
+import { encodeError, encodeReply } from '../../src/wire/messages.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { REAL_DESCRIPTOR } from '../support/descriptors.ts'
@@ -38,10 +38,14 @@ const status = (instance: Buffer | undefined) =>
     }),
   )
 
+const BUSY = encodeFrame(encodeError('busy', 'too much at once'))
+
 interface Service {
   mute: boolean
   /** What it says of itself. */
   instance: Buffer | undefined
+  /** It is asked for too much. */
+  isBusy?: boolean
 }
 
 /** A SOCKS proxy and the service behind it in one: accepts every name, and answers Status unless it is `mute`. */
@@ -56,7 +60,7 @@ async function startTor(t: TestContext): Promise<{ server: Server; port: number;
         if (step === 1) socket.write(Buffer.of(5, 2))
         else if (step === 2) socket.write(Buffer.of(1, 0))
         else if (step === 3) socket.write(Buffer.of(5, service.mute ? 4 : 0, 0, 1, 0, 0, 0, 0, 0, 0))
-        else socket.write(status(service.instance))
+        else socket.write(service.isBusy ? BUSY : status(service.instance))
       })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -149,6 +153,17 @@ test('an answer that is not this process’s: an impostor, told as such, and no 
     await waitUntil('it is green again', () => canary.state.kind === 'green')
   }
   assert.deepEqual(states.filter((kind, i) => kind !== states[i - 1]).slice(0, 3), ['green', 'impostor', 'green'])
+  assert.deepEqual(redRuns, [])
+})
+
+test('a service that is too busy to answer is red: neither an impostor, nor published again for that', async (t) => {
+  const { canary, service, states, redRuns } = await startCanary(t)
+  await waitUntil('it is green', () => canary.state.kind === 'green')
+  service.isBusy = true
+  canary.published()
+  await waitUntil('it has run again and again', () => states.filter((kind) => kind === 'red').length > 3)
+  assert.match(canary.state.detail, /our own onion service answers Error\{busy\}: too much at once/)
+  assert.ok(!states.includes('impostor'))
   assert.deepEqual(redRuns, [])
 })
 
