@@ -14,6 +14,7 @@
 #   TT_CLIENTS=2         clients
 #   TT_PASSWORD=testnet  password behind HashedControlPassword, beside the cookie
 #   TT_EXTRA_CLIENT=     further torrc lines for the clients (\n between them)
+#   TT_VOTE=1800         seconds between two consensuses; the directories' time period has 24 of them (12 h)
 #   TT_TIMEOUT=120       give up after that many seconds
 #   TT_TOR=tor TT_GENCERT=tor-gencert
 # shellcheck disable=SC2046,SC2086,SC1007  # node names hold no spaces; `x=` empties x
@@ -21,7 +22,7 @@ set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 umask 077
 
-AUTHS=1 RELAYS=4 CLIENTS=${TT_CLIENTS:-2} VOTE=1800
+AUTHS=1 RELAYS=4 CLIENTS=${TT_CLIENTS:-2} VOTE=${TT_VOTE:-1800}
 PASSWORD=${TT_PASSWORD:-testnet} TIMEOUT=${TT_TIMEOUT:-120}
 TOR=${TT_TOR:-tor} GENCERT=${TT_GENCERT:-tor-gencert}
 EXTRA_CLIENT=${TT_EXTRA_CLIENT:-}

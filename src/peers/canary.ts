@@ -85,6 +85,8 @@ export class Canary implements OwnNetwork {
   #state: CanaryState = { kind: 'untried', detail: 'our onion service was not asked through Tor yet' }
   /** Counts the times at which our network was found wanting. */
   #faults = 0
+  /** Of the last run that was green: its descriptor is ours. */
+  #proof: DescriptorLook | undefined
   /** Runs in a row that met silence. */
   #redRuns = 0
   #isWanted = false
@@ -181,6 +183,7 @@ export class Canary implements OwnNetwork {
     }
     if (faults !== this.#faults) return false // lost meanwhile
     this.#redRuns = 0
+    this.#proof = look
     const latencyMs = Math.round(this.#clock.monotonicMs() - startMs)
     if (this.#state.kind !== 'green') this.#log.info({ latencyMs }, 'canary green')
     this.#become({ kind: 'green', detail: `our own onion service answers through Tor${howSeen(look)}`, latencyMs })
@@ -218,7 +221,7 @@ export class Canary implements OwnNetwork {
 
   #fail({ kind, detail }: Failure, look: DescriptorLook): void {
     this.#faults++
-    const isReplaced = kind === 'silent' && isOfSomebodyElse(look)
+    const isReplaced = kind === 'silent' && isOfSomebodyElse(look, this.#proof)
     if (kind === 'impostor') this.#tellElsewhere(answered(detail))
     else if (isReplaced) this.#tellElsewhere(replaced(detail))
     else {

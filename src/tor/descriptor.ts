@@ -29,13 +29,13 @@ export interface Descriptor {
   revision: bigint
   /** Base64 of the service's key blinded for the time period: descriptors with another one can't be compared. */
   blindedKey: string
-  /** Until when the key that signs it is good, Unix seconds: Tor makes a new one with each service that is added. */
-  signedUntilS: number
+  /** Base64 of the key that signs it: Tor makes a new one for each time period of each service that is added. */
+  signingKey: string
 }
 
 /** What became of a look. */
 export type DescriptorLook =
-  /** `own`: what our Tor has made; undefined where it doesn't tell, or is of another time period. */
+  /** `own`: what our Tor calls its current one; undefined where it doesn't tell. For half of each day it is another time period's. */
   | { kind: 'fetched'; fetched: Descriptor; own: Descriptor | undefined }
   /** It can't be fetched, but Tor has forgotten what it kept (NEWNYM): whoever dials next has it fetched. */
   | { kind: 'forgotten' }
@@ -44,9 +44,19 @@ export type DescriptorLook =
   /** It can't be looked for: no control port, or a filter before it. */
   | { kind: 'unseen'; detail: string }
 
-/** Another one than our Tor has made, and newer: somebody else has our key. */
-export function isOfSomebodyElse(look: DescriptorLook): boolean {
-  return look.kind === 'fetched' && look.own !== undefined && look.fetched.revision > look.own.revision
+/**
+ * Another one than our Tor has made, and newer: somebody else has our key. From the start of a time period until the next
+ * shared random value clients use the new period's descriptor, and Tor shows the old period's: then it is compared with
+ * `proof`, a look whose descriptor has led to us. It is good for as long as our Tor shows the one that it showed then.
+ */
+export function isOfSomebodyElse(look: DescriptorLook, proof?: DescriptorLook): boolean {
+  if (look.kind !== 'fetched' || look.own === undefined) return false
+  const { fetched, own } = look
+  if (own.blindedKey === fetched.blindedKey) return fetched.revision > own.revision
+  if (proof?.kind !== 'fetched' || proof.own?.signingKey !== own.signingKey) return false
+  const ours = proof.fetched
+  if (ours.blindedKey !== fetched.blindedKey || ours.signingKey === fetched.signingKey) return false
+  return fetched.revision > ours.revision
 }
 
 /** Undefined for what is no descriptor of version 3. */
@@ -57,26 +67,27 @@ export function parseDescriptor(text: string): Descriptor | undefined {
     ?.replaceAll('\n', '')
   if (!text.startsWith('hs-descriptor 3\n') || revision === undefined || certificate === undefined) return undefined
   const bytes = Buffer.from(certificate, 'base64')
-  const blindedKey = signingKeyOf(bytes)
+  const blindedKey = signedWithOf(bytes)
   if (blindedKey === undefined) return undefined
-  const signedUntilS = bytes.readUInt32BE(2) * 3_600
-  return { revision: BigInt(revision), blindedKey, signedUntilS }
+  return { revision: BigInt(revision), blindedKey, signingKey: base64(bytes.subarray(7, 39)) }
 }
 
 /** cert-spec: version, type, hours until it ends (4), key type, key (32), extensions; 04 is the key that has signed. */
-function signingKeyOf(certificate: Buffer): string | undefined {
+function signedWithOf(certificate: Buffer): string | undefined {
   if (certificate.length < 40) return undefined
   let at = 40
   for (let left = certificate[39]!; left > 0 && at + 4 <= certificate.length; left--) {
     const length = certificate.readUInt16BE(at)
     if (certificate[at + 2] === 4 && length === 32) {
       const key = certificate.subarray(at + 4, at + 36)
-      return key.length === 32 ? key.toString('base64').replace(/=+$/, '') : undefined
+      return key.length === 32 ? base64(key) : undefined
     }
     at += 4 + length
   }
   return undefined
 }
+
+const base64 = (key: Buffer) => key.toString('base64').replace(/=+$/, '')
 
 /** What Tor tells of a fetch; the event's text as it came, or its silence. */
 type Told = { kind: 'asked' | 'received' | 'failed'; directory: string; reason: string }
@@ -149,7 +160,7 @@ export class DescriptorLooks {
         if (!fetched)
           return { kind: 'missing', isDenied, detail: `${told.directory} gave something that is no descriptor` }
         const own = parseDescriptor(await ownDescriptor(control, id))
-        return { kind: 'fetched', fetched, own: own?.blindedKey === fetched.blindedKey ? own : undefined }
+        return { kind: 'fetched', fetched, own }
       }
       detail =
         told.kind === 'failed' ? `${told.directory || 'Tor'}: ${told.reason}` : `${told.directory} does not answer`

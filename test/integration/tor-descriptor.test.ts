@@ -1,7 +1,7 @@
 /** Fetching our own descriptor through a control port that fails, refuses, hurries and mixes: what a real one does rarely. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DescriptorLooks } from '../../src/tor/descriptor.ts'
+import { DescriptorLooks, parseDescriptor } from '../../src/tor/descriptor.ts'
 import { descriptorText, REAL_DESCRIPTOR } from '../support/descriptors.ts'
 import { type FakeControl, protocolInfo, startFakeControl } from '../support/fake-control.ts'
 
@@ -69,14 +69,15 @@ test('fetched, and set beside our own of the same time period; events of other s
   )
 })
 
-test('another time period’s own one, or none that Tor tells, is not compared', async () => {
-  for (const own of [descriptorText(1n, 1), undefined]) {
+test('our own one as Tor shows it, be it of another time period, or none', async () => {
+  const older = descriptorText(1n, 1)
+  for (const own of [older, undefined]) {
     await using tor = await startTor({
       fetch: () => [asked('$A~a'), received('$A~a', descriptorText())],
       ...(own !== undefined && { own }),
     })
     const look = await looksAt(tor).look(HOST, forever)
-    assert.deepEqual(look, { kind: 'fetched', fetched: REAL_DESCRIPTOR, own: undefined })
+    assert.deepEqual(look, { kind: 'fetched', fetched: REAL_DESCRIPTOR, own: own && parseDescriptor(own) })
   }
 })
 

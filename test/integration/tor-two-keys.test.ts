@@ -19,17 +19,16 @@ import { notReady, published, ready, startOnionTracker } from '../support/onion-
 import { Stranger } from '../support/stranger.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-let tor: TorNetwork
 let node: Regtest
 before(async () => {
-  tor = await TorNetwork.start({ clients: 3 })
   node = await Regtest.start()
 })
 after(async () => {
-  await tor?.[Symbol.asyncDispose]()
   await node?.[Symbol.asyncDispose]()
 })
 
+/** The longest test here. */
+const TEST_S = 300
 const ELSEWHERE = 'our onion key is published elsewhere'
 const AGAIN = 'onion service is taken down and published again'
 
@@ -46,7 +45,7 @@ async function instanceOf(at: HostPort): Promise<Uint8Array> {
 }
 
 /** A tracker that is reached, and somebody who reaches it. */
-async function startOurs() {
+async function startOurs(tor: TorNetwork) {
   const tracker = await startOnionTracker(node, tor.clients[0]!)
   const address = await published(tracker)
   const own = await instanceOf({ host: '127.0.0.1', port: tracker.port })
@@ -57,7 +56,7 @@ async function startOurs() {
 }
 
 /** Its data directory has a copy of our key; it listens on another address of this machine. */
-async function startOther(ours: Tracker, dataDir: string, port: number): Promise<Tracker> {
+async function startOther(tor: TorNetwork, ours: Tracker, dataDir: string, port: number): Promise<Tracker> {
   copyFileSync(join(ours.dataDir, 'onion.key'), join(dataDir, 'onion.key'))
   const other = await startOnionTracker(node, tor.clients[1]!, {
     dataDir,
@@ -68,11 +67,12 @@ async function startOther(ours: Tracker, dataDir: string, port: number): Promise
 }
 
 test('while another tracker answers under our address it is told; when it has stopped, ours is reached again', async () => {
-  const { tracker: ours, address, own, stranger } = await startOurs()
+  await using tor = await TorNetwork.start({ clients: 3 })
+  const { tracker: ours, address, own, stranger } = await startOurs(tor)
   await using _ours = ours
   using _stranger = stranger
   using dir = tempDir()
-  await using other = await startOther(ours, dir.path, ours.port)
+  await using other = await startOther(tor, ours, dir.path, ours.port)
   const others = await instanceOf({ host: '127.0.0.2', port: ours.port })
   const isOther = async () => isDeepStrictEqual((await stranger.reach(address)).instance, others)
   await waitUntil('a stranger reaches the other one', isOther, { timeoutMs: 60_000 })
@@ -94,18 +94,36 @@ test('while another tracker answers under our address it is told; when it has st
   assert.ok(errors.length >= 1 && errors.length <= 2 && errors.every((msg) => msg === ELSEWHERE), `${errors}`)
 })
 
-test('another tracker with our key and another port is killed: ours is reached again', async () => {
-  const { tracker: ours, address, own, stranger } = await startOurs()
-  await using _ours = ours
-  using _stranger = stranger
-  using dir = tempDir()
-  const [port] = await freePorts(1)
-  await using other = await startOther(ours, dir.path, port!)
-  const told = await waitUntil('it is told', () => ours.logged(ELSEWHERE), { timeoutMs: 60_000 })
-  assert.match(String(told.detail), /copy of onion\.key/)
+/**
+ * Of a network whose directories are now between the start of a time period and the next shared random value, or between
+ * that and the next period: each lasts twelve voting intervals, counted from 1970 on (rend-spec-v3, time periods). The
+ * network's only consensus is the one of its start, so that it stays there.
+ */
+function votingIntervalS(isNewPeriod: boolean): number {
+  const nowS = Date.now() / 1_000
+  for (let intervalS = 1_800; ; intervalS += 60) {
+    const halfS = 12 * intervalS
+    const isNew = Math.floor(nowS / halfS) % 2 === 1
+    if (isNew === isNewPeriod && halfS - (nowS % halfS) > TEST_S) return intervalS
+  }
+}
 
-  await other.stop('SIGKILL')
-  await stranger.forget()
-  assert.deepEqual((await stranger.reach(address, { timeoutMs: 180_000 })).instance, own)
-  await ready(ours)
-})
+for (const isNewPeriod of [false, true]) {
+  const when = isNewPeriod ? 'after' : 'before'
+  test(`another tracker with our key and another port is killed, ${when} the turn of the time period: ours is reached again`, async () => {
+    await using tor = await TorNetwork.start({ clients: 3, votingIntervalS: votingIntervalS(isNewPeriod) })
+    const { tracker: ours, address, own, stranger } = await startOurs(tor)
+    await using _ours = ours
+    using _stranger = stranger
+    using dir = tempDir()
+    const [port] = await freePorts(1)
+    await using other = await startOther(tor, ours, dir.path, port!)
+    const told = await waitUntil('it is told', () => ours.logged(ELSEWHERE), { timeoutMs: 60_000 })
+    assert.match(String(told.detail), /copy of onion\.key/)
+
+    await other.stop('SIGKILL')
+    await stranger.forget()
+    assert.deepEqual((await stranger.reach(address, { timeoutMs: 180_000 })).instance, own)
+    await ready(ours)
+  })
+}

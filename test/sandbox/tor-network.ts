@@ -32,13 +32,19 @@ export class TorNetwork implements AsyncDisposable {
   }
 
   /** Starts it and waits until an onion service answers (about ten seconds). */
-  static async start({ clients = 2, extraTorrc = '' } = {}): Promise<TorNetwork> {
+  static async start({ clients = 2, extraTorrc = '', votingIntervalS = 1_800 } = {}): Promise<TorNetwork> {
     const dir = mkdtempSync(join(tmpdir(), 'ft-tor-'))
     const base = await freePortRun(portsOf(clients))
     process.on('exit', () => stop(dir))
     const child = spawn(SCRIPT, ['start', dir], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TT_BASE: String(base), TT_CLIENTS: String(clients), TT_EXTRA_CLIENT: extraTorrc },
+      env: {
+        ...process.env,
+        TT_BASE: String(base),
+        TT_CLIENTS: String(clients),
+        TT_EXTRA_CLIENT: extraTorrc,
+        TT_VOTE: String(votingIntervalS),
+      },
     })
     let out = ''
     let log = ''

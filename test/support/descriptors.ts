@@ -10,7 +10,7 @@ const CERTIFICATE = Buffer.from(
 export const REAL_DESCRIPTOR = {
   revision: 1_771_140_344n,
   blindedKey: 'A/nzifTpnv/g/i4ZCTFtjcyriBcXFLekRcLRFtsLIjg',
-  signedUntilS: 498_874 * 3_600,
+  signingKey: 'cskRaUmenOapDb1/EzuhaI2MJl0/+BfQIN0L+mthbPs',
 }
 
 /** Its text with another revision, or of another time period. */
