@@ -2,7 +2,7 @@
 import type { Outpoint } from './chain/types.ts'
 import type { Indexer } from './indexer.ts'
 import { type CurrentMarket, MARKET_LIMITS } from './market.ts'
-import { readRefusedBeyond } from './store/bonds.ts'
+import { readRefusedBeyond } from './store/local/bonds.ts'
 import type { Db } from './store/open.ts'
 import { breathe, sleep } from './world.ts'
 

@@ -34,17 +34,17 @@ import {
   readBondOutpoints,
   readBondOutpointsAt,
   updateTxRefusals,
-} from './store/bonds.ts'
-import { claimSignet, type Db } from './store/open.ts'
-import type { SpendingTx } from './store/spends.ts'
+} from './store/local/bonds.ts'
+import type { SpendingTx } from './store/local/spends.ts'
 import {
   deleteSpentKeysAt,
   hasSpentKeysAt,
   insertSpentKeys,
   packSpentKeys,
   pruneSpentKeys,
-} from './store/spent-keys.ts'
-import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/tip.ts'
+} from './store/local/spent-keys.ts'
+import { deleteBlock, insertBlock, readBlockHash, readScannedFrom, readTip } from './store/local/tip.ts'
+import { claimSignet, type Db } from './store/open.ts'
 import type { SpendRecorder } from './watch/recorder.ts'
 import { breathe } from './world.ts'
 

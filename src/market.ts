@@ -16,9 +16,9 @@ import type {
 } from './bonds/types.ts'
 import { endHeight, stateOf } from './bonds/verify.ts'
 import { type BlockRef, formatOutpoint, type Height, type Outpoint, parseOutpoint } from './chain/types.ts'
-import { readBondEnds, readBonds, readPendingBonds } from './store/bonds.ts'
+import { readBondEnds, readBonds, readPendingBonds } from './store/local/bonds.ts'
+import { readBlockHash } from './store/local/tip.ts'
 import type { Db } from './store/open.ts'
-import { readBlockHash } from './store/tip.ts'
 
 export const MARKET_LIMITS = {
   /** Announcements kept that never qualified, the youngest: anybody can make them for a transaction's fee. */

@@ -8,7 +8,7 @@ import type { Judged } from './chain/types.ts'
 import { AccessRefused, describeError, TransientError } from './errors.ts'
 import type { Indexer } from './indexer.ts'
 import type { CurrentMarket } from './market.ts'
-import { readUnreadBonds, type UnreadBond } from './store/bonds.ts'
+import { readUnreadBonds, type UnreadBond } from './store/local/bonds.ts'
 import type { Db } from './store/open.ts'
 import { sleep, type World } from './world.ts'
 

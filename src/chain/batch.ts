@@ -7,7 +7,7 @@ import type { ScannedBlock } from './decode.ts'
 import type { Height } from './types.ts'
 
 export const BATCH_LIMITS = {
-  /** A batch ends below a height that is a multiple of this, as segments of the index of spends do (store/packed-keys.ts). */
+  /** A batch ends below a height that is a multiple of this, as segments of the index of spends do (store/local/packed-keys.ts). */
   blocks: 32,
   /** And once it has keys of so many bytes: 32 blocks of 9,000 inputs have 2.3 MB. */
   keyBytes: 4_000_000,

@@ -2,8 +2,8 @@
 import type { Config } from '../config.ts'
 import { ConfigError } from '../errors.ts'
 import { printable } from '../format.ts'
+import { deleteTracker, readTrackers } from '../store/local/trackers.ts'
 import { openForChange } from '../store/open.ts'
-import { deleteTracker, readTrackers } from '../store/trackers.ts'
 import { formatHostPort } from '../tor/address.ts'
 
 /** Throws ConfigError when no such tracker is known, or the operator has named it. */

@@ -2,6 +2,7 @@
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
 import { ConfigError } from '../errors.ts'
+import { readTip } from '../store/local/tip.ts'
 import { awaitSoleUse, isLocked, lockDataDir } from '../store/lock.ts'
 import { databasePath, openExisting, openStore } from '../store/open.ts'
 import {
@@ -9,8 +10,7 @@ import {
   readRegistration,
   readRegistrationEnds,
   readRegistrationsAfter,
-} from '../store/registrations.ts'
-import { readTip } from '../store/tip.ts'
+} from '../store/shared/registrations.ts'
 import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
 

@@ -7,7 +7,7 @@ import { formatOutpoint, type Outpoint, parseOutpoint, type Txid } from '../chai
 import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import { bondsAsked, indexAfter, type Market } from '../market.ts'
-import { RELAY_HISTORY_LIMITS } from '../store/relays.ts'
+import { RELAY_HISTORY_LIMITS } from '../store/local/relays.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { bondRow } from '../views/bonds.ts'
 import { clientRows } from '../views/clients.ts'

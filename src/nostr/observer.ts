@@ -7,7 +7,6 @@ import type { Height, Network, Txid } from '../chain/types.ts'
 import { runAll } from '../concurrency.ts'
 import { indexAfter, type Market } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
-import type { Db } from '../store/open.ts'
 import {
   claimRelays,
   deleteRelayHoursBefore,
@@ -16,7 +15,8 @@ import {
   updateRelay,
   upsertRelayHour,
   writeRelayBonds,
-} from '../store/relays.ts'
+} from '../store/local/relays.ts'
+import type { Db } from '../store/open.ts'
 import type { HostPort, TorPort } from '../tor/address.ts'
 import type { Work } from '../wire/work.ts'
 import { breathe, sleep, type World } from '../world.ts'

@@ -3,7 +3,7 @@
  * bonds took to be seen, and what is not in the store yet. Knows no connection.
  */
 import type { Txid } from '../chain/types.ts'
-import type { RelayPast } from '../store/relays.ts'
+import type { RelayPast } from '../store/local/relays.ts'
 import type { Clock } from '../world.ts'
 import { type EventJudge, keyOfFrame } from './relay-events.ts'
 import { type HeldBond, type RelayCounts, RelayView, relayCounts } from './relay-view.ts'

@@ -2,7 +2,7 @@
  * The other trackers that are known, in memory and in the store: those the operator names, and of those that were learnt
  * so many, one a host. The store's rows are what counts: one that another process deletes is forgotten.
  */
-import type { Db } from '../store/open.ts'
+
 import {
   deleteTracker,
   insertTracker,
@@ -10,7 +10,8 @@ import {
   readTrackers,
   type TrackerRecord,
   updateTracker,
-} from '../store/trackers.ts'
+} from '../store/local/trackers.ts'
+import type { Db } from '../store/open.ts'
 import { formatHostPort, type HostPort, parseHostPort } from '../tor/address.ts'
 import { dialledHost } from './dial-budget.ts'
 

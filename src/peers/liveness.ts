@@ -8,6 +8,7 @@ import type { ProofCheck, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import type { CurrentMarket } from '../market.ts'
+import type { Db } from '../store/open.ts'
 import {
   deleteMakersBefore,
   deleteOffer,
@@ -19,9 +20,15 @@ import {
   upsertMaker,
   upsertOffer,
   upsertProof,
-} from '../store/makers.ts'
-import type { Db } from '../store/open.ts'
-import { hourOf, insertProbe, PROBE_HISTORY_LIMITS, type ProbeRow, pruneProbes, readUptime } from '../store/probes.ts'
+} from '../store/shared/makers.ts'
+import {
+  hourOf,
+  insertProbe,
+  PROBE_HISTORY_LIMITS,
+  type ProbeRow,
+  pruneProbes,
+  readUptime,
+} from '../store/shared/probes.ts'
 import type { Clock } from '../world.ts'
 import { afterProbe, isDown, type ProbeFinding, type ReachRules, reachOf } from './reach.ts'
 import type { MakerRecord, Offer, OfferTerms, OfferVerdict, ProbeResult, Reach, Uptime } from './types.ts'

@@ -10,9 +10,9 @@ import { type Height, NETWORKS, type Outpoint } from '../chain/types.ts'
 import { ConfigError, describeError } from '../errors.ts'
 import { isOnionHost, parseHostPort } from '../tor/address.ts'
 import { columnTxid } from './columns.ts'
+import { BUCKETS, MalformedKeys, SEGMENT_BLOCKS, unpackBlock, unpackBucket } from './local/packed-keys.ts'
 import { assertSchema, readMigrations } from './migrate.ts'
 import { isDamage, STORE_LIMITS } from './open.ts'
-import { BUCKETS, MalformedKeys, SEGMENT_BLOCKS, unpackBlock, unpackBucket } from './packed-keys.ts'
 
 const LIMITS = {
   /** Complaints listed at the most, each kind; a damaged file has thousands. */

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type Database from 'better-sqlite3'
 import { BrokenInvariant, ConfigError, StoreError } from '../errors.ts'
 import { SALVAGE_ADVICE } from './columns.ts'
-import { convertSpentKeys } from './old-spent-keys.ts'
+import { convertSpentKeys } from './local/old-spent-keys.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations/', import.meta.url))
 

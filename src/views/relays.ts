@@ -2,7 +2,7 @@
 import { formatOutpoint } from '../chain/types.ts'
 import { type FaultCounts, sumOfFaults } from '../nostr/relay-view.ts'
 import type { RelayRecord } from '../nostr/relay-watch.ts'
-import { readRelayHours } from '../store/relays.ts'
+import { readRelayHours } from '../store/local/relays.ts'
 import type { Facts } from './facts.ts'
 import type { RelayPointRow, RelayRow } from './schemas.ts'
 

@@ -18,7 +18,7 @@ import {
 } from '../chain/types.ts'
 import { printable, utc } from '../format.ts'
 import type { Liveness } from '../peers/liveness.ts'
-import { readBondsOf, readPendingBondsOf } from '../store/bonds.ts'
+import { readBondsOf, readPendingBondsOf } from '../store/local/bonds.ts'
 import { isOnionHost, type MakerName, parseMakerName } from '../tor/address.ts'
 import type { Facts } from './facts.ts'
 import type { ReasonRow, WhyRow } from './schemas.ts'

@@ -7,7 +7,7 @@
  * all outputs of a transaction doubtful, or all there are, without a visit to each.
  */
 import { formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
-import type { RecordedSpend } from '../store/spends.ts'
+import type { RecordedSpend } from '../store/local/spends.ts'
 import type { Output } from './spend.ts'
 
 export const BOOK_LIMITS = {

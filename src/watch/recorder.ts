@@ -8,8 +8,6 @@ import type { NodeApi } from '../chain/node-reader.ts'
 import { OutpointKeys } from '../chain/outpoint-keys.ts'
 import { TrackedOutpoints, type TrackReason } from '../chain/tracked.ts'
 import type { BlockHash, Height, Outpoint, Spender, Txid } from '../chain/types.ts'
-import type { Db } from '../store/open.ts'
-import { readRegistrations } from '../store/registrations.ts'
 import {
   deleteSpends,
   evictAllSpenders,
@@ -21,8 +19,10 @@ import {
   unconfirmSpendersAt,
   upsertConfirmedSpends,
   upsertMempoolSpends,
-} from '../store/spends.ts'
-import { readBlockTimeS } from '../store/tip.ts'
+} from '../store/local/spends.ts'
+import { readBlockTimeS } from '../store/local/tip.ts'
+import type { Db } from '../store/open.ts'
+import { readRegistrations } from '../store/shared/registrations.ts'
 import { breathe, type Clock } from '../world.ts'
 
 type Spends = SpendingTx['spends']

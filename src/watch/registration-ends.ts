@@ -7,8 +7,9 @@ import type { Outpoint, Txid } from '../chain/types.ts'
 import { Bell } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
-import { GroupCommit } from '../store/group-commit.ts'
+import { hasSpends } from '../store/local/spends.ts'
 import type { Db } from '../store/open.ts'
+import { GroupCommit } from '../store/shared/group-commit.ts'
 import {
   deleteRegistration,
   markFunded,
@@ -18,8 +19,7 @@ import {
   readUnfundedOf,
   readUnfundedTxids,
   upsertRegistration,
-} from '../store/registrations.ts'
-import { hasSpends } from '../store/spends.ts'
+} from '../store/shared/registrations.ts'
 import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { SpendRecorder } from './recorder.ts'
 

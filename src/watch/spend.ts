@@ -3,7 +3,7 @@
  * bitcoind's UTXO set says are arguments. Source of the rules: docs/watching.md.
  */
 import type { BlockHash, Height, Outpoint, Txid } from '../chain/types.ts'
-import type { RecordedSpend } from '../store/spends.ts'
+import type { RecordedSpend } from '../store/local/spends.ts'
 
 export const SPEND_STATES = ['unspent', 'mempool', 'confirmed', 'evicted', 'unknown'] as const
 export type SpendStateName = (typeof SPEND_STATES)[number]

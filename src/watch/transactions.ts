@@ -4,8 +4,8 @@
  */
 import type { Txid } from '../chain/types.ts'
 import { PeerFault } from '../errors.ts'
+import { readSpenderTx } from '../store/local/spends.ts'
 import type { Db } from '../store/open.ts'
-import { readSpenderTx } from '../store/spends.ts'
 import { type Lane, WORK_LIMITS } from '../wire/work.ts'
 import type { Entry } from './book.ts'
 

@@ -6,7 +6,7 @@
 import type { NodeApi } from '../chain/node-reader.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
 import { PeerFault, TransientError } from '../errors.ts'
-import { readBondBlock } from '../store/bonds.ts'
+import { readBondBlock } from '../store/local/bonds.ts'
 import type { Db } from '../store/open.ts'
 import { encodeReply } from './messages.ts'
 import { type Lane, PRICES } from './work.ts'

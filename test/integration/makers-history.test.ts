@@ -11,11 +11,17 @@ import { CurrentMarket } from '../../src/market.ts'
 import { Liveness } from '../../src/peers/liveness.ts'
 import { type ProbeFinding, REACH_RULES, uptimePpm } from '../../src/peers/reach.ts'
 import type { Offer, ProbeResult } from '../../src/peers/types.ts'
-import { insertBond } from '../../src/store/bonds.ts'
-import { readOffers } from '../../src/store/makers.ts'
+import { insertBond } from '../../src/store/local/bonds.ts'
+import { insertBlock } from '../../src/store/local/tip.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
-import { PROBE_HISTORY_LIMITS, pruneProbes, readProbeSteps, readProbes, readUptime } from '../../src/store/probes.ts'
-import { insertBlock } from '../../src/store/tip.ts'
+import { readOffers } from '../../src/store/shared/makers.ts'
+import {
+  PROBE_HISTORY_LIMITS,
+  pruneProbes,
+  readProbeSteps,
+  readProbes,
+  readUptime,
+} from '../../src/store/shared/probes.ts'
 import { TERMS } from '../support/offers.ts'
 import { HandClock } from '../support/wire.ts'
 

@@ -9,8 +9,13 @@ import { NO_BLOCK } from '../../src/chain/types.ts'
 import { DialBudget } from '../../src/peers/dial-budget.ts'
 import { KNOWN_LIMITS, KnownTrackers } from '../../src/peers/known-trackers.ts'
 import { Trackers } from '../../src/peers/trackers.ts'
+import {
+  deleteTracker,
+  insertTracker,
+  readTrackerAddresses,
+  type TrackerRecord,
+} from '../../src/store/local/trackers.ts'
 import { type Db, openStore } from '../../src/store/open.ts'
-import { deleteTracker, insertTracker, readTrackerAddresses, type TrackerRecord } from '../../src/store/trackers.ts'
 import { parseHostPort } from '../../src/tor/address.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { outpointOf } from '../support/bonds.ts'

@@ -67,7 +67,7 @@ test('no circle of imports is left when the program runs', () => {
 /** Words and rules: pure, so that they can be told, tested and trusted by themselves. */
 const PURE = [
   ...['bonds/', 'chain/types.ts', 'chain/plan.ts', 'chain/decode.ts', 'chain/outpoint-keys.ts', 'chain/following.ts'],
-  'store/packed-keys.ts',
+  'store/local/packed-keys.ts',
   ...['chain/block-proof.ts', 'chain/merkle-block.ts', 'chain/answers.ts', 'chain/http-answer.ts'],
   ...[
     'peers/types.ts',

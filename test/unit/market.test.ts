@@ -23,16 +23,16 @@ import {
   readUnreadBonds,
   type UnreadBond,
   updateTxRefusals,
-} from '../../src/store/bonds.ts'
-import { type Db, openStore } from '../../src/store/open.ts'
+} from '../../src/store/local/bonds.ts'
 import {
   readSpends,
   type SpendingTx,
   unconfirmSpendersAt,
   upsertConfirmedSpends,
   upsertMempoolSpends,
-} from '../../src/store/spends.ts'
-import { deleteBlock, insertBlock, readBlockHash, readTip } from '../../src/store/tip.ts'
+} from '../../src/store/local/spends.ts'
+import { deleteBlock, insertBlock, readBlockHash, readTip } from '../../src/store/local/tip.ts'
+import { type Db, openStore } from '../../src/store/open.ts'
 import { SpendRecorder } from '../../src/watch/recorder.ts'
 import { BondPages } from '../../src/wire/bond-pages.ts'
 import { parseReply, type Reply } from '../../src/wire/messages.ts'

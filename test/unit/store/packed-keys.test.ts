@@ -13,7 +13,7 @@ import {
   unpackBlock,
   unpackBucket,
   unpackSegment,
-} from '../../../src/store/packed-keys.ts'
+} from '../../../src/store/local/packed-keys.ts'
 
 const key = fc.integer({ min: 0, max: 0xffffffff })
 /** Few buckets, so that rows have many entries; close together, far apart and equal ones. */

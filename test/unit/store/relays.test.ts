@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { noFaults } from '../../../src/nostr/relay-view.ts'
-import { openStore } from '../../../src/store/open.ts'
 import {
   claimRelays,
   deleteRelayHoursBefore,
@@ -13,7 +12,8 @@ import {
   updateRelay,
   upsertRelayHour,
   writeRelayBonds,
-} from '../../../src/store/relays.ts'
+} from '../../../src/store/local/relays.ts'
+import { openStore } from '../../../src/store/open.ts'
 import { txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 

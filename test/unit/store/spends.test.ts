@@ -1,7 +1,6 @@
 /** Recorded spends through a rescan: confirmed until the chain says else, since their blocks may not be read again. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openStore } from '../../../src/store/open.ts'
 import {
   evictSpender,
   forgetRescannedAt,
@@ -11,8 +10,9 @@ import {
   unconfirmSpendersAt,
   upsertConfirmedSpends,
   upsertMempoolSpends,
-} from '../../../src/store/spends.ts'
-import { deleteBlock, insertBlock } from '../../../src/store/tip.ts'
+} from '../../../src/store/local/spends.ts'
+import { deleteBlock, insertBlock } from '../../../src/store/local/tip.ts'
+import { openStore } from '../../../src/store/open.ts'
 import { hashOf, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 

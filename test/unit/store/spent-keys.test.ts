@@ -9,8 +9,7 @@ import type { OutpointKey } from '../../../src/chain/outpoint-keys.ts'
 import { asBlockHash, type Height } from '../../../src/chain/types.ts'
 import { StoreError } from '../../../src/errors.ts'
 import { checkDatabase } from '../../../src/store/check.ts'
-import { type Db, openStore } from '../../../src/store/open.ts'
-import { SEGMENT_BLOCKS, segmentOf } from '../../../src/store/packed-keys.ts'
+import { SEGMENT_BLOCKS, segmentOf } from '../../../src/store/local/packed-keys.ts'
 import {
   deleteSpentKeysAt,
   findCandidates,
@@ -19,8 +18,9 @@ import {
   packSpentKeys,
   pruneSpentKeys,
   readIndexedFrom,
-} from '../../../src/store/spent-keys.ts'
-import { deleteBlock, insertBlock } from '../../../src/store/tip.ts'
+} from '../../../src/store/local/spent-keys.ts'
+import { deleteBlock, insertBlock } from '../../../src/store/local/tip.ts'
+import { type Db, openStore } from '../../../src/store/open.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const FROM = 1_000

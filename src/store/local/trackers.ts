@@ -1,7 +1,7 @@
 /** Other trackers: who they are, what they last said, whether their list is ours. */
-import { type BlockHash, formatOutpoint, type Height, type Outpoint, parseOutpoint } from '../chain/types.ts'
-import { columnBlockHash, columnList, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
+import { type BlockHash, formatOutpoint, type Height, type Outpoint, parseOutpoint } from '../../chain/types.ts'
+import { columnBlockHash, columnList, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
 
 export interface TrackerRecord {
   /** `host:port` under which it was dialled; whatever it calls itself is only its claim. */

@@ -8,11 +8,11 @@ import {
   type Refusal,
   TX_REFUSALS,
   type TxRefusal,
-} from '../bonds/types.ts'
-import { asSats, type BlockRef, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
-import { columnBlockHash, columnList, columnTxid, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
-import type { AnnouncementColumns } from './schema.ts'
+} from '../../bonds/types.ts'
+import { asSats, type BlockRef, formatOutpoint, type Height, type Outpoint, type Txid } from '../../chain/types.ts'
+import { columnBlockHash, columnList, columnTxid, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
+import type { AnnouncementColumns } from '../schema.ts'
 
 /** A bond as a block brings it: where it confirms is the block being connected. */
 export interface NewBond extends AnnouncedOutput {

@@ -3,11 +3,11 @@
  * until the last block of its segment comes, and all of a segment is packed (`spent_keys`, packed-keys.ts). A look-up reads
  * one row a segment and the few blocks that are not packed yet, and names CANDIDATE heights: the caller confirms in the block.
  */
-import type { OutpointKey } from '../chain/outpoint-keys.ts'
-import type { Height } from '../chain/types.ts'
-import { breathe } from '../world.ts'
-import { damagedRow } from './columns.ts'
-import { type Db, sql } from './open.ts'
+import type { OutpointKey } from '../../chain/outpoint-keys.ts'
+import type { Height } from '../../chain/types.ts'
+import { breathe } from '../../world.ts'
+import { damagedRow } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
 import {
   type BlockKeys,
   BUCKETS,

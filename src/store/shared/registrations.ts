@@ -1,7 +1,7 @@
 /** Registered outpoints (table `watches`): each is watched until a height, whatever happens to us meanwhile. */
-import type { Height, Outpoint, Txid } from '../chain/types.ts'
-import { columnTxid, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
+import type { Height, Outpoint, Txid } from '../../chain/types.ts'
+import { columnTxid, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
 
 /** Until when an outpoint is watched. */
 export interface Registration {

@@ -1,9 +1,9 @@
 /** Relays that are watched: where reading goes on, what they showed, and how that was hour by hour. */
 import { z } from 'zod'
-import type { Txid } from '../chain/types.ts'
-import { EVENT_FAULTS, type FaultCounts, type HeldBond, noFaults } from '../nostr/relay-view.ts'
-import { columnObject, columnTxid, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
+import type { Txid } from '../../chain/types.ts'
+import { EVENT_FAULTS, type FaultCounts, type HeldBond, noFaults } from '../../nostr/relay-view.ts'
+import { columnObject, columnTxid, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
 
 export const RELAY_HISTORY_LIMITS = {
   /** Hours kept: a quarter, 2,160 narrow rows a relay. */

@@ -1,6 +1,6 @@
 /** Makers that were probed, their last offers, and which bonds are proven. */
-import { type CertificateEra, PROOF_CHECKS, type ProofCheck } from '../bonds/proof.ts'
-import { type BlockHash, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { type CertificateEra, PROOF_CHECKS, type ProofCheck } from '../../bonds/proof.ts'
+import { type BlockHash, formatOutpoint, type Outpoint } from '../../chain/types.ts'
 import type {
   DialectName,
   LightningPart,
@@ -8,10 +8,10 @@ import type {
   MakerRecord,
   OfferTerms,
   ProbeFailure,
-} from '../peers/types.ts'
-import { columnBlockHash, columnList, columnObject, columnTxid, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
-import type { MakerColumns, OfferColumns } from './schema.ts'
+} from '../../peers/types.ts'
+import { columnBlockHash, columnList, columnObject, columnTxid, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
+import type { MakerColumns, OfferColumns } from '../schema.ts'
 
 /** Adds or replaces the maker's row. Returns its id for the other tables of this room. */
 export function upsertMaker(db: Db, record: MakerRecord): number {

@@ -1,8 +1,8 @@
 /** The best chain as scanned: block rows, the tip, the move of one block down; and what the daemon says of itself. */
-import type { Tip } from '../bonds/types.ts'
-import type { BlockHash, BlockHeaderRef, Height } from '../chain/types.ts'
-import { columnBlockHash, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
+import type { Tip } from '../../bonds/types.ts'
+import type { BlockHash, BlockHeaderRef, Height } from '../../chain/types.ts'
+import { columnBlockHash, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
 
 export function readTip(db: Db): Tip | undefined {
   const row = db.first(sql.selectFrom('blocks').selectAll().orderBy('height', 'desc').limit(1))

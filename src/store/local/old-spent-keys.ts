@@ -3,7 +3,7 @@
  * Part of migration 0012: 4,032 blocks of 6,500 inputs take some seconds, once.
  */
 import type Database from 'better-sqlite3'
-import type { Height } from '../chain/types.ts'
+import type { Height } from '../../chain/types.ts'
 import { type BlockKeys, BUCKETS, packBlock, packSegment, SEGMENT_BLOCKS, segmentOf } from './packed-keys.ts'
 
 const OLD_BUCKETS = 64

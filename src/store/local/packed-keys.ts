@@ -9,7 +9,7 @@
  * A row: 1 byte k, 3 bytes the number of entries, then the differences: as many zeros as the difference holds 2^k, a one,
  * the k bits that are left; the highest bit of a byte first, the last byte filled up with zeros. Numbers big-endian.
  */
-import type { Height } from '../chain/types.ts'
+import type { Height } from '../../chain/types.ts'
 
 export const SEGMENT_BLOCKS = 32
 export const BUCKETS = 1_024

@@ -5,10 +5,10 @@
  */
 
 import type { ExpressionBuilder, InferResult, OnConflictDatabase, OnConflictTables } from 'kysely'
-import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Txid } from '../chain/types.ts'
-import { columnBlockHash, columnTxid, hashColumn } from './columns.ts'
-import { type Db, sql } from './open.ts'
-import type { Schema } from './schema.ts'
+import { type BlockHash, formatOutpoint, type Height, type Outpoint, type Txid } from '../../chain/types.ts'
+import { columnBlockHash, columnTxid, hashColumn } from '../columns.ts'
+import { type Db, sql } from '../open.ts'
+import type { Schema } from '../schema.ts'
 
 export type SpendState =
   | { kind: 'confirmed'; height: Height; blockHash: BlockHash }

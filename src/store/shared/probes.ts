@@ -1,6 +1,6 @@
 /** The history of probes: each one for some days, and counted by the hour for more than a year. */
-import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../peers/types.ts'
-import { type Db, sql } from './open.ts'
+import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../../peers/types.ts'
+import { type Db, sql } from '../open.ts'
 
 export const PROBE_HISTORY_LIMITS = {
   /** Single probes are for looking into yesterday's trouble: 1,008 a maker at one in ten minutes. */

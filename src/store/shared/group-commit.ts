@@ -2,8 +2,8 @@
  * Rows that are on the disk before anybody is answered, without a wait for the disk on the serving thread and without one
  * for each: all that come while the last ones are written share the next commit.
  */
-import { breathe } from '../world.ts'
-import type { Db } from './open.ts'
+import { breathe } from '../../world.ts'
+import type { Db } from '../open.ts'
 
 export class GroupCommit<Row> {
   readonly #db: Db
