@@ -1,0 +1,39 @@
+-- What several trackers share is merged: each process counts the probes of an hour for itself, under a number of its own.
+-- What was counted so far gets one number for the whole file, another in each file.
+CREATE TABLE counted_by (source INTEGER NOT NULL);
+INSERT INTO counted_by VALUES (abs(random() % 281474976710655) + 1);
+
+CREATE TABLE probe_hours_by_source (
+  maker_id INTEGER NOT NULL REFERENCES makers (id) ON DELETE CASCADE,
+  hour INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  answered INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  unjudged INTEGER NOT NULL,
+  PRIMARY KEY (maker_id, hour, source)
+) STRICT, WITHOUT ROWID;
+INSERT INTO probe_hours_by_source
+  SELECT maker_id, hour, (SELECT source FROM counted_by), answered, failed, unjudged FROM probe_hours;
+DROP TABLE probe_hours;
+ALTER TABLE probe_hours_by_source RENAME TO probe_hours;
+CREATE INDEX probe_hours_by_hour ON probe_hours (hour);
+
+ALTER TABLE probes ADD COLUMN source INTEGER NOT NULL DEFAULT 0;
+UPDATE probes SET source = (SELECT source FROM counted_by);
+DROP TABLE counted_by;
+
+-- With a shared store: what was written here and is not known to be there yet. `key` says which row: a registered outpoint or
+-- a proof by `txid:vout`, a maker by its address, a probe by its id, an hour by `maker id/hour/source`.
+CREATE TABLE untold (
+  kind TEXT NOT NULL CHECK (kind IN ('registration', 'maker', 'proof', 'probe', 'hour')),
+  key TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+
+-- How far this file has read what the others have told, and where: another place is compared as a whole.
+CREATE TABLE shared_position (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  place TEXT NOT NULL,
+  change INTEGER NOT NULL
+) STRICT;
