@@ -23,11 +23,12 @@ UPDATE probes SET source = (SELECT source FROM counted_by);
 DROP TABLE counted_by;
 
 -- With a shared store: what was written here and is not known to be there yet. `key` says which row: a registered outpoint or
--- a proof by `txid:vout`, a maker by its address, a probe by its id, an hour by `maker id/hour/source`.
+-- a proof by `txid:vout`, a maker by its address, a probe by its id, an hour by `maker id/hour/source`. `noted` grows with
+-- each note: one that was noted anew while it was being told stays.
 CREATE TABLE untold (
   kind TEXT NOT NULL CHECK (kind IN ('registration', 'maker', 'proof', 'probe', 'hour')),
   key TEXT NOT NULL,
-  at_ms INTEGER NOT NULL,
+  noted INTEGER NOT NULL,
   PRIMARY KEY (kind, key)
 ) STRICT, WITHOUT ROWID;
 

@@ -284,6 +284,17 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     },
   },
   'store/pages.ts': { at: 'the row is damage, and left out' },
+  'sharing.ts': {
+    at: 'what is left is a further piece',
+    metric: 'shared_store_untold',
+    but: {
+      pruneLeaseMs: { at: 'another tracker deletes what is past its time' },
+      backoff: { at: RETRIED, metric: 'shared_store_up' },
+    },
+  },
+  'store/shared/backed.ts': { at: 'the rest is a further piece' },
+  'store/shared/local.ts': { at: 'the rest is a further piece' },
+  'store/shared/whole.ts': { at: 'the rest is a further page' },
   'setting-values.ts': { at: 'refused, exit code 2' },
   'store/shared/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
   'store/local/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },

@@ -3,7 +3,7 @@
  * request server, HTTP, the views, the events and the daemon's loops take it as one argument. Opens and closes; runs
  * nothing.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
@@ -28,6 +28,9 @@ import { Trackers } from './peers/trackers.ts'
 import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
+import { forgetSharedPosition, LocalShared } from './store/shared/local.ts'
+import type { SharedStore } from './store/shared/store.ts'
+import { Untold } from './store/shared/untold.ts'
 import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from './tor/address.ts'
 import { DescriptorLooks } from './tor/descriptor.ts'
 import { Healing } from './tor/healing.ts'
@@ -53,6 +56,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   /** What strangers cost, whatever door they come by. */
   readonly work: Work
   readonly registered: Registrations
+  /** What other trackers of this market may share with us. */
+  readonly shared: SharedStore
   readonly trackers: Trackers
   /** Signs what we say on Nostr; undefined where nothing is said. */
   readonly signer: EventSigner | undefined
@@ -155,6 +160,11 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const notSynced = () => whyNotSynced(following, clock.monotonicMs())
   const unseen = () => unseenOf(following)
   const work = new Work(config.wire, clock)
+  const isShared = false
+  if (!isShared) forgetSharedPosition(db)
+  const untold = new Untold(db, isShared, () => clock.nowMs())
+  const shared = new LocalShared(db)
+  const source = randomInt(1, 2 ** 48 - 1)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)
   const indexer = new Indexer(db, recorder, config)
   following.tip = indexer.tip()
@@ -169,6 +179,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     api,
     limits: config.watch,
     lane: work.lane(signal),
+    shared,
+    untold,
   }
   const watcher = new Watcher(watching)
   const registered = new Registrations({ ...watching, watcher })
@@ -178,7 +190,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const socks = socksOf(config)
   const rules = probeRules(probes.intervalMs, network === 'regtest')
   const market = new CurrentMarket(db, indexer)
-  const liveness = new Liveness(db, market, rules, clock)
+  const liveness = new Liveness(db, market, rules, clock, { source, untold })
   const posts = new Posts({ db, api, network, allowTestAddresses, liveness, clock })
   const instance = randomBytes(16)
   const times = canaryTimes(probes.intervalMs)
@@ -268,6 +280,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     watcher,
     work,
     registered,
+    shared,
     market,
     liveness,
     probeRules: rules,

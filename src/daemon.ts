@@ -235,6 +235,7 @@ function newMonitor(core: Core, signal: AbortSignal): Monitor {
       liveness,
       network: canary ?? DIRECT_NETWORK,
       dials: core.dials,
+      turns: core.shared,
       judge: (proof, keys, address) => judgeProof(judging, proof, keys, address, lane),
       hasMarket: () => cells.following.hasReachedTip,
       self: () => core.self(),

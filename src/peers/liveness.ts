@@ -7,12 +7,15 @@
 import type { ProofCheck, ProofVerdict } from '../bonds/proof.ts'
 import type { ConfirmedBond } from '../bonds/types.ts'
 import { type BlockRef, formatOutpoint, type Outpoint } from '../chain/types.ts'
+import { BrokenInvariant } from '../errors.ts'
 import type { CurrentMarket } from '../market.ts'
 import type { Db } from '../store/open.ts'
+import { mergeNews, mergeProof } from '../store/shared/local.ts'
 import {
   deleteMakersBefore,
   deleteOffer,
   deleteProof,
+  isLaterRecord,
   type ProvenBond,
   readMakers,
   readOffers,
@@ -29,6 +32,8 @@ import {
   pruneProbes,
   readUptime,
 } from '../store/shared/probes.ts'
+import type { MakerNews, SharedNews } from '../store/shared/store.ts'
+import type { Untold } from '../store/shared/untold.ts'
 import type { Clock } from '../world.ts'
 import { afterProbe, isDown, type ProbeFinding, type ReachRules, reachOf } from './reach.ts'
 import type { MakerRecord, Offer, OfferTerms, OfferVerdict, ProbeResult, Reach, Uptime } from './types.ts'
@@ -49,11 +54,18 @@ export interface MakerLife {
   month: Uptime
 }
 
+/** `source`: by which this process counts, see store/shared/store.ts. */
+export interface OwnProbes {
+  source: number
+  untold: Untold
+}
+
 export class Liveness {
   readonly #db: Db
   readonly #clock: Clock
   readonly #market: CurrentMarket
   readonly #rules: ReachRules
+  readonly #own: OwnProbes | undefined
   readonly #records: Map<string, MakerRecord>
   readonly #proofs: Map<string, ProvenBond>
   /** Good for the hour they were made in. */
@@ -62,8 +74,10 @@ export class Liveness {
   #revision = 0
   #changes = 0
 
-  constructor(db: Db, market: CurrentMarket, rules: ReachRules, clock: Clock) {
+  /** `own`: what is noted of the probes that are made here; undefined where the database is only read. */
+  constructor(db: Db, market: CurrentMarket, rules: ReachRules, clock: Clock, own?: OwnProbes) {
     this.#db = db
+    this.#own = own
     this.#market = market
     this.#rules = rules
     this.#clock = clock
@@ -148,7 +162,13 @@ export class Liveness {
       row.failure = result.failure
       row.text = result.text
     }
-    this.#db.transaction(() => insertProbe(this.#db, upsertMaker(this.#db, record), row))
+    const { source, untold } = this.#ownProbes
+    this.#db.transaction(() => {
+      const makerId = upsertMaker(this.#db, record)
+      const id = insertProbe(this.#db, makerId, row, source)
+      untold.maker(address)
+      untold.probe(id, { makerId, hour: hourOf(atMs), source })
+    })
     this.#records.set(address, record)
     this.#uptimes.delete(address)
     this.#changes++
@@ -161,7 +181,10 @@ export class Liveness {
     const before = this.#records.get(address)
     if (!before) return
     const record: MakerRecord = { ...before, offerAskedMs: atMs, ...(fault !== undefined && { offerFault: fault }) }
-    this.#db.transaction(() => this.#keepTerms(address, upsertMaker(this.#db, record), undefined, fault))
+    this.#db.transaction(() => {
+      this.#keepTerms(address, upsertMaker(this.#db, record), undefined, fault)
+      this.#ownProbes.untold.maker(address)
+    })
     this.#records.set(address, record)
   }
 
@@ -204,6 +227,9 @@ export class Liveness {
       this.#keepTerms(address, upsertMaker(this.#db, record), { ...terms, atMs }, fault)
       if (bond && verdict.ok) upsertProof(this.#db, provenBond(bond, verdict.era, 'offer', atMs))
       else if (isRevoked) deleteProof(this.#db, outpoint)
+      const { untold } = this.#ownProbes
+      untold.maker(address)
+      if ((bond && verdict.ok) || isRevoked) untold.proof(outpoint)
     })
     this.#records.set(address, record)
     if (bond && verdict.ok) this.#keep(provenBond(bond, verdict.era, 'offer', atMs))
@@ -214,7 +240,10 @@ export class Liveness {
   recordPost(bond: ConfirmedBond, era: ProvenBond['era'], atMs: number): void {
     if (this.isProven(bond)) return
     const proof = provenBond(bond, era, 'post', atMs)
-    this.#db.transaction(() => upsertProof(this.#db, proof))
+    this.#db.transaction(() => {
+      upsertProof(this.#db, proof)
+      this.#ownProbes.untold.proof(proof.outpoint)
+    })
     this.#changes++
     this.#keep(proof)
   }
@@ -223,6 +252,39 @@ export class Liveness {
     const name = formatOutpoint(proof.outpoint)
     if (this.#proofs.get(name)?.confHash !== proof.confHash) this.#revision++
     this.#proofs.set(name, proof)
+  }
+
+  get #ownProbes(): OwnProbes {
+    if (!this.#own) throw new BrokenInvariant('a database that is only read is not written to')
+    return this.#own
+  }
+
+  /** What other trackers of this market have found out. Returns the makers of which they know more than we did. */
+  learn({ makers = [], proofs = [], probes = [], hours = [] }: SharedNews): MakerRecord[] {
+    const later = makers.filter(({ record }) => isLaterRecord(record, this.#records.get(record.address)))
+    const changed = this.#db.transaction(() => {
+      mergeNews(this.#db, { makers: later, probes, hours })
+      return proofs.map((proof) => [proof, mergeProof(this.#db, proof)] as const)
+    })
+    for (const [{ outpoint }, proof] of changed) {
+      if (proof === 'taken back') {
+        if (this.#proofs.delete(formatOutpoint(outpoint))) this.#revision++
+      } else if (proof) this.#keep(proof)
+    }
+    for (const maker of later) this.#learnMaker(maker)
+    for (const { address } of hours) this.#uptimes.delete(address)
+    if (later.length + proofs.length + probes.length + hours.length > 0) this.#changes++
+    return later.map(({ record }) => record)
+  }
+
+  #learnMaker({ record, offer }: MakerNews): void {
+    const { address } = record
+    const wasDown = this.isDown(address)
+    this.#records.set(address, record)
+    if (offer) this.#offers.set(address, offer)
+    else this.#offers.delete(address)
+    this.#uptimes.delete(address)
+    if (wasDown !== this.isDown(address)) this.#revision++
   }
 
   /** Forgets what is past its time; a bounded step, to be called now and then. */

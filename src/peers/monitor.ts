@@ -6,8 +6,9 @@
 
 import type { FidelityProof, OfferedKeys } from '../bonds/proof.ts'
 import { Bell, TaskGroup } from '../concurrency.ts'
-import { TransientError } from '../errors.ts'
+import { describeError, TransientError } from '../errors.ts'
 import type { CurrentMarket, MarketMaker } from '../market.ts'
+import type { SharedStore } from '../store/shared/store.ts'
 import { formatHostPort, type HostPort, parseHostPort, type TorPort } from '../tor/address.ts'
 import { routeTo } from '../tor/socks.ts'
 import type { World } from '../world.ts'
@@ -18,9 +19,9 @@ import { Hints } from './hints.ts'
 import type { Judgement } from './judge.ts'
 import type { Liveness } from './liveness.ts'
 import { probe } from './probe.ts'
-import { ProbeTurns } from './probe-turns.ts'
+import { type DueProbe, ProbeTurns } from './probe-turns.ts'
 import { mayPing, type ProbeFinding, type ProbeRules, wantsOffer } from './reach.ts'
-import type { ProbeOutcome, ProbeResult } from './types.ts'
+import type { MakerRecord, ProbeOutcome, ProbeResult } from './types.ts'
 
 const LIMITS = {
   /** How soon a maker that has just come onto the market is seen. */
@@ -52,6 +53,8 @@ export interface MonitorDeps extends World {
   judge: (proof: FidelityProof, keys: OfferedKeys, address: string) => Promise<Judgement>
   /** False until the scan has reached the node's tip: before, the market is one of the past. */
   hasMarket: () => boolean
+  /** Who of several trackers probes a host. */
+  turns: Pick<SharedStore, 'claim' | 'release'>
   /** Our own address, which v1 pings tell. */
   self: () => HostPort
   /** Called after each probe is stored; what it does must be quick. */
@@ -120,7 +123,7 @@ export class Monitor {
       for (;;) {
         signal.throwIfAborted()
         this.#tasks.throwIfFailed()
-        const waitMs = hasMarket() ? this.#startDue(stopping) : LIMITS.lookMs
+        const waitMs = hasMarket() ? await this.#startDue(stopping) : LIMITS.lookMs
         if (clock.monotonicMs() - prunedMs > LIMITS.pruneMs) {
           liveness.prune()
           prunedMs = clock.monotonicMs()
@@ -134,9 +137,8 @@ export class Monitor {
   }
 
   /** Starts what is due as far as there is room. Returns how long nothing more will be due. */
-  #startDue(signal: AbortSignal): number {
+  async #startDue(signal: AbortSignal): Promise<number> {
     const { market, clock, liveness } = this.#deps
-    const { atOnce } = this.#options
     const nowMs = clock.nowMs()
     const makers = market.makers()
     this.#followHints(nowMs)
@@ -147,18 +149,50 @@ export class Monitor {
       (host) => this.#tasks.has(host),
       nowMs,
     )
-    const slowMax = Math.max(1, Math.floor(atOnce * LIMITS.slowPlaces))
-    for (const { address, host } of due) {
-      if (this.#open >= atOnce) break // a probe that ends rings
-      const isSlow = this.#slow.has(address)
-      if (isSlow && this.#openSlow >= slowMax) continue
-      this.#tasks.start(host, this.#probe(makers.get(address)!, isSlow, signal), signal)
+    const wanted = this.#withRoom(due)
+    const claims = wanted.length > 0 ? await this.#claim(wanted, nowMs) : []
+    signal.throwIfAborted()
+    for (const { address, host } of claims) {
+      this.#tasks.start(host, this.#probe(makers.get(address)!, host, signal), signal)
     }
     return Math.max(1, Math.min(nextMs - nowMs, LIMITS.lookMs))
   }
 
-  async #probe(maker: MarketMaker, isSlow: boolean, signal: AbortSignal): Promise<void> {
+  /** Of those that are due, as many as there are places for; a probe that ends rings. */
+  #withRoom(due: readonly DueProbe[]): DueProbe[] {
+    const { atOnce } = this.#options
+    const slowMax = Math.max(1, Math.floor(atOnce * LIMITS.slowPlaces))
+    let open = this.#open
+    let openSlow = this.#openSlow
+    return due.filter(({ address }) => {
+      const isSlow = this.#slow.has(address)
+      if (open >= atOnce || (isSlow && openSlow >= slowMax)) return false
+      open++
+      if (isSlow) openSlow++
+      return true
+    })
+  }
+
+  /** Those that are ours to probe; the others are left to whoever probes them. */
+  async #claim(wanted: readonly DueProbe[], nowMs: number): Promise<DueProbe[]> {
+    const hosts = wanted.map(({ host }) => host)
+    const claims = await this.#deps.turns.claim(hosts, this.#options.rules.intervalMs)
+    const byHost = new Map(claims.map((claim) => [claim.host, claim]))
+    return wanted.filter(({ host }) => {
+      const claim = byHost.get(host)
+      if (claim && !claim.isOurs) this.#turns.leaveUntil(host, nowMs + claim.waitMs)
+      return claim?.isOurs === true
+    })
+  }
+
+  /** What another tracker has found out of a maker: its turn comes later. */
+  learnt(record: MakerRecord, before: MakerRecord | undefined): void {
+    this.#turns.probed(record, before, false)
+  }
+
+  async #probe(maker: MarketMaker, host: string, signal: AbortSignal): Promise<void> {
     const { address, bonds, format } = maker
+    const isSlow = this.#slow.has(address)
     const { clock, liveness, network, self } = this.#deps
     const { rules, timeoutMs, socks } = this.#options
     const target = parseHostPort(address)
@@ -198,6 +232,17 @@ export class Monitor {
     this.#tell(address, reachBefore, result)
     this.#deps.onProbe?.(finding.outcome, result.latencyMs)
     if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)
+    await this.#release(host)
+  }
+
+  async #release(host: string): Promise<void> {
+    const { turns, clock, log } = this.#deps
+    try {
+      await turns.release(host, Math.max(0, this.#turns.freeMs(host) - clock.nowMs()))
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      log.debug({ host, detail: describeError(error) }, 'turn not given back: it ends by itself')
+    }
   }
 
   /** `mark`: of our network before the probe; absent when there was no network of ours to fail. */

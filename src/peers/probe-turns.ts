@@ -89,6 +89,17 @@ export class ProbeTurns {
     if (turn) turn.dueMs = atMs + this.#rules.intervalMs
   }
 
+  /** None of the host's addresses is to be probed here before `untilMs`: another tracker does. */
+  leaveUntil(host: string, untilMs: number): void {
+    const turns = this.#hosts.get(host)
+    if (turns) turns.freeMs = Math.max(turns.freeMs, untilMs)
+  }
+
+  /** When one of the host's addresses may be probed again, Unix milliseconds. */
+  freeMs(host: string): number {
+    return this.#hosts.get(host)?.freeMs ?? 0
+  }
+
   /** A probe of the address has ended. `record`: with it; `before`: without. */
   probed(record: MakerRecord, before: MakerRecord | undefined, wasUnjudged: boolean): void {
     const turn = this.#turns.get(record.address)

@@ -88,8 +88,10 @@ export interface Schema {
   makers: MakerColumns & { id: Generated<number> }
   offers: OfferColumns & { maker_id: number }
   proofs: { txid: Buffer; vout: number; conf_hash: Buffer; era: string; source: string; at_ms: number }
-  probes: ProbeColumns & { id: Generated<number>; maker_id: number }
-  probe_hours: { maker_id: number; hour: number; answered: number; failed: number; unjudged: number }
+  probes: ProbeColumns & { id: Generated<number>; maker_id: number; source: number }
+  probe_hours: { maker_id: number; hour: number; source: number; answered: number; failed: number; unjudged: number }
+  untold: { kind: string; key: string; noted: number }
+  shared_position: { id: number; place: string; change: number }
   relays: {
     id: Generated<number>
     url: string

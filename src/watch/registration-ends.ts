@@ -9,7 +9,6 @@ import { describeError, TransientError } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
 import { hasSpends } from '../store/local/spends.ts'
 import type { Db } from '../store/open.ts'
-import { GroupCommit } from '../store/shared/group-commit.ts'
 import {
   deleteRegistration,
   markFunded,
@@ -18,8 +17,9 @@ import {
   readOverdueRegistrations,
   readUnfundedOf,
   readUnfundedTxids,
-  upsertRegistration,
 } from '../store/shared/registrations.ts'
+import type { SharedStore } from '../store/shared/store.ts'
+import type { Untold } from '../store/shared/untold.ts'
 import { Backoff, breathe, sleep, type World } from '../world.ts'
 import type { SpendRecorder } from './recorder.ts'
 
@@ -38,11 +38,12 @@ interface EndsDeps extends World {
   indexer: Indexer
   recorder: SpendRecorder
   api: NodeApi
+  shared: Pick<SharedStore, 'register' | 'settled'>
+  untold: Pick<Untold, 'registration'>
 }
 
 export class RegistrationEnds implements IndexListener {
   readonly #deps: EndsDeps
-  readonly #commits: GroupCommit<Registration>
   /** Transactions of which a row is on its way to the disk: none is to be ended by what an older row says. */
   readonly #pending = new Map<Txid, number>()
   /** Transactions whose outputs are registered and not made yet, and those of them that may have come. */
@@ -53,7 +54,6 @@ export class RegistrationEnds implements IndexListener {
   constructor(deps: EndsDeps) {
     this.#deps = deps
     const { db, indexer } = deps
-    this.#commits = new GroupCommit(db, ENDS_LIMITS.rowsAtOnce, (row) => upsertRegistration(db, row))
     this.#unfunded = new Set(readUnfundedTxids(db))
     this.#arriveAll() // while nobody was watching
     indexer.listen(this)
@@ -65,11 +65,23 @@ export class RegistrationEnds implements IndexListener {
     if (unfundedUntil !== undefined) this.#unfunded.add(outpoint.txid)
   }
 
-  /** Resolves once the rows, which were expected, are on the disk. */
-  async write(rows: readonly Registration[]): Promise<void> {
-    if (rows.length === 0) return
+  /** Whether a row of its transaction is to be written yet. */
+  isPending({ txid }: Outpoint): boolean {
+    return this.#pending.has(txid)
+  }
+
+  /** Resolves once the rows, which were expected, are registered: see SharedStore, also for what it throws. */
+  register(rows: readonly Registration[]): Promise<void> {
+    return this.write(rows, (some) => this.#deps.shared.register(some))
+  }
+
+  /** Resolves once `write` has written the rows, which were expected. */
+  async write(
+    rows: readonly Registration[],
+    write: (rows: readonly Registration[]) => Promise<void> | void,
+  ): Promise<void> {
     try {
-      await this.#commits.add(rows)
+      if (rows.length > 0) await write(rows)
     } finally {
       for (const { outpoint, unfundedUntil } of rows) {
         const left = this.#pending.get(outpoint.txid)! - 1
@@ -140,13 +152,13 @@ export class RegistrationEnds implements IndexListener {
     for (;;) {
       signal.throwIfAborted()
       const ended = readEndedRegistrations(db, indexer.tip()?.height ?? 0, ENDS_LIMITS.rowsAtOnce)
-      if (this.#end(ended) === 0) return
+      if (this.end(ended) === 0) return
       await breathe()
     }
   }
 
   /** Returns how many have ended: not those that are being prolonged. */
-  #end(outpoints: readonly Outpoint[]): number {
+  end(outpoints: readonly Outpoint[]): number {
     const { db, recorder } = this.#deps
     const ending = outpoints.filter((outpoint) => !this.#pending.has(outpoint.txid))
     if (ending.length === 0) return 0
@@ -164,7 +176,7 @@ export class RegistrationEnds implements IndexListener {
   async #seeArrived(signal: AbortSignal): Promise<void> {
     const { db } = this.#deps
     if (this.#arrived.size === 0) return
-    await this.#commits.settled() // a registration may have come just before its funding
+    await this.#deps.shared.settled() // a registration may have come just before its funding
     const txids = [...this.#arrived]
     this.#arrived.clear()
     try {
@@ -202,7 +214,7 @@ export class RegistrationEnds implements IndexListener {
       this.#markFunded(made)
       if (made.length > 0) continue
       // What bitcoind said of another block than ours is asked again.
-      if (!indexer.isSettled || indexer.tip()?.hash !== at || this.#end(missing) === 0) return
+      if (!indexer.isSettled || indexer.tip()?.hash !== at || this.end(missing) === 0) return
     }
   }
 
@@ -218,10 +230,13 @@ export class RegistrationEnds implements IndexListener {
   }
 
   #markFunded(outpoints: readonly Outpoint[]): void {
-    const { db } = this.#deps
+    const { db, untold } = this.#deps
     if (outpoints.length === 0) return
     db.transaction(() => {
-      for (const outpoint of outpoints) markFunded(db, outpoint)
+      for (const outpoint of outpoints) {
+        markFunded(db, outpoint)
+        untold.registration(outpoint)
+      }
     })
     for (const { txid } of outpoints) this.#forgetIfFunded(txid)
   }

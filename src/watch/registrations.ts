@@ -6,13 +6,20 @@
  */
 import type { NodeApi } from '../chain/node-reader.ts'
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
-import { PeerFault } from '../errors.ts'
+import { describeError, PeerFault, TransientError } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
 import { readRecentBlocks } from '../store/local/tip.ts'
 import type { Db } from '../store/open.ts'
-import { firstRegistrationEnd, type Registration, readRegistration } from '../store/shared/registrations.ts'
+import {
+  firstRegistrationEnd,
+  type Registration,
+  readRegistration,
+  upsertRegistration,
+} from '../store/shared/registrations.ts'
+import type { SharedStore } from '../store/shared/store.ts'
+import type { Untold } from '../store/shared/untold.ts'
 import type { Lane } from '../wire/work.ts'
-import type { World } from '../world.ts'
+import { breathe, type World } from '../world.ts'
 import { askForEffort, EFFORT_LIMITS, effortBits, effortBitsAsked } from './effort.ts'
 import type { SpendRecorder } from './recorder.ts'
 import { RegistrationEnds } from './registration-ends.ts'
@@ -58,6 +65,8 @@ interface RegistrationsDeps extends World {
   watcher: Watcher
   api: NodeApi
   limits: Pick<WatchLimits, 'registrationsPerConnection' | 'watchesMax'>
+  shared: SharedStore
+  untold: Untold
 }
 
 export class Registrations {
@@ -188,7 +197,7 @@ export class Registrations {
     const { watcher } = this.#deps
     this.#admit(asked, present, client)
     const outpoints = [...present.rows.keys()]
-    const taking: Taking = { ...asked, present, client, reserved: present.fresh, rows: [], changed: [] }
+    const taking: Taking = { ...asked, present, client, reserved: present.fresh, rows: [], changed: [], fresh: [] }
     this.#reserved += taking.reserved // nobody else is admitted to these places
     try {
       await watcher.whenKnown(outpoints, lane, () => {}) // all at once, as that costs bitcoind least
@@ -196,7 +205,7 @@ export class Registrations {
         await watcher.whenKnown(some, lane, (isMade) => this.#take(taking, some, isMade))
     } finally {
       this.#reserved -= taking.reserved
-      await this.#ends.write(taking.changed)
+      await this.#commit(taking)
     }
     const { rows } = taking
     const unfunded = rows.flatMap(({ unfundedUntil, untilHeight }) =>
@@ -207,6 +216,85 @@ export class Registrations {
       untilHeight: lowest(rows.map(({ untilHeight }) => untilHeight)) ?? this.#tip().height + asked.ttlBlocks,
       ...(unfunded.length > 0 && { unfunded: unfunded.length, unfundedUntil: lowest(unfunded)! }),
     }
+  }
+
+  /** Throws PeerFault `busy` where nobody knows whether they are registered: then they are free when the client comes again. */
+  async #commit({ changed, fresh }: Taking): Promise<void> {
+    const { db, recorder, log } = this.#deps
+    try {
+      await this.#ends.register(changed)
+    } catch (error) {
+      // If they were registered after all, that is learnt from the shared store.
+      for (const outpoint of fresh) {
+        if (!this.#ends.isPending(outpoint) && !readRegistration(db, outpoint)) recorder.untrack(outpoint, 'registered')
+      }
+      if (!(error instanceof TransientError)) throw error
+      log.debug({ detail: describeError(error) }, 'not registered')
+      throw new PeerFault('busy', 'registrations can not be kept just now: try again in a few seconds', {
+        cause: error,
+      })
+    }
+  }
+
+  /**
+   * Registrations that another tracker of this market has taken, or that an operator has ended: watched here too, from
+   * here on and backwards as far as the index reaches, and then written to our file. Throws TransientError where bitcoind
+   * can't be asked: then some may be written already, and it is safe to call it again.
+   */
+  async learn(registrations: readonly Registration[], dropped: readonly Outpoint[], lane: Lane): Promise<void> {
+    const { recorder, db } = this.#deps
+    for (const some of slices(dropped)) {
+      this.#ends.end(some.filter((outpoint) => recorder.isRegistered(outpoint)))
+      await breathe()
+    }
+    for (const some of slices(registrations)) {
+      const news = some.filter((row) => this.#isNews(row))
+      const fresh = news.map(({ outpoint }) => outpoint).filter((outpoint) => !recorder.isRegistered(outpoint))
+      const rows = await this.#whenKnown(fresh, lane, (isMade) => news.map((row) => this.#watch(row, isMade)))
+      await this.#ends.write(rows, () =>
+        db.transaction(() => {
+          for (const row of rows) upsertRegistration(db, row)
+        }),
+      )
+    }
+  }
+
+  async #whenKnown<T>(
+    outpoints: readonly Outpoint[],
+    lane: Lane,
+    build: (isMade: (outpoint: Outpoint) => boolean) => T,
+  ): Promise<T> {
+    if (outpoints.length === 0) return build(() => false)
+    const asked = new Set(outpoints)
+    try {
+      return await this.#deps.watcher.whenKnown(outpoints, lane, (isMade) =>
+        build((outpoint) => asked.has(outpoint) && isMade(outpoint)),
+      )
+    } catch (error) {
+      if (error instanceof PeerFault) throw new TransientError(error.message, { cause: error })
+      throw error
+    }
+  }
+
+  /** Whether it says more than our file does, and has not come to its end. */
+  #isNews({ outpoint, untilHeight, unfundedUntil }: Registration): boolean {
+    if (untilHeight < this.#tip().height) return false
+    const known = readRegistration(this.#deps.db, outpoint)
+    if (!known || known.untilHeight < untilHeight) return true
+    if (known.unfundedUntil === undefined) return false
+    return unfundedUntil === undefined || unfundedUntil > known.unfundedUntil
+  }
+
+  /** Returns the row as it is to be kept: the others may not have seen yet what has made it. */
+  #watch(row: Registration, isMade: (outpoint: Outpoint) => boolean): Registration {
+    const { recorder, untold } = this.#deps
+    const { outpoint, untilHeight, unfundedUntil } = row
+    recorder.track(outpoint, 'registered')
+    const isNewlyFunded = unfundedUntil !== undefined && isMade(outpoint)
+    if (isNewlyFunded) untold.registration(outpoint)
+    const kept = isNewlyFunded ? { outpoint, untilHeight } : row
+    this.#ends.expect(kept)
+    return kept
   }
 
   /** From here on they are watched; at one moment with what is known of them. */
@@ -221,6 +309,7 @@ export class Registrations {
       taking.rows.push(row)
       if (!isRegistered) {
         recorder.track(outpoint, 'registered')
+        taking.fresh.push(outpoint)
         if (taking.reserved > 0) {
           taking.reserved--
           this.#reserved--
@@ -255,6 +344,8 @@ interface Taking {
   /** How its outpoints are kept now, and those of them whose row is new. */
   readonly rows: Registration[]
   readonly changed: Registration[]
+  /** Those that nobody had registered before. */
+  readonly fresh: Outpoint[]
 }
 
 /** A few milliseconds of work each. */

@@ -22,6 +22,7 @@ import {
   readProbes,
   readUptime,
 } from '../../src/store/shared/probes.ts'
+import { alone } from '../support/alone.ts'
 import { TERMS } from '../support/offers.ts'
 import { HandClock } from '../support/wire.ts'
 
@@ -53,7 +54,13 @@ function open(t: TestContext): Ours {
   const clock = new HandClock()
   clock.atMs = 1_800_000_000_000
   const again = () =>
-    new Liveness(db, new CurrentMarket(db, { revision: 1, pendingRevision: 1, tip: () => TIP }), REACH_RULES, clock)
+    new Liveness(
+      db,
+      new CurrentMarket(db, { revision: 1, pendingRevision: 1, tip: () => TIP }),
+      REACH_RULES,
+      clock,
+      alone(db),
+    )
   return { db, clock, liveness: again(), again }
 }
 

@@ -20,6 +20,7 @@ import { type Db, openStore } from '../../src/store/open.ts'
 import { routeTo } from '../../src/tor/socks.ts'
 import { systemClock } from '../../src/world.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { alone } from '../support/alone.ts'
 import { onionHost } from '../support/onions.ts'
 
 const HASH = asBlockHash('b1'.repeat(32))
@@ -69,7 +70,7 @@ function start(
   }
   const market = new CurrentMarket(db, { revision: 1, pendingRevision: 1, tip: () => TIP })
   const rules = probeRules(1_000, true)
-  const liveness = new Liveness(db, market, rules, systemClock)
+  const liveness = new Liveness(db, market, rules, systemClock, alone(db))
   const monitor = new Monitor(
     { rules, atOnce, timeoutMs, socks },
     {
@@ -79,6 +80,7 @@ function start(
       market,
       liveness,
       dials: new DialBudget(systemClock),
+      turns: alone(db).shared,
       network,
       judge: () => Promise.reject(new Error('no offer to judge')),
       hasMarket: () => true,

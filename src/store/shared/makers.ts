@@ -11,7 +11,7 @@ import type {
 } from '../../peers/types.ts'
 import { columnBlockHash, columnList, columnObject, columnTxid, hashColumn } from '../columns.ts'
 import { type Db, sql } from '../open.ts'
-import type { MakerColumns, OfferColumns } from '../schema.ts'
+import type { MakerColumns, OfferColumns, Schema } from '../schema.ts'
 
 /** Adds or replaces the maker's row. Returns its id for the other tables of this room. */
 export function upsertMaker(db: Db, record: MakerRecord): number {
@@ -26,6 +26,31 @@ export function upsertMaker(db: Db, record: MakerRecord): number {
 
 export function readMakers(db: Db): MakerRecord[] {
   return db.all(sql.selectFrom('makers').selectAll()).map(makerOf)
+}
+
+/** Whether `record` says more than `known` does: it is of a later probe, or with a later offer. */
+export function isLaterRecord(record: MakerRecord, known: MakerRecord | undefined): boolean {
+  if (!known || record.lastProbeMs !== known.lastProbeMs) return !known || record.lastProbeMs > known.lastProbeMs
+  return (record.offerAskedMs ?? 0) > (known.offerAskedMs ?? 0)
+}
+
+export function readMaker(db: Db, address: string): MakerRecord | undefined {
+  const row = db.first(sql.selectFrom('makers').selectAll().where('address', '=', address))
+  return row && makerOf(row)
+}
+
+/** The maker's id for the other tables of this room, if it has a row. */
+export function readMakerId(db: Db, address: string): number | undefined {
+  return db.first(sql.selectFrom('makers').select('id').where('address', '=', address))?.id
+}
+
+/** Another's record with its offer: replaces what is here, if it says more. Returns whether it does. */
+export function mergeMaker(db: Db, { record, offer }: { record: MakerRecord; offer?: OfferTerms }): boolean {
+  if (!isLaterRecord(record, readMaker(db, record.address))) return false
+  const id = upsertMaker(db, record)
+  if (offer) upsertOffer(db, id, offer)
+  else deleteOffer(db, id)
+  return true
 }
 
 /** Forgets makers that were not probed since `beforeMs`, with all that hangs on them. */
@@ -59,26 +84,33 @@ export function deleteOffer(db: Db, makerId: number): void {
 
 /** The last offer of each maker, by address. */
 export function readOffers(db: Db): Map<string, OfferTerms> {
-  const rows = db.all(
-    sql.selectFrom('offers as o').innerJoin('makers as m', 'm.id', 'o.maker_id').selectAll('o').select('m.address'),
-  )
-  return new Map(
-    rows.map((row) => {
-      const terms: OfferTerms = {
-        atMs: row.at_ms,
-        baseFeeSats: row.base_fee_sats,
-        amountFeePct: row.amount_fee_pct,
-        timeFeePct: row.time_fee_pct,
-        lockBlocksMin: row.lock_blocks_min,
-        amountSatsMin: row.amount_sats_min,
-        amountSatsMax: row.amount_sats_max,
-      }
-      if (row.required_confirms !== null) terms.requiredConfirms = row.required_confirms
-      const lightning = lightningPart(row)
-      if (lightning) terms.lightning = lightning
-      return [row.address, terms]
-    }),
-  )
+  return new Map(db.all(offersWithAddress()).map((row) => [row.address, offerOf(row)]))
+}
+
+/** The last offer of one maker, if it has one without a fault. */
+export function readOffer(db: Db, address: string): OfferTerms | undefined {
+  const row = db.first(offersWithAddress().where('m.address', '=', address))
+  return row && offerOf(row)
+}
+
+function offersWithAddress() {
+  return sql.selectFrom('offers as o').innerJoin('makers as m', 'm.id', 'o.maker_id').selectAll('o').select('m.address')
+}
+
+function offerOf(row: OfferColumns): OfferTerms {
+  const terms: OfferTerms = {
+    atMs: row.at_ms,
+    baseFeeSats: row.base_fee_sats,
+    amountFeePct: row.amount_fee_pct,
+    timeFeePct: row.time_fee_pct,
+    lockBlocksMin: row.lock_blocks_min,
+    amountSatsMin: row.amount_sats_min,
+    amountSatsMax: row.amount_sats_max,
+  }
+  if (row.required_confirms !== null) terms.requiredConfirms = row.required_confirms
+  const lightning = lightningPart(row)
+  if (lightning) terms.lightning = lightning
+  return terms
 }
 
 type LightningColumns = Pick<OfferColumns, 'lightning' | 'lightning_fault'>
@@ -132,20 +164,24 @@ export function deleteProof(db: Db, outpoint: Outpoint): void {
 
 /** By outpoint as text. */
 export function readProofs(db: Db): Map<string, ProvenBond> {
-  const rows = db.all(sql.selectFrom('proofs').selectAll())
-  return new Map(
-    rows.map((row) => {
-      const outpoint = { txid: columnTxid(row.txid), vout: row.vout }
-      const proof: ProvenBond = {
-        outpoint,
-        confHash: columnBlockHash(row.conf_hash),
-        era: row.era as CertificateEra,
-        source: row.source as ProvenBond['source'],
-        atMs: row.at_ms,
-      }
-      return [formatOutpoint(outpoint), proof]
-    }),
-  )
+  const proofs = db.all(sql.selectFrom('proofs').selectAll()).map(proofOf)
+  return new Map(proofs.map((proof) => [formatOutpoint(proof.outpoint), proof]))
+}
+
+export function readProof(db: Db, { txid, vout }: Outpoint): ProvenBond | undefined {
+  const one = sql.selectFrom('proofs').selectAll().where('txid', '=', hashColumn(txid)).where('vout', '=', vout)
+  const row = db.first(one)
+  return row && proofOf(row)
+}
+
+function proofOf(row: Schema['proofs']): ProvenBond {
+  return {
+    outpoint: { txid: columnTxid(row.txid), vout: row.vout },
+    confHash: columnBlockHash(row.conf_hash),
+    era: row.era as CertificateEra,
+    source: row.source as ProvenBond['source'],
+    atMs: row.at_ms,
+  }
 }
 
 function makerColumns(record: MakerRecord): MakerColumns {

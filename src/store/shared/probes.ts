@@ -1,6 +1,7 @@
 /** The history of probes: each one for some days, and counted by the hour for more than a year. */
 import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../../peers/types.ts'
 import { type Db, sql } from '../open.ts'
+import type { ProbeColumns } from '../schema.ts'
 
 export const PROBE_HISTORY_LIMITS = {
   /** Single probes are for looking into yesterday's trouble: 1,008 a maker at one in ten minutes. */
@@ -22,32 +23,146 @@ export interface ProbeRow {
   latencyMs: number
 }
 
-/** Writes the probe and counts it. Only inside the transaction that writes the maker's row. */
-export function insertProbe(db: Db, makerId: number, probe: ProbeRow): void {
-  db.run(
-    sql.insertInto('probes').values({
-      maker_id: makerId,
-      at_ms: probe.atMs,
-      outcome: probe.outcome,
-      failure: probe.failure ?? null,
-      failure_text: probe.text ?? null,
-      dialect: probe.dialect ?? null,
-      latency_ms: Math.round(probe.latencyMs),
-    }),
-  )
+/**
+ * Writes the probe and counts it for `source`, the process that made it. Only inside the transaction that writes the maker's
+ * row. Returns the row's id.
+ */
+export function insertProbe(db: Db, makerId: number, probe: ProbeRow, source: number): number {
+  const id = writeProbe(db, makerId, probe, source)
   const one = { answered: 0, failed: 0, unjudged: 0, [probe.outcome]: 1 }
   db.run(
     sql
       .insertInto('probe_hours')
-      .values({ maker_id: makerId, hour: hourOf(probe.atMs), ...one })
+      .values({ maker_id: makerId, hour: hourOf(probe.atMs), source, ...one })
       .onConflict((conflict) =>
-        conflict.columns(['maker_id', 'hour']).doUpdateSet((row) => ({
+        conflict.columns(['maker_id', 'hour', 'source']).doUpdateSet((row) => ({
           answered: row('probe_hours.answered', '+', one.answered),
           failed: row('probe_hours.failed', '+', one.failed),
           unjudged: row('probe_hours.unjudged', '+', one.unjudged),
         })),
       ),
   )
+  return id
+}
+
+function writeProbe(db: Db, makerId: number, probe: ProbeRow, source: number): number {
+  const insert = sql
+    .insertInto('probes')
+    .values({
+      maker_id: makerId,
+      source,
+      at_ms: probe.atMs,
+      outcome: probe.outcome,
+      failure: probe.failure ?? null,
+      failure_text: probe.text ?? null,
+      dialect: probe.dialect ?? null,
+      latency_ms: Math.round(probe.latencyMs),
+    })
+    .returning('id')
+  return db.first(insert)!.id
+}
+
+/** Another's probe, unless it is here already; its hour is told by itself. */
+export function mergeProbe(db: Db, makerId: number, { source, ...probe }: ProbeRow & { source: number }): void {
+  const same = sql
+    .selectFrom('probes')
+    .select('id')
+    .where('maker_id', '=', makerId)
+    .where('at_ms', '=', probe.atMs)
+    .where('source', '=', source)
+  if (!db.first(same)) writeProbe(db, makerId, probe, source)
+}
+
+/** What one process has counted within an hour. */
+export interface HourCounts {
+  hour: number
+  source: number
+  answered: number
+  failed: number
+  unjudged: number
+}
+
+/** Counts only grow: the highest stay. */
+export function mergeHour(db: Db, makerId: number, counts: HourCounts): void {
+  db.run(
+    sql
+      .insertInto('probe_hours')
+      .values({ maker_id: makerId, ...counts })
+      .onConflict((conflict) =>
+        conflict.columns(['maker_id', 'hour', 'source']).doUpdateSet({
+          answered: (eb) => eb.fn('max', ['probe_hours.answered', 'excluded.answered']),
+          failed: (eb) => eb.fn('max', ['probe_hours.failed', 'excluded.failed']),
+          unjudged: (eb) => eb.fn('max', ['probe_hours.unjudged', 'excluded.unjudged']),
+        }),
+      ),
+  )
+}
+
+/** Probes with ids above `afterId`, ascending, with their makers' addresses. */
+export function readProbesAfter(
+  db: Db,
+  afterId: number,
+  limit: number,
+): (ProbeRow & { id: number; address: string; source: number })[] {
+  return db.all(probesWithAddress().where('p.id', '>', afterId).orderBy('p.id').limit(limit)).map(withAddress)
+}
+
+/** The probe of that id, if it is kept yet. */
+export function readProbe(db: Db, id: number): (ProbeRow & { address: string; source: number }) | undefined {
+  const row = db.first(probesWithAddress().where('p.id', '=', id))
+  return row && withAddress(row)
+}
+
+function probesWithAddress() {
+  return sql.selectFrom('probes as p').innerJoin('makers as m', 'm.id', 'p.maker_id').selectAll('p').select('m.address')
+}
+
+function withAddress(row: ProbeColumns & { id: number; address: string; source: number }) {
+  return { ...probeOf(row), id: row.id, address: row.address, source: row.source }
+}
+
+/** Where an hour's counts are: one of a maker, an hour and a process. */
+export interface HourKey {
+  makerId: number
+  hour: number
+  source: number
+}
+
+/** The counts above `after` in the order of makers, hours and processes. */
+export function readHoursAfter(
+  db: Db,
+  after: HourKey | undefined,
+  limit: number,
+): (HourCounts & { address: string; makerId: number })[] {
+  let query = hoursWithAddress()
+  if (after) {
+    const { makerId, hour, source } = after
+    query = query.where(({ eb, refTuple, tuple }) =>
+      eb(refTuple('h.maker_id', 'h.hour', 'h.source'), '>', tuple(makerId, hour, source)),
+    )
+  }
+  return db.all(query.orderBy('h.maker_id').orderBy('h.hour').orderBy('h.source').limit(limit)).map(hourWithAddress)
+}
+
+export function readHour(db: Db, key: HourKey): (HourCounts & { address: string; makerId: number }) | undefined {
+  const one = hoursWithAddress()
+    .where('h.maker_id', '=', key.makerId)
+    .where('h.hour', '=', key.hour)
+    .where('h.source', '=', key.source)
+  const row = db.first(one)
+  return row && hourWithAddress(row)
+}
+
+function hoursWithAddress() {
+  return sql
+    .selectFrom('probe_hours as h')
+    .innerJoin('makers as m', 'm.id', 'h.maker_id')
+    .selectAll('h')
+    .select('m.address')
+}
+
+function hourWithAddress({ maker_id, ...row }: HourCounts & { maker_id: number; address: string }) {
+  return { makerId: maker_id, ...row }
 }
 
 /** The maker's probes since `sinceMs`, to the hour; unjudged ones are no observations. At most 720 rows for a month. */
@@ -112,13 +227,15 @@ export function readProbes(db: Db, address: string, limit: number): ProbeRow[] {
       .orderBy('p.at_ms', 'desc')
       .limit(limit),
   )
-  return rows.map((row) => {
-    const probe: ProbeRow = { atMs: row.at_ms, outcome: row.outcome as ProbeOutcome, latencyMs: row.latency_ms }
-    if (row.failure !== null) probe.failure = row.failure as ProbeFailure
-    if (row.failure_text !== null) probe.text = row.failure_text
-    if (row.dialect !== null) probe.dialect = row.dialect as DialectName
-    return probe
-  })
+  return rows.map(probeOf)
+}
+
+function probeOf(row: ProbeColumns): ProbeRow {
+  const probe: ProbeRow = { atMs: row.at_ms, outcome: row.outcome as ProbeOutcome, latencyMs: row.latency_ms }
+  if (row.failure !== null) probe.failure = row.failure as ProbeFailure
+  if (row.failure_text !== null) probe.text = row.failure_text
+  if (row.dialect !== null) probe.dialect = row.dialect as DialectName
+  return probe
 }
 
 /** Deletes what is past its time, a bounded number of rows a call. */

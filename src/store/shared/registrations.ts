@@ -100,6 +100,16 @@ export function readRegistrationsAfter(db: Db, height: Height): Outpoint[] {
   return db.all(sql.selectFrom('watches').select(['txid', 'vout']).where('until_height', '>', height)).map(outpointOf)
 }
 
+/** At most `limit` of all, in the order of outpoints as they are stored, above `after`. */
+export function readRegistrationPage(db: Db, after: Outpoint | undefined, limit: number): Registration[] {
+  let query = sql.selectFrom('watches').selectAll()
+  if (after) {
+    const { txid, vout } = after
+    query = query.where(({ eb, refTuple, tuple }) => eb(refTuple('txid', 'vout'), '>', tuple(hashColumn(txid), vout)))
+  }
+  return db.all(query.orderBy('txid').orderBy('vout').limit(limit)).map(registrationOf)
+}
+
 export function readRegistrations(db: Db): Outpoint[] {
   return db.all(sql.selectFrom('watches').select(['txid', 'vout'])).map(outpointOf)
 }

@@ -79,3 +79,34 @@ export interface SharedStore extends Leases {
   /** The probe has ended, and its host may be claimed again after `freeInMs`. Throws TransientError. */
   release(host: string, freeInMs: number): Promise<void>
 }
+
+/** How far one has read what the others have told. `place` is another one wherever changes may be lost or counted anew. */
+export interface SharedPosition {
+  place: string
+  change: number
+}
+
+/** How many rows a whole file had. */
+export interface MovedIn {
+  registrations: number
+  makers: number
+  probes: number
+  hours: number
+}
+
+/** A shared store that other trackers write to as well. All of it throws TransientError while it is away. */
+export interface CommonStore extends SharedStore {
+  /** Where it is now, and its last change. */
+  position(): Promise<SharedPosition>
+  /**
+   * What has changed after `change`, in pages, the oldest first; probes and hours of `exceptSource` are left out. `upTo`,
+   * which the last page has: the change up to which everything has been told then.
+   */
+  newsAfter(change: number, exceptSource: number): AsyncIterable<{ news: SharedNews; upTo: number | undefined }>
+  /** Merges a whole file, or nothing of it, and holds up nobody else meanwhile. */
+  mergeAll(pages: Iterable<SharedNews>): Promise<MovedIn>
+  /** Ends these for all trackers. Returns how many there were. */
+  dropRegistrations(outpoints: readonly Outpoint[]): Promise<number>
+  /** Deletes what is past its time, a bounded number of rows a call. */
+  prune(tipHeight: number, nowMs: number): Promise<void>
+}

@@ -21,6 +21,7 @@ import { insertBlock, readTip } from '../../../src/store/local/tip.ts'
 import type { TrackerRecord } from '../../../src/store/local/trackers.ts'
 import { openStore } from '../../../src/store/open.ts'
 import type { StatusCells } from '../../../src/views/status.ts'
+import { alone } from '../../support/alone.ts'
 import { hashOf, tipAt, txidOf } from '../../support/bonds.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
@@ -45,7 +46,7 @@ function setUp(t: TestContext) {
   const clock = { nowMs: () => 1_000, monotonicMs: () => nowMs }
   const chain = { tip: () => readTip(db), scannedFrom: () => 0, revision: 0, pendingRevision: 0 }
   const market = new CurrentMarket(db, chain)
-  const liveness = new Liveness(db, market, REACH_RULES, clock)
+  const liveness = new Liveness(db, market, REACH_RULES, clock, alone(db))
   let nowMs = 0
   let notSynced: string | undefined
   const trackers = { known: [] as TrackerRecord[], list: () => trackers.known, revision: 0 }

@@ -22,6 +22,7 @@ import type { Watcher } from '../../../src/watch/watcher.ts'
 import { Work } from '../../../src/wire/work.ts'
 import { systemClock } from '../../../src/world.ts'
 import { waitUntil } from '../../sandbox/wait.ts'
+import { alone } from '../../support/alone.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const hash = (height: number) => asBlockHash(height.toString(16).padStart(64, '0'))
@@ -66,7 +67,7 @@ function setUp({ watchesMax = 100, perConnection = 1_000 } = {}) {
     listeners.length = 0
     const recorder = new SpendRecorder(db, identity.keySalt, systemClock)
     const limits = { watchesMax, registrationsPerConnection: perConnection }
-    const registrations = new Registrations({ ...world, db, indexer, recorder, watcher, api, limits })
+    const registrations = new Registrations({ ...world, db, indexer, recorder, watcher, api, limits, ...alone(db) })
     return { recorder, registrations }
   }
   const setup = {

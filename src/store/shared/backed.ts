@@ -1,0 +1,77 @@
+/**
+ * The shared store of a tracker that shares with others: what they have in common (`CommonStore`), with this tracker's own
+ * file behind it. Registrations are committed there first, then here. While it is away, whoever asks goes on alone,
+ * except with registrations.
+ */
+import { TransientError } from '../../errors.ts'
+import { breathe } from '../../world.ts'
+import type { Db } from '../open.ts'
+import { type Registration, upsertRegistration } from './registrations.ts'
+import type { Claim, CommonStore, SharedNews, SharedStore } from './store.ts'
+
+const LIMITS = {
+  /** Rows written to our file in one go: some 2 ms. */
+  rowsAtOnce: 200,
+}
+
+export class BackedShared implements SharedStore {
+  readonly #db: Db
+  readonly #common: CommonStore
+  readonly #registering = new Set<Promise<void>>()
+
+  constructor(db: Db, common: CommonStore) {
+    this.#db = db
+    this.#common = common
+  }
+
+  async register(registrations: readonly Registration[]): Promise<void> {
+    const registering = this.#register(registrations)
+    this.#registering.add(registering)
+    try {
+      await registering
+    } finally {
+      this.#registering.delete(registering)
+    }
+  }
+
+  async #register(registrations: readonly Registration[]): Promise<void> {
+    if (registrations.length === 0) return
+    await this.#common.register(registrations)
+    for (let at = 0; at < registrations.length; at += LIMITS.rowsAtOnce) {
+      if (at > 0) await breathe()
+      this.#db.transaction(() => {
+        for (const row of registrations.slice(at, at + LIMITS.rowsAtOnce)) upsertRegistration(this.#db, row)
+      })
+    }
+  }
+
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#registering)
+  }
+
+  merge(news: SharedNews): Promise<void> {
+    return this.#common.merge(news)
+  }
+
+  /** While nobody can be asked, each probes for itself. */
+  async claim(hosts: readonly string[], leaseMs: number): Promise<Claim[]> {
+    try {
+      return await this.#common.claim(hosts, leaseMs)
+    } catch (error) {
+      if (!(error instanceof TransientError)) throw error
+      return hosts.map((host) => ({ host, isOurs: true, waitMs: 0 }))
+    }
+  }
+
+  release(host: string, freeInMs: number): Promise<void> {
+    return this.#common.release(host, freeInMs)
+  }
+
+  take(name: string, lengthMs: number): Promise<boolean> {
+    return this.#common.take(name, lengthMs)
+  }
+
+  drop(name: string): Promise<void> {
+    return this.#common.drop(name)
+  }
+}
