@@ -194,7 +194,7 @@ for folder in "$home"/usr/lib/*-linux-gnu* "$home"/lib/*-linux-gnu* "$home"/usr/
   LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 done
 export LD_LIBRARY_PATH
-for program in "$home/usr/bin/${0##*/}" "$home/bin/${0##*/}" "$home"/usr/lib/systemd/"${0##*/}" "$home"/lib/systemd/"${0##*/}"; do
+for program in "$home"/usr/lib/postgresql/*/bin/"${0##*/}" "$home/usr/bin/${0##*/}" "$home/bin/${0##*/}" "$home"/usr/lib/systemd/"${0##*/}" "$home"/lib/systemd/"${0##*/}"; do
   if [ -x "$program" ]; then exec "$program" "$@"; fi
 done
 exit 127
@@ -232,6 +232,27 @@ setup_promtool() {
   PATH="$PATH:$TOOLS/prometheus/programs"
   export PATH
   if ! have promtool; then ALONE=1 unpack_package prometheus promtool; fi
+}
+
+# PostgreSQL's server and client programs: the host's; else Debian's packages, installed where that can be done without
+# asking (without a database of their own, and nothing is started), else only unpacked into $TOOLS.
+setup_postgres() {
+  local conf=/etc/postgresql-common/createcluster.conf
+  find_postgres && return 0
+  if [ "$(id -u)" = 0 ] || { have sudo && sudo -n true 2>/dev/null; }; then
+    as_root sh -c "[ -e $conf ] || { mkdir -p ${conf%/*} && echo 'create_main_cluster = false' >$conf; }"
+    install_package PostgreSQL postgresql
+  else
+    unpack_package postgresql initdb postgres pg_basebackup pg_ctl pg_dump pg_restore psql
+  fi
+  find_postgres || fail 'Debian'"'"'s postgresql holds no initdb: install PostgreSQL by hand'
+}
+find_postgres() {
+  local bin
+  bin=$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+  PATH="${bin:+${bin%/*}:}$TOOLS/postgresql/programs:$PATH"
+  export PATH
+  have initdb && have psql
 }
 
 # libfaketime, which gives a process a clock that is wrong: one library out of Debian's package.
@@ -281,6 +302,7 @@ setup_checks() {
   setup_systemd
   setup_promtool
   setup_faketime
+  setup_postgres
   need_package python3 python3-minimal
   need_package git git
 }

@@ -296,6 +296,16 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'store/shared/local.ts': { at: 'the rest is a further piece' },
   'store/shared/whole.ts': { at: 'the rest is a further page' },
   'setting-values.ts': { at: 'refused, exit code 2' },
+  'store/shared/postgres/connection.ts': { at: WEATHER },
+  'store/shared/postgres/migrate.ts': { at: WEATHER },
+  'store/shared/postgres/pool.ts': {
+    at: 'further statements wait',
+    but: { waiting: { at: 'the statement fails at once; a client that asked for it is told `Error{busy}`' } },
+  },
+  'store/shared/postgres/postgres.ts': {
+    at: 'the next dial, or the next look; without an answer all connections are made anew',
+  },
+  'store/shared/postgres/primary.ts': { at: 'an older one is refused' },
   'store/shared/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
   'store/local/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
   'store/local/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },

@@ -68,6 +68,7 @@ test('no circle of imports is left when the program runs', () => {
 const PURE = [
   ...['bonds/', 'chain/types.ts', 'chain/plan.ts', 'chain/decode.ts', 'chain/outpoint-keys.ts', 'chain/following.ts'],
   'store/local/packed-keys.ts',
+  ...['store/shared/postgres/address.ts', 'store/shared/postgres/errors.ts', 'store/shared/postgres/schema.ts'],
   ...['chain/block-proof.ts', 'chain/merkle-block.ts', 'chain/answers.ts', 'chain/http-answer.ts'],
   ...[
     'peers/types.ts',
@@ -97,7 +98,8 @@ const PURE = [
   ...['views/schemas.ts', 'views/broken.ts', 'events/changes.ts', 'events/flaps.ts', 'errors.ts', 'format.ts'],
 ]
 /** What reaches outside: a file, a socket, a thread, the clock. */
-const OUTSIDE = /^node:(fs|net|http|https|worker_threads|child_process|timers)|^(better-sqlite3|bitcoin-core|zeromq)$/
+const OUTSIDE =
+  /^node:(fs|net|http|https|worker_threads|child_process|timers)|^(better-sqlite3|bitcoin-core|pg|zeromq)$/
 
 test('words and rules touch nothing outside, and know nobody who does', () => {
   const isPure = (file: string) => PURE.some((place) => (place.endsWith('/') ? file.startsWith(place) : file === place))
@@ -123,6 +125,7 @@ test('each library has its place', () => {
     'socks-proxy-agent': /^tor\/socks\.ts$/,
     'better-sqlite3': /^store\//,
     kysely: /^store\//,
+    pg: /^store\/shared\/postgres\//,
     fastify: /^http\/server\.ts$/,
     'nostr-tools/wasm': /^nostr\/signatures\.ts$/,
     'nostr-wasm': /^nostr\/signatures\.ts$/,
