@@ -1,19 +1,20 @@
 -- What several trackers share is merged: each process counts the probes of an hour for itself, under a number of its own.
--- What was counted so far gets one number for the whole file, another in each file.
+-- What was counted so far gets one number for the whole file, another in each file. The number is text here: when nothing but
+-- the pages of a damaged file is left, a record is known by the types of its columns, and six numbers are a relay's hour.
 CREATE TABLE counted_by (source INTEGER NOT NULL);
 INSERT INTO counted_by VALUES (abs(random() % 281474976710655) + 1);
 
 CREATE TABLE probe_hours_by_source (
   maker_id INTEGER NOT NULL REFERENCES makers (id) ON DELETE CASCADE,
   hour INTEGER NOT NULL,
-  source INTEGER NOT NULL,
+  source TEXT NOT NULL,
   answered INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   unjudged INTEGER NOT NULL,
   PRIMARY KEY (maker_id, hour, source)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO probe_hours_by_source
-  SELECT maker_id, hour, (SELECT source FROM counted_by), answered, failed, unjudged FROM probe_hours;
+  SELECT maker_id, hour, (SELECT CAST(source AS TEXT) FROM counted_by), answered, failed, unjudged FROM probe_hours;
 DROP TABLE probe_hours;
 ALTER TABLE probe_hours_by_source RENAME TO probe_hours;
 CREATE INDEX probe_hours_by_hour ON probe_hours (hour);

@@ -122,33 +122,60 @@ interface Shape {
   table: Salvaged
   kind: PageRecord['kind']
   /** As they stand in a record. */
-  columns: { name: string; type: string; isRequired: boolean; isRowid: boolean }[]
+  columns: Column[]
   insert: Database.Statement
 }
 
+interface Column {
+  name: string
+  type: string
+  isRequired: boolean
+  isRowid: boolean
+  /** What it is in a record that was written before the column was added. */
+  byDefault: SqlValue
+}
+
+/** Tables that were made anew with another key: which columns their records had, and what stands in the others. */
+const FORMER = [
+  { table: 'probe_hours', columns: ['maker_id', 'hour', 'answered', 'failed', 'unjudged'], rest: { source: "'0'" } },
+] as const
+
 /** What a record of each table looks like, and how it gets into `db`, which has the newest schema. */
 function shapesOf(db: Database.Database): Shape[] {
-  return SALVAGED.map((table) => {
+  const shapes = SALVAGED.map((table): Shape => {
     const { wr } = db.prepare('SELECT wr FROM pragma_table_list WHERE schema = ? AND name = ?').get('main', table) as {
       wr: number
     }
-    const declared = db.prepare('SELECT name, type, "notnull", pk FROM pragma_table_info(?)').all(table) as {
+    const declared = db
+      .prepare('SELECT name, type, "notnull", pk, dflt_value AS dflt FROM pragma_table_info(?)')
+      .all(table) as {
       name: string
       type: string
       notnull: number
       pk: number
+      dflt: string | null
     }[]
     const key = declared.filter(({ pk }) => pk > 0).sort((a, b) => a.pk - b.pk)
     const ordered = wr ? [...key, ...declared.filter(({ pk }) => pk === 0)] : declared
-    const columns = ordered.map(({ name, type, notnull, pk }) => {
+    const columns = ordered.map(({ name, type, notnull, pk, dflt }): Column => {
       const isRowid = !wr && key.length === 1 && pk === 1 && type === 'INTEGER'
-      return { name, type, isRequired: (notnull === 1 || pk > 0) && !isRowid, isRowid }
+      const byDefault = dflt === null ? null : Number(dflt)
+      return { name, type, isRequired: (notnull === 1 || pk > 0) && !isRowid, isRowid, byDefault }
     })
     const names = columns.map(({ name }) => name)
     // OR IGNORE: what breaks a rule of the table, or is there already, is left out.
     const insert = db.prepare(`INSERT OR IGNORE INTO ${table} (${names}) VALUES (${names.map(() => '?')})`)
     return { table, kind: wr ? 'index' : 'table', columns, insert }
   })
+  return [...shapes, ...FORMER.map((former) => formerShape(db, former, shapes))]
+}
+
+function formerShape(db: Database.Database, former: (typeof FORMER)[number], shapes: readonly Shape[]): Shape {
+  const { table, columns: names, rest } = former
+  const { kind, columns } = shapes.find((shape) => shape.table === table)!
+  const values = [...names.map(() => '?'), ...Object.values(rest)]
+  const insert = db.prepare(`INSERT OR IGNORE INTO ${table} (${[...names, ...Object.keys(rest)]}) VALUES (${values})`)
+  return { table, kind, columns: names.map((name) => columns.find((column) => column.name === name)!), insert }
 }
 
 /** Takes every record that has the shape of one of our tables and that the table lets in. */
@@ -165,9 +192,9 @@ function takeRecords(path: string, db: Database.Database): PagesRead {
 function rowOf({ kind, rowid, values }: PageRecord, shape: Shape): SqlValue[] | undefined {
   if (kind !== shape.kind || values.length > shape.columns.length) return undefined
   const row: SqlValue[] = []
-  for (const [i, { name, type, isRequired, isRowid }] of shape.columns.entries()) {
-    // A record that was written before a migration lacks the columns which that one has added: they are null.
-    const value = isRowid ? rowid! : (values[i] ?? null)
+  for (const [i, { name, type, isRequired, isRowid, byDefault }] of shape.columns.entries()) {
+    // A record that was written before a migration lacks the columns which that one has added.
+    const value = isRowid ? rowid! : i < values.length ? values[i]! : byDefault
     if (value === null ? isRequired : !isOfType(value, type)) return undefined
     // Its block will be scanned again.
     const isPlace = shape.table === 'spenders' && (name === 'height' || name === 'in_mempool')

@@ -89,7 +89,7 @@ export interface Schema {
   offers: OfferColumns & { maker_id: number }
   proofs: { txid: Buffer; vout: number; conf_hash: Buffer; era: string; source: string; at_ms: number }
   probes: ProbeColumns & { id: Generated<number>; maker_id: number; source: number }
-  probe_hours: { maker_id: number; hour: number; source: number; answered: number; failed: number; unjudged: number }
+  probe_hours: { maker_id: number; hour: number; source: string; answered: number; failed: number; unjudged: number }
   untold: { kind: string; key: string; noted: number }
   shared_position: { id: number; place: string; change: number }
   relays: {

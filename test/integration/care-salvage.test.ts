@@ -155,7 +155,12 @@ test('of a database that an older version has written, records without the colum
     alter(
       copy,
       `ALTER TABLE offers DROP COLUMN lightning; ALTER TABLE offers DROP COLUMN lightning_fault;
-       DROP INDEX watches_unfunded; ALTER TABLE watches DROP COLUMN unfunded_until; PRAGMA user_version = 6`,
+       DROP INDEX watches_unfunded; ALTER TABLE watches DROP COLUMN unfunded_until;
+       ALTER TABLE probes DROP COLUMN source;
+       CREATE TABLE hours (maker_id INTEGER, hour INTEGER, answered INTEGER, failed INTEGER, unjudged INTEGER,
+         PRIMARY KEY (maker_id, hour)) STRICT, WITHOUT ROWID;
+       INSERT INTO hours SELECT maker_id, hour, answered, failed, unjudged FROM probe_hours;
+       DROP TABLE probe_hours; ALTER TABLE hours RENAME TO probe_hours; PRAGMA user_version = 6`,
     )
     damage(copy, (bytes) => bytes.fill(0, 0, 100))
   })

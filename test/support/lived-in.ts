@@ -61,7 +61,7 @@ function writeHistory(file: string): void {
     'INSERT INTO makers (id, address, last_probe_ms, last_up_ms, failures) VALUES (?, ?, ?, ?, 0)',
   )
   const probe = db.prepare("INSERT INTO probes (maker_id, at_ms, outcome, latency_ms) VALUES (?, ?, 'answered', 900)")
-  const hours = db.prepare('INSERT INTO probe_hours VALUES (?, ?, 6, 0, 0)')
+  const hours = db.prepare("INSERT INTO probe_hours VALUES (?, ?, '4711', 6, 0, 0)")
   db.transaction(() => {
     for (let id = 1; id <= MAKERS; id++) {
       maker.run(id, `${onionHost(`maker-${id}`)}:6102`, nowMs, nowMs)
@@ -90,7 +90,7 @@ const KEPT = {
   offers: 'SELECT * FROM offers ORDER BY maker_id',
   proofs: 'SELECT hex(txid), vout, hex(conf_hash), era, source, at_ms FROM proofs ORDER BY txid, vout',
   probes: 'SELECT maker_id, at_ms, outcome, latency_ms FROM probes ORDER BY maker_id, at_ms',
-  probe_hours: 'SELECT * FROM probe_hours ORDER BY maker_id, hour',
+  probe_hours: 'SELECT maker_id, hour, answered, failed, unjudged FROM probe_hours ORDER BY maker_id, hour',
   relays: 'SELECT id, url FROM relays ORDER BY id',
   relay_hours: 'SELECT * FROM relay_hours ORDER BY relay_id, hour',
 } as const

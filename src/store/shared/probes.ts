@@ -1,7 +1,7 @@
 /** The history of probes: each one for some days, and counted by the hour for more than a year. */
 import type { DialectName, ProbeFailure, ProbeOutcome, Uptime } from '../../peers/types.ts'
 import { type Db, sql } from '../open.ts'
-import type { ProbeColumns } from '../schema.ts'
+import type { ProbeColumns, Schema } from '../schema.ts'
 
 export const PROBE_HISTORY_LIMITS = {
   /** Single probes are for looking into yesterday's trouble: 1,008 a maker at one in ten minutes. */
@@ -33,7 +33,7 @@ export function insertProbe(db: Db, makerId: number, probe: ProbeRow, source: nu
   db.run(
     sql
       .insertInto('probe_hours')
-      .values({ maker_id: makerId, hour: hourOf(probe.atMs), source, ...one })
+      .values({ maker_id: makerId, hour: hourOf(probe.atMs), source: String(source), ...one })
       .onConflict((conflict) =>
         conflict.columns(['maker_id', 'hour', 'source']).doUpdateSet((row) => ({
           answered: row('probe_hours.answered', '+', one.answered),
@@ -87,7 +87,7 @@ export function mergeHour(db: Db, makerId: number, counts: HourCounts): void {
   db.run(
     sql
       .insertInto('probe_hours')
-      .values({ maker_id: makerId, ...counts })
+      .values({ maker_id: makerId, ...counts, source: String(counts.source) })
       .onConflict((conflict) =>
         conflict.columns(['maker_id', 'hour', 'source']).doUpdateSet({
           answered: (eb) => eb.fn('max', ['probe_hours.answered', 'excluded.answered']),
@@ -138,7 +138,7 @@ export function readHoursAfter(
   if (after) {
     const { makerId, hour, source } = after
     query = query.where(({ eb, refTuple, tuple }) =>
-      eb(refTuple('h.maker_id', 'h.hour', 'h.source'), '>', tuple(makerId, hour, source)),
+      eb(refTuple('h.maker_id', 'h.hour', 'h.source'), '>', tuple(makerId, hour, String(source))),
     )
   }
   return db.all(query.orderBy('h.maker_id').orderBy('h.hour').orderBy('h.source').limit(limit)).map(hourWithAddress)
@@ -148,7 +148,7 @@ export function readHour(db: Db, key: HourKey): (HourCounts & { address: string;
   const one = hoursWithAddress()
     .where('h.maker_id', '=', key.makerId)
     .where('h.hour', '=', key.hour)
-    .where('h.source', '=', key.source)
+    .where('h.source', '=', String(key.source))
   const row = db.first(one)
   return row && hourWithAddress(row)
 }
@@ -161,8 +161,8 @@ function hoursWithAddress() {
     .select('m.address')
 }
 
-function hourWithAddress({ maker_id, ...row }: HourCounts & { maker_id: number; address: string }) {
-  return { makerId: maker_id, ...row }
+function hourWithAddress({ maker_id, source, ...row }: Schema['probe_hours'] & { address: string }) {
+  return { ...row, makerId: maker_id, source: Number(source) }
 }
 
 /** The maker's probes since `sinceMs`, to the hour; unjudged ones are no observations. At most 720 rows for a month. */
