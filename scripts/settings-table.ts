@@ -20,10 +20,10 @@ function settingsTable(): string {
 }
 
 function row(name: SettingName): string {
-  const { short, argument, about, default: value, defaultText } = setting(name)
+  const { short, argument, isHidden, about, default: value, defaultText } = setting(name)
   const flag = [[short, flagName(name)].filter(Boolean).join(', '), argument].filter(Boolean).join(' ')
   const shown = defaultText ?? (value === undefined ? '-' : `\`${value}\``)
-  const cells = [`\`${flag}\``, `\`${envName(name)}\``, `\`${name}\``, shown, about]
+  const cells = [isHidden ? '-' : `\`${flag}\``, `\`${envName(name)}\``, `\`${name}\``, shown, about]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 

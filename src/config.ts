@@ -47,6 +47,8 @@ export type RawValues = { [N in SettingName]?: unknown }
 export interface Config {
   readonly network: Network
   readonly dataDir: string
+  /** For parsePostgresAddress, which takes it; undefined: nothing is shared. */
+  readonly sharedStore: Secret | undefined
   readonly rpc: { readonly host: string; readonly port: number; readonly auth: RpcAuthConfig }
   readonly listen: HostPort
   /** Undefined: no HTTP server. `hosts`: names it answers to besides those of this machine. */
@@ -231,6 +233,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
   return Object.freeze({
     network,
     dataDir: values.datadir === undefined ? defaultDataDir(network) : resolve(values.datadir),
+    sharedStore: values['shared-store'],
     rpc: {
       ...(values.rpc ?? { host: '127.0.0.1', port: NETWORK_PARAMS[network].defaultRpcPort }),
       auth: rpcAuth(values, network),

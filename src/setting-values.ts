@@ -5,7 +5,9 @@
 import { BlockList, isIP } from 'node:net'
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
+import { ConfigError } from './errors.ts'
 import { Secret } from './secret.ts'
+import { parsePostgresAddress } from './store/shared/postgres/address.ts'
 import { type HostPort, parseHostPort, type TorPort } from './tor/address.ts'
 
 /** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
@@ -99,6 +101,18 @@ const userPass = text
   .transform((value) => new Secret(value))
 const secret = text.transform((value) => new Secret(value))
 
+/** Where PostgreSQL is; read again by whoever dials it, so that the password is in one place. */
+const postgresAddress = text.transform((value, context): Secret => {
+  try {
+    parsePostgresAddress(value)
+    return new Secret(value)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    context.addIssue(error.message)
+    return z.NEVER
+  }
+})
+
 /** Addresses, in a list or separated by commas. */
 const hostPorts = z.union([z.array(z.string()), z.string()]).transform((value, context): HostPort[] => {
   const names = (typeof value === 'string' ? value.split(',') : value).map((name) => name.trim())
@@ -155,6 +169,7 @@ export const SETTING_VALUES = {
   relayUrls,
   userPass,
   secret,
+  postgresAddress,
 }
 
 const OWN_NETWORKS = new BlockList()

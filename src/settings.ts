@@ -8,7 +8,7 @@ import { LOG_LEVELS, SETTING_VALUES } from './setting-values.ts'
 import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
-const { text, flag, whole, network, secret, userPass, hostNames, httpUrl, relayUrls } = SETTING_VALUES
+const { text, flag, whole, network, secret, postgresAddress, userPass, hostNames, httpUrl, relayUrls } = SETTING_VALUES
 const { hostPort, hostPorts, hostPortOrOff, torPort, rpcAddress } = SETTING_VALUES
 
 interface Setting {
@@ -16,6 +16,8 @@ interface Setting {
   /** What the flag looks like after its name; absent for a switch. */
   argument?: string
   short?: string
+  /** Not on the command line, where `ps` would show a password to everybody. */
+  isHidden?: true
   about: string
   /** Shown where the default isn't a plain value. */
   defaultText?: string
@@ -35,6 +37,14 @@ export const SETTINGS = {
     argument: '<folder>',
     about: 'where the database and the onion key live',
     defaultText: '~/.fidelity-tracker, and a folder per network in it for all but main',
+  },
+  'shared-store': {
+    schema: postgresAddress,
+    argument: '<url>',
+    isHidden: true,
+    about:
+      'PostgreSQL for what several trackers share, postgres://user:password@host:5432/database; further hosts behind commas, sslmode and sslrootcert as libpq has them',
+    defaultText: 'none: the file in the datadir has all of it',
   },
   rpc: {
     schema: rpcAddress,
@@ -332,7 +342,7 @@ export function envName(name: SettingName): string {
 }
 
 /** Settings whose values must not show; a webhook's URL often holds a token. */
-const SECRETS: readonly SettingName[] = ['auth', 'tor-auth-password', 'webhook-secret', 'webhook-url']
+const SECRETS: readonly SettingName[] = ['auth', 'shared-store', 'tor-auth-password', 'webhook-secret', 'webhook-url']
 
 export function isSecret(name: SettingName): boolean {
   return SECRETS.includes(name)

@@ -3,17 +3,18 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Outpoint, parseOutpoint } from '../chain/types.ts'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { ConfigError } from '../errors.ts'
-import { CONFIG_ENV, flagName, SETTING_NAMES, setting } from '../settings.ts'
+import { CONFIG_ENV, envName, flagName, SETTING_NAMES, setting } from '../settings.ts'
 
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
   command.option('--config <file>', 'read settings from this TOML file')
   for (const name of SETTING_NAMES) {
-    const { argument, short, about, defaultText, default: value } = setting(name)
+    const { argument, short, about, defaultText, isHidden = false, default: value } = setting(name)
     const long = flagName(name)
     const flags = [short, long].filter(Boolean).join(', ') + (argument ? ` ${argument}` : '')
     const shown = defaultText ?? (typeof value === 'boolean' || value === undefined ? undefined : String(value))
-    command.addOption(new Option(flags, about + (shown === undefined ? '' : ` (default: ${shown})`)))
+    const option = new Option(flags, about + (shown === undefined ? '' : ` (default: ${shown})`))
+    command.addOption(option.hideHelp(isHidden))
   }
 }
 
@@ -22,7 +23,13 @@ export function configOf(command: Command): Config {
   const given: Record<string, unknown> = {}
   for (const name of SETTING_NAMES) {
     const attribute = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-    if (command.getOptionValueSource(attribute) === 'cli') given[name] = command.getOptionValue(attribute)
+    if (command.getOptionValueSource(attribute) !== 'cli') continue
+    if (setting(name).isHidden) {
+      throw new ConfigError(
+        `${flagName(name)} is not taken on the command line, where ps shows its password to everybody: set ${envName(name)} in the environment, or ${name} in the file`,
+      )
+    }
+    given[name] = command.getOptionValue(attribute)
   }
   return readConfig({
     flags: given as RawValues,

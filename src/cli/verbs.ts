@@ -233,7 +233,7 @@ function addPrintingVerbs({ verb }: Cli): void {
 
 const EXAMPLES = `
 Every setting can be given as a flag, as ${ENV_PREFIX}<NAME> in the environment, or in a TOML file
-(--config, or ${CONFIG_ENV}), in that order.
+(--config, or ${CONFIG_ENV}), in that order; shared-store, which holds a password, only in the last two.
 
 Examples:
   fidelity-tracker start                                    follow bitcoind on main, cookie and Tor as usual

@@ -213,6 +213,21 @@ test("of a webhook's URL scheme and host are shown, and what is printed reads ba
   }
 })
 
+test('the shared store: taken as libpq writes it, refused with what is wrong, never shown', () => {
+  const url = 'postgres://tracker:hunter2@db1,db2:6432/market?sslmode=verify-full'
+  const config = read({}, { FIDELITY_TRACKER_SHARED_STORE: url })
+  assert.equal(config.sharedStore?.reveal(), url)
+  assert.match(formatConfig(config), /^# shared-store = "<secret>" {2}# environment$/m)
+  assert.doesNotMatch(formatConfig(config), /hunter2/)
+  assert.equal(read({}).sharedStore, undefined)
+  const wrong = refusal({}, { FIDELITY_TRACKER_SHARED_STORE: 'postgres://tracker:hunter2@db/market?sslmode=yes' })
+  assert.match(
+    wrong,
+    /^FIDELITY_TRACKER_SHARED_STORE in the environment: is not usable: sslmode is none of disable, prefer/,
+  )
+  assert.doesNotMatch(wrong, /hunter2/)
+})
+
 // ---- environment -----------------------------------------------------------------------------------------------------
 
 test('an empty variable is none', () => {

@@ -31,12 +31,15 @@ const PORT = 5432
 const EXAMPLE = 'postgres://user:password@host:5432/database'
 const PARAMETERS = ['host', 'port', 'sslmode', 'sslrootcert', 'target_session_attrs']
 
-/** Throws ConfigError with a sentence that says what is wrong; the password is in none of them. */
+/** Throws ConfigError that says what is wrong, without the setting's name; the password is in none of these. */
 export function parsePostgresAddress(text: string): PostgresAddress {
   const parts = /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(text.trim())
   if (!parts) throw fault(`expected ${EXAMPLE}`)
   const [, authority = '', path = '', query = ''] = parts
   const at = authority.lastIndexOf('@')
+  if (at < 0 && text.includes('@')) {
+    throw fault('what stands before the @ is not understood: write / and ? in a password as %2F and %3F')
+  }
   const [user, password] = userOf(authority.slice(0, Math.max(at, 0)))
   const parameters = parametersOf(query)
   const database = decoded(path, 'the database') || user
@@ -77,7 +80,7 @@ export function isSocket({ host }: Pick<PostgresHost, 'host'>): boolean {
 function userOf(text: string): [string, Secret | undefined] {
   const colon = text.indexOf(':')
   const user = decoded(colon < 0 ? text : text.slice(0, colon), 'the user')
-  if (user === '') throw fault(`it names no user: expected ${EXAMPLE}`)
+  if (user === '') throw fault(`no user is named: expected ${EXAMPLE}`)
   const password = colon < 0 ? '' : decoded(text.slice(colon + 1), 'the password')
   return [user, password === '' ? undefined : new Secret(password)]
 }
@@ -85,11 +88,11 @@ function userOf(text: string): [string, Secret | undefined] {
 function hostsOf(text: string, parameters: ReadonlyMap<string, string>): PostgresHost[] {
   const asParameter = parameters.get('host')
   if (asParameter === undefined) {
-    if (text === '') throw fault(`it names no host: expected ${EXAMPLE}, or ?host=/var/run/postgresql for a socket`)
+    if (text === '') throw fault(`no host is named: expected ${EXAMPLE}, or ?host=/var/run/postgresql for a socket`)
     if (parameters.has('port')) throw fault('port goes with the host: write host:port')
     return text.split(',').map(hostOf)
   }
-  if (text !== '') throw fault('it names hosts twice: before the database, and as the parameter host')
+  if (text !== '') throw fault('hosts are named twice: before the database, and as the parameter host')
   const hosts = asParameter.split(',')
   const ports = (parameters.get('port') ?? String(PORT)).split(',')
   if (ports.length !== 1 && ports.length !== hosts.length) throw fault('give one port, or one for each host')
@@ -147,5 +150,5 @@ function decoded(text: string, what: string): string {
 }
 
 function fault(what: string): ConfigError {
-  return new ConfigError(`shared-store can't be used: ${what}`)
+  return new ConfigError(what)
 }
