@@ -134,10 +134,17 @@ export class PostgresServer {
   /** Waits until it takes connections. */
   async launch(): Promise<void> {
     await this.launchUnready()
-    await waitUntil('PostgreSQL takes connections', async () => {
-      if (!this.isRunning) throw new Error(`PostgreSQL ended: ${this.log}`)
-      return await this.psql('SELECT 1').catch(() => undefined)
-    })
+    let refusal: unknown
+    try {
+      await waitUntil('PostgreSQL takes connections', async () => {
+        if (!this.isRunning) throw new Error(`PostgreSQL ended: ${this.log}`)
+        return await this.psql('SELECT 1').catch((error) => {
+          refusal = error
+        })
+      })
+    } catch (cause) {
+      throw new Error(`${refusal}; its log: ${this.log}`, { cause })
+    }
   }
 
   /** Returns as soon as it runs. */
