@@ -1,34 +1,29 @@
 /**
- * Rows that are on the disk before anybody is answered, without a wait for the disk on the serving thread and without one
- * for each: all that come while the last ones are written share the next commit.
+ * Rows that are committed before anybody is answered, without a commit for each: all that come while the last ones are
+ * written share the next commit. Where they are written is the caller's.
  */
 import { breathe } from '../../world.ts'
-import type { Db } from '../open.ts'
 
 export class GroupCommit<Row> {
-  readonly #db: Db
-  readonly #write: (row: Row) => void
-  readonly #rowsAtOnce: number
+  readonly #commit: (rows: readonly Row[]) => Promise<void>
   #waiting: Row[] = []
   /** The commit that is under way, and the one that follows it. */
   #current: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
 
-  /** `rowsAtOnce`: rows of one transaction, which the serving thread writes in one go. */
-  constructor(db: Db, rowsAtOnce: number, write: (row: Row) => void) {
-    this.#db = db
-    this.#rowsAtOnce = rowsAtOnce
-    this.#write = write
+  /** `commit` resolves once the rows can't be lost; it never runs twice at once, and takes as many rows as have come. */
+  constructor(commit: (rows: readonly Row[]) => Promise<void>) {
+    this.#commit = commit
   }
 
-  /** Resolves once the rows are on the disk. Throws StoreError. */
+  /** Resolves once the rows are committed. Throws what `commit` throws, to all whose rows went with it. */
   add(rows: readonly Row[]): Promise<void> {
-    this.#waiting.push(...rows)
+    for (const row of rows) this.#waiting.push(row)
     this.#next ??= this.#afterCurrent()
     return this.#next
   }
 
-  /** Resolves once all rows that were added before are on the disk, or failed to. */
+  /** Resolves once all rows that were added before are committed, or failed to. */
   async settled(): Promise<void> {
     await (this.#next ?? this.#current).catch(() => {})
   }
@@ -39,15 +34,5 @@ export class GroupCommit<Row> {
     this.#next = undefined
     this.#current = this.#commit(this.#waiting.splice(0))
     await this.#current
-  }
-
-  async #commit(rows: readonly Row[]): Promise<void> {
-    for (let at = 0; at < rows.length; at += this.#rowsAtOnce) {
-      if (at > 0) await breathe()
-      this.#db.transaction(() => {
-        for (const row of rows.slice(at, at + this.#rowsAtOnce)) this.#write(row)
-      })
-    }
-    await this.#db.synced()
   }
 }

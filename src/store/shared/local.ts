@@ -3,7 +3,8 @@
  * that file.
  */
 import { type Db, sql } from '../open.ts'
-import { GroupCommit } from './group-commit.ts'
+import { diskCommit } from './disk-commit.ts'
+import type { GroupCommit } from './group-commit.ts'
 import { deleteProof, mergeMaker, type ProvenBond, readMakerId, readProof, upsertProof } from './makers.ts'
 import { mergeHour, mergeProbe } from './probes.ts'
 import { deleteRegistration, type Registration, upsertRegistration } from './registrations.ts'
@@ -20,7 +21,7 @@ export class LocalShared implements SharedStore {
 
   constructor(db: Db) {
     this.#db = db
-    this.#commits = new GroupCommit(db, LIMITS.rowsAtOnce, (row) => upsertRegistration(db, row))
+    this.#commits = diskCommit(db, LIMITS.rowsAtOnce, (row) => upsertRegistration(db, row))
   }
 
   register(registrations: readonly Registration[]): Promise<void> {
