@@ -306,6 +306,19 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     at: 'the next dial, or the next look; without an answer all connections are made anew',
   },
   'store/shared/postgres/primary.ts': { at: 'an older one is refused' },
+  'store/shared/postgres/news.ts': { at: 'the rest is a further page' },
+  'store/shared/postgres/postgres-shared.ts': {
+    at: 'the rest is a further statement',
+    but: { mergeAllMs: { at: 'given up as weather: nothing of the file was taken over' } },
+  },
+  'store/shared/postgres/pruning.ts': {
+    at: 'the rest goes with the next call',
+    but: {
+      behindBlocks: { at: 'the row is deleted from the shared store' },
+      turnMs: { at: 'the row is deleted from the shared store' },
+    },
+  },
+  'store/shared/postgres/turns.ts': { at: 'the host is asked for again' },
   'store/shared/probes.ts': { at: 'older rows are deleted, some at a time', metric: 'db_bytes' },
   'store/local/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
   'store/local/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },

@@ -1,0 +1,11 @@
+/** What the shared store asks of a connection to PostgreSQL. */
+
+/** One statement. bigint comes as a number. Throws TransientError where it is not known to have happened. */
+export type Ask = <Row>(text: string, values: readonly unknown[]) => Promise<Row[]>
+
+export interface SqlDatabase {
+  /** In a transaction of its own. */
+  query: Ask
+  /** All of `work` happens on one connection (READ COMMITTED), or nothing of it. `ms`: how long one of its statements may take. */
+  transaction<T>(work: (ask: Ask) => Promise<T>, ms?: number): Promise<T>
+}
