@@ -23,6 +23,14 @@ ALTER TABLE probes ADD COLUMN source INTEGER NOT NULL DEFAULT 0;
 UPDATE probes SET source = (SELECT source FROM counted_by);
 DROP TABLE counted_by;
 
+-- A maker that no longer shows a proof, since when: an older proof that another tracker tells of counts no more.
+CREATE TABLE proofs_taken_back (
+  txid BLOB NOT NULL CHECK (length(txid) = 32),
+  vout INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (txid, vout)
+) STRICT, WITHOUT ROWID;
+
 -- With a shared store: what was written here and is not known to be there yet. `key` says which row: a registered outpoint or
 -- a proof by `txid:vout`, a maker by its address, a probe by its id, an hour by `maker id/hour/source`. `noted` grows with
 -- each note: one that was noted anew while it was being told stays.

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
 import type { NodeApi } from './chain/node-reader.ts'
+import type { Network } from './chain/types.ts'
 import { type Config, nodeOptions, socksOf } from './config.ts'
 import { describeError } from './errors.ts'
 import { ChangeFeed } from './events/feed.ts'
@@ -25,11 +26,14 @@ import { Posts } from './peers/judge.ts'
 import { Liveness } from './peers/liveness.ts'
 import { type ProbeRules, probeRules } from './peers/reach.ts'
 import { Trackers } from './peers/trackers.ts'
+import type { Secret } from './secret.ts'
+import { Sharing } from './sharing.ts'
 import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
+import { BackedShared } from './store/shared/backed.ts'
 import { forgetSharedPosition, LocalShared } from './store/shared/local.ts'
-import type { SharedStore } from './store/shared/store.ts'
+import type { OwnShared } from './store/shared/store.ts'
 import { Untold } from './store/shared/untold.ts'
 import { formatHostPort, type HostPort, isOnionHost, reachableAddress } from './tor/address.ts'
 import { DescriptorLooks } from './tor/descriptor.ts'
@@ -57,7 +61,9 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly work: Work
   readonly registered: Registrations
   /** What other trackers of this market may share with us. */
-  readonly shared: SharedStore
+  readonly shared: OwnShared
+  /** Undefined where it shares with nobody. */
+  readonly sharing: Sharing | undefined
   readonly trackers: Trackers
   /** Signs what we say on Nostr; undefined where nothing is said. */
   readonly signer: EventSigner | undefined
@@ -134,8 +140,15 @@ export async function openCore(config: Config, world: World, signal: AbortSignal
   }
 }
 
+/** What PostgreSQL needs is loaded where it is used. */
+async function openSharedStore(url: Secret, network: Network, world: World) {
+  const { openPostgresShared } = await import('./store/shared/postgres/open.ts')
+  return openPostgresShared(url, network, { ...world, log: world.log.child({ room: 'shared' }) })
+}
+
 async function assemble(config: Config, world: World, signal: AbortSignal, held: Held): Promise<Core> {
   const { clock, log } = world
+  const { network } = config
   const lock = held.add(lockDataDir(config.dataDir))
   const modes = closeToOthers(config.dataDir)
   if (modes.closed.length > 0) log.info({ files: modes.closed }, 'closed to other users of this machine')
@@ -160,10 +173,12 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const notSynced = () => whyNotSynced(following, clock.monotonicMs())
   const unseen = () => unseenOf(following)
   const work = new Work(config.wire, clock)
-  const isShared = false
-  if (!isShared) forgetSharedPosition(db)
-  const untold = new Untold(db, isShared, () => clock.nowMs())
-  const shared = new LocalShared(db)
+  const sharedStore = config.sharedStore && (await openSharedStore(config.sharedStore, network, world))
+  if (!sharedStore) forgetSharedPosition(db)
+  const untold = new Untold(db, sharedStore !== undefined, () => clock.nowMs())
+  const shared = sharedStore
+    ? new BackedShared(db, sharedStore.common, () => sharedStore.link.state.kind === 'up')
+    : new LocalShared(db)
   const source = randomInt(1, 2 ** 48 - 1)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)
   const indexer = new Indexer(db, recorder, config)
@@ -185,12 +200,20 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const watcher = new Watcher(watching)
   const registered = new Registrations({ ...watching, watcher })
 
-  const { probes, network, allowTestAddresses } = config
+  const { probes, allowTestAddresses } = config
   const peersLog = log.child({ room: 'peers' })
   const socks = socksOf(config)
   const rules = probeRules(probes.intervalMs, network === 'regtest')
   const market = new CurrentMarket(db, indexer)
   const liveness = new Liveness(db, market, rules, clock, { source, untold })
+  const sharing =
+    sharedStore &&
+    new Sharing({
+      ...{ ...world, ...sharedStore, db, indexer, untold, source, registered, liveness, notSynced },
+      log: log.child({ room: 'shared' }),
+      lane: work.lane(signal),
+    })
+  if (sharing) cells.shared = sharing
   const posts = new Posts({ db, api, network, allowTestAddresses, liveness, clock })
   const instance = randomBytes(16)
   const times = canaryTimes(probes.intervalMs)
@@ -281,6 +304,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     work,
     registered,
     shared,
+    sharing,
     market,
     liveness,
     probeRules: rules,

@@ -121,6 +121,7 @@ export async function runDaemon(
     rereading: (s) => runRereading({ ...core, api: core.node.with(s), log: chain.log, following }, s),
     status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
+    ...(core.sharing && { sharing: (s: AbortSignal) => core.sharing!.run(monitor, s) }),
     ...(door && { door: (s: AbortSignal) => door.run(s) }),
     trackers: (s) => core.trackers.run(s),
     relays: (s) => core.observer.run(s),

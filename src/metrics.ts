@@ -79,6 +79,14 @@ export class Meters {
       'Since Tor last uploaded a descriptor of our onion service; no value where it does not tell',
       () => cells.descriptor && (core.clock.monotonicMs() - cells.descriptor.uploadedMs) / 1000,
     )
+    this.#gauge('shared_store_up', '1 while the shared store is there and read; no value without one', () =>
+      core.sharing ? Number(core.sharing.check.ok) : undefined,
+    )
+    this.#gauge(
+      'shared_store_untold',
+      'Rows that are not known to be in the shared store yet; no value without one',
+      () => core.sharing?.untold,
+    )
     this.#counter(
       'onion_republished_total',
       'Times that the onion service was taken down and published again because it was not reached',

@@ -14,6 +14,7 @@ import type { Liveness } from './peers/liveness.ts'
 import type { Monitor } from './peers/monitor.ts'
 import type { Db } from './store/open.ts'
 import { readSharedPosition, storeSharedPosition } from './store/shared/local.ts'
+import type { SharedLink } from './store/shared/postgres/open.ts'
 import type { CommonStore, SharedNews } from './store/shared/store.ts'
 import { newsOf, type Untold } from './store/shared/untold.ts'
 import { wholeFile } from './store/shared/whole.ts'
@@ -40,6 +41,7 @@ interface SharingDeps extends World {
   db: Db
   indexer: Pick<Indexer, 'tip'>
   common: CommonStore
+  link: SharedLink
   untold: Untold
   /** By which this process counts its probes. */
   source: number
@@ -55,28 +57,37 @@ export class Sharing {
   readonly #deps: SharingDeps
   readonly #news = new Bell()
   readonly #notes = new Bell()
+  /** The shared store has all that our file had when it was met, and our file all that was there. */
   #hasJoined = false
   #lastDetail: string | undefined
 
   constructor(deps: SharingDeps) {
     this.#deps = deps
     deps.untold.onNote = () => this.#notes.ring()
+    deps.link.onNews(() => this.#news.ring())
   }
 
-  /** Whether the shared store has all that this tracker's file had when it was met, and this file all that was there. */
-  get hasJoined(): boolean {
-    return this.#hasJoined
+  /** How it is told to the operator. */
+  get check(): { ok: boolean; detail: string } {
+    const { kind, detail } = this.#deps.link.state
+    if (kind !== 'up') return { ok: false, detail: `${detail}; until then registrations are answered busy` }
+    if (this.#hasJoined) return { ok: true, detail }
+    return {
+      ok: false,
+      detail: this.#deps.notSynced() === undefined ? 'what the others know is being read' : 'read once synced',
+    }
   }
 
-  /** There may be news: others have told some, or the shared store is there again. */
-  wake(): void {
-    this.#news.ring()
+  /** Rows written here that are not known to be there. */
+  get untold(): number {
+    return this.#deps.untold.count()
   }
 
   /** `monitor`: who is told that another tracker has probed. Runs until the signal. */
   async run(monitor: Pick<Monitor, 'learnt'>, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
     await runAll(signal, {
+      link: (s) => this.#deps.link.run(s),
       learn: (s) => this.#again((inner) => this.#look(monitor, inner), this.#news, s),
       tell: (s) => this.#again(() => this.#tell(), this.#notes, s),
       prune: (s) => this.#prune(s),

@@ -14,12 +14,13 @@ import { mergeNews, mergeProof } from '../store/shared/local.ts'
 import {
   deleteMakersBefore,
   deleteOffer,
-  deleteProof,
-  isLaterRecord,
+  isLater,
+  makerNews,
   type ProvenBond,
   readMakers,
   readOffers,
   readProofs,
+  takeProofBack,
   upsertMaker,
   upsertOffer,
   upsertProof,
@@ -226,7 +227,7 @@ export class Liveness {
     this.#db.transaction(() => {
       this.#keepTerms(address, upsertMaker(this.#db, record), { ...terms, atMs }, fault)
       if (bond && verdict.ok) upsertProof(this.#db, provenBond(bond, verdict.era, 'offer', atMs))
-      else if (isRevoked) deleteProof(this.#db, outpoint)
+      else if (isRevoked) takeProofBack(this.#db, outpoint, atMs)
       const { untold } = this.#ownProbes
       untold.maker(address)
       if ((bond && verdict.ok) || isRevoked) untold.proof(outpoint)
@@ -261,7 +262,7 @@ export class Liveness {
 
   /** What other trackers of this market have found out. Returns the makers of which they know more than we did. */
   learn({ makers = [], proofs = [], probes = [], hours = [] }: SharedNews): MakerRecord[] {
-    const later = makers.filter(({ record }) => isLaterRecord(record, this.#records.get(record.address)))
+    const later = makers.filter((news) => isLater(news, this.#newsOf(news.record.address)))
     const changed = this.#db.transaction(() => {
       mergeNews(this.#db, { makers: later, probes, hours })
       return proofs.map((proof) => [proof, mergeProof(this.#db, proof)] as const)
@@ -275,6 +276,11 @@ export class Liveness {
     for (const { address } of hours) this.#uptimes.delete(address)
     if (later.length + proofs.length + probes.length + hours.length > 0) this.#changes++
     return later.map(({ record }) => record)
+  }
+
+  #newsOf(address: string): MakerNews | undefined {
+    const record = this.#records.get(address)
+    return record && makerNews(record, this.#offers.get(address))
   }
 
   #learnMaker({ record, offer }: MakerNews): void {

@@ -334,6 +334,7 @@ export const checksSchema = component(
     sync: check.describe("the scan has reached bitcoind's tip: lists are answered"),
     tor: check.describe('answers'),
     onion: check.describe('published, and reached through Tor by our own canary'),
+    shared_store: check.describe('is there and read; only where one is set').optional(),
   }),
 )
 export type Checks = z.infer<typeof checksSchema>

@@ -29,6 +29,8 @@ export interface StatusCells {
   republished?: number
   /** When last, Unix milliseconds; absent once it was reached again. */
   republishedAtMs?: number
+  /** What other trackers of this market share with us; absent where none does. */
+  shared?: { readonly check: { ok: boolean; detail: string } }
   /** Why the store could not be read at the last look. */
   databaseFault?: string | undefined
 }
@@ -62,9 +64,10 @@ export function readiness(cells: StatusCells, nowMs: number): Readiness {
     sync: { ok: notSynced === undefined, detail: notSynced ?? syncDetail(following) },
     tor: { ok: onion.kind !== 'starting' && onion.kind !== 'unreachable', detail: torDetail(onion) },
     onion: onionCheck(cells),
+    ...(cells.shared && { shared_store: cells.shared.check }),
   }
-  const failing = (Object.keys(checks) as (keyof Checks)[]).filter((name) => !checks[name].ok)
-  const words = failing.map((name) => `${wordFor(name, cells)}: ${checks[name].detail}`)
+  const failing = (Object.keys(checks) as (keyof Checks)[]).filter((name) => checks[name]?.ok === false)
+  const words = failing.map((name) => `${wordFor(name, cells)}: ${checks[name]?.detail}`)
   return { ready: failing.length === 0, notReady: words, checks }
 }
 
@@ -104,6 +107,7 @@ function torDetail(onion: StatusCells['onion']): string {
 function wordFor(check: keyof Checks, { onion }: StatusCells): string {
   if (check === 'sync') return 'not synced'
   if (check === 'tor') return 'Tor'
+  if (check === 'shared_store') return 'shared store'
   if (check !== 'onion') return check
   return onion.kind === 'published' ? 'canary' : 'onion service'
 }

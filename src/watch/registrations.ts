@@ -16,7 +16,7 @@ import {
   readRegistration,
   upsertRegistration,
 } from '../store/shared/registrations.ts'
-import type { SharedStore } from '../store/shared/store.ts'
+import type { OwnShared } from '../store/shared/store.ts'
 import type { Untold } from '../store/shared/untold.ts'
 import type { Lane } from '../wire/work.ts'
 import { breathe, type World } from '../world.ts'
@@ -65,7 +65,7 @@ interface RegistrationsDeps extends World {
   watcher: Watcher
   api: NodeApi
   limits: Pick<WatchLimits, 'registrationsPerConnection' | 'watchesMax'>
-  shared: SharedStore
+  shared: OwnShared
   untold: Untold
 }
 
@@ -110,6 +110,7 @@ export class Registrations {
       throw new PeerFault('bad_request', `Register.ttl_blocks: expected 1 to ${REGISTRATION_LIMITS.blocksMax}`)
     }
     this.#deps.watcher.assertFew(outpoints)
+    if (this.#deps.shared.isAway) throw cannotBeKept()
     return this.#keep(asked, await this.#read(outpoints, ttlBlocks, client, lane), client, lane)
   }
 
@@ -230,9 +231,7 @@ export class Registrations {
       }
       if (!(error instanceof TransientError)) throw error
       log.debug({ detail: describeError(error) }, 'not registered')
-      throw new PeerFault('busy', 'registrations can not be kept just now: try again in a few seconds', {
-        cause: error,
-      })
+      throw cannotBeKept(error)
     }
   }
 
@@ -321,6 +320,10 @@ export class Registrations {
       this.#ends.expect(row)
     }
   }
+}
+
+function cannotBeKept(cause?: unknown): PeerFault {
+  return new PeerFault('busy', 'registrations can not be kept just now: try again in a few seconds', { cause })
 }
 
 /** What is registered already of what a request asks for. */

@@ -33,6 +33,8 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   canary_up: {},
   onion_descriptor_age_seconds: {},
   onion_republished_total: {},
+  shared_store_up: {},
+  shared_store_untold: {},
   registrations: {},
   registration_effort_bits: {},
   registrations_refused_total: { labels: ['reason'] },

@@ -7,21 +7,27 @@ import { TransientError } from '../../errors.ts'
 import { breathe } from '../../world.ts'
 import type { Db } from '../open.ts'
 import { type Registration, upsertRegistration } from './registrations.ts'
-import type { Claim, CommonStore, SharedNews, SharedStore } from './store.ts'
+import type { Claim, CommonStore, OwnShared, SharedNews } from './store.ts'
 
 const LIMITS = {
   /** Rows written to our file in one go: some 2 ms. */
   rowsAtOnce: 200,
 }
 
-export class BackedShared implements SharedStore {
+export class BackedShared implements OwnShared {
   readonly #db: Db
   readonly #common: CommonStore
+  readonly #isUp: () => boolean
   readonly #registering = new Set<Promise<void>>()
 
-  constructor(db: Db, common: CommonStore) {
+  constructor(db: Db, common: CommonStore, isUp: () => boolean) {
     this.#db = db
+    this.#isUp = isUp
     this.#common = common
+  }
+
+  get isAway(): boolean {
+    return !this.#isUp()
   }
 
   async register(registrations: readonly Registration[]): Promise<void> {

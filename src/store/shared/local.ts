@@ -5,17 +5,26 @@
 import { type Db, sql } from '../open.ts'
 import { diskCommit } from './disk-commit.ts'
 import type { GroupCommit } from './group-commit.ts'
-import { deleteProof, mergeMaker, type ProvenBond, readMakerId, readProof, upsertProof } from './makers.ts'
+import {
+  mergeMaker,
+  type ProvenBond,
+  readMakerId,
+  readProof,
+  readTakenBackMs,
+  takeProofBack,
+  upsertProof,
+} from './makers.ts'
 import { mergeHour, mergeProbe } from './probes.ts'
 import { deleteRegistration, type Registration, upsertRegistration } from './registrations.ts'
-import type { Claim, ProofNews, SharedNews, SharedPosition, SharedStore } from './store.ts'
+import type { Claim, OwnShared, ProofNews, SharedNews, SharedPosition } from './store.ts'
 
 const LIMITS = {
   /** Rows written in one go: some 2 ms. */
   rowsAtOnce: 200,
 }
 
-export class LocalShared implements SharedStore {
+export class LocalShared implements OwnShared {
+  readonly isAway = false
   readonly #db: Db
   readonly #commits: GroupCommit<Registration>
 
@@ -70,15 +79,22 @@ export function mergeNews(db: Db, news: SharedNews): void {
 /** Returns the proof as it is now, or undefined where nothing has changed. */
 export function mergeProof(db: Db, { outpoint, atMs, proven }: ProofNews): ProvenBond | 'taken back' | undefined {
   const known = readProof(db, outpoint)
-  if (known && known.atMs >= atMs) return undefined
-  if (proven) {
-    const proof = { outpoint, atMs, ...proven }
+  const proof = proven && { outpoint, atMs, ...proven }
+  const takenBackMs = readTakenBackMs(db, outpoint)
+  if (takenBackMs !== undefined && !outranks([atMs, proof], [takenBackMs, undefined])) return undefined
+  if (known && !outranks([atMs, proof], [known.atMs, known])) return undefined
+  if (proof) {
     upsertProof(db, proof)
     return proof
   }
-  if (!known) return undefined
-  deleteProof(db, outpoint)
-  return 'taken back'
+  takeProofBack(db, outpoint, atMs)
+  return known && 'taken back'
+}
+
+/** The later one counts; of the same moment a proof before none, and else any, but always the same. */
+function outranks(a: [atMs: number, proof: ProvenBond | undefined], b: typeof a): boolean {
+  const rank = (proof: ProvenBond | undefined) => (proof ? `${proof.confHash} ${proof.era} ${proof.source}` : '')
+  return a[0] === b[0] ? rank(a[1]) > rank(b[1]) : a[0] > b[0]
 }
 
 /** Undefined where this file has never read what others have told. */

@@ -12,6 +12,8 @@ import type {
 import { columnBlockHash, columnList, columnObject, columnTxid, hashColumn } from '../columns.ts'
 import { type Db, sql } from '../open.ts'
 import type { MakerColumns, OfferColumns, Schema } from '../schema.ts'
+import type { MakerNews } from './store.ts'
+import { tieOf } from './tie.ts'
 
 /** Adds or replaces the maker's row. Returns its id for the other tables of this room. */
 export function upsertMaker(db: Db, record: MakerRecord): number {
@@ -28,10 +30,13 @@ export function readMakers(db: Db): MakerRecord[] {
   return db.all(sql.selectFrom('makers').selectAll()).map(makerOf)
 }
 
-/** Whether `record` says more than `known` does: it is of a later probe, or with a later offer. */
-export function isLaterRecord(record: MakerRecord, known: MakerRecord | undefined): boolean {
-  if (!known || record.lastProbeMs !== known.lastProbeMs) return !known || record.lastProbeMs > known.lastProbeMs
-  return (record.offerAskedMs ?? 0) > (known.offerAskedMs ?? 0)
+/** Whether `news` say more than what is known: they are of a later probe, or with a later offer; see store.ts. */
+export function isLater(news: MakerNews, known: MakerNews | undefined): boolean {
+  if (!known) return true
+  const [a, b] = [news.record, known.record]
+  if (a.lastProbeMs !== b.lastProbeMs) return a.lastProbeMs > b.lastProbeMs
+  const [askedMs, knownAskedMs] = [a.offerAskedMs ?? -1, b.offerAskedMs ?? -1]
+  return askedMs === knownAskedMs ? tieOf(news) > tieOf(known) : askedMs > knownAskedMs
 }
 
 export function readMaker(db: Db, address: string): MakerRecord | undefined {
@@ -44,9 +49,19 @@ export function readMakerId(db: Db, address: string): number | undefined {
   return db.first(sql.selectFrom('makers').select('id').where('address', '=', address))?.id
 }
 
+export function readMakerNews(db: Db, address: string): MakerNews | undefined {
+  const record = readMaker(db, address)
+  return record && makerNews(record, readOffer(db, address))
+}
+
+export function makerNews(record: MakerRecord, offer: OfferTerms | undefined): MakerNews {
+  return { record, ...(offer && { offer }) }
+}
+
 /** Another's record with its offer: replaces what is here, if it says more. Returns whether it does. */
-export function mergeMaker(db: Db, { record, offer }: { record: MakerRecord; offer?: OfferTerms }): boolean {
-  if (!isLaterRecord(record, readMaker(db, record.address))) return false
+export function mergeMaker(db: Db, news: MakerNews): boolean {
+  const { record, offer } = news
+  if (!isLater(news, readMakerNews(db, record.address))) return false
   const id = upsertMaker(db, record)
   if (offer) upsertOffer(db, id, offer)
   else deleteOffer(db, id)
@@ -156,10 +171,31 @@ export function upsertProof(db: Db, proof: ProvenBond): void {
       .values({ txid: hashColumn(proof.outpoint.txid), vout: proof.outpoint.vout, ...columns })
       .onConflict((conflict) => conflict.columns(['txid', 'vout']).doUpdateSet(columns)),
   )
+  const { txid, vout } = proof.outpoint
+  db.run(sql.deleteFrom('proofs_taken_back').where('txid', '=', hashColumn(txid)).where('vout', '=', vout))
 }
 
-export function deleteProof(db: Db, outpoint: Outpoint): void {
-  db.run(sql.deleteFrom('proofs').where('txid', '=', hashColumn(outpoint.txid)).where('vout', '=', outpoint.vout))
+/** Its maker shows it no more since `atMs`. */
+export function takeProofBack(db: Db, { txid, vout }: Outpoint, atMs: number): void {
+  db.run(sql.deleteFrom('proofs').where('txid', '=', hashColumn(txid)).where('vout', '=', vout))
+  db.run(
+    sql
+      .insertInto('proofs_taken_back')
+      .values({ txid: hashColumn(txid), vout, at_ms: atMs })
+      .onConflict((conflict) => conflict.columns(['txid', 'vout']).doUpdateSet({ at_ms: atMs })),
+  )
+}
+
+/** Since when its maker shows no proof of it, Unix milliseconds; undefined while it does, or never did. */
+export function readTakenBackMs(db: Db, { txid, vout }: Outpoint): number | undefined {
+  const one = sql.selectFrom('proofs_taken_back').select('at_ms').where('txid', '=', hashColumn(txid))
+  return db.first(one.where('vout', '=', vout))?.at_ms
+}
+
+/** All of them, with since when. */
+export function readProofsTakenBack(db: Db): { outpoint: Outpoint; atMs: number }[] {
+  const rows = db.all(sql.selectFrom('proofs_taken_back').selectAll())
+  return rows.map(({ txid, vout, at_ms }) => ({ outpoint: { txid: columnTxid(txid), vout }, atMs: at_ms }))
 }
 
 /** By outpoint as text. */

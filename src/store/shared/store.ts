@@ -80,6 +80,12 @@ export interface SharedStore extends Leases {
   release(host: string, freeInMs: number): Promise<void>
 }
 
+/** The one that a tracker asks: its own file, or what is behind it. */
+export interface OwnShared extends SharedStore {
+  /** Nothing can be registered just now. */
+  readonly isAway: boolean
+}
+
 /** How far one has read what the others have told. `place` is another one wherever changes may be lost or counted anew. */
 export interface SharedPosition {
   place: string

@@ -5,10 +5,10 @@
  */
 import { formatOutpoint, type Outpoint, parseOutpoint } from '../../chain/types.ts'
 import { type Db, sql } from '../open.ts'
-import { readMaker, readOffer, readProof } from './makers.ts'
+import { type ProvenBond, readMakerNews, readProof, readTakenBackMs } from './makers.ts'
 import { readHour, readProbe } from './probes.ts'
 import { readRegistration } from './registrations.ts'
-import type { HourNews, MakerNews, ProbeNews, ProofNews, SharedNews } from './store.ts'
+import type { HourNews, ProbeNews, ProofNews, SharedNews } from './store.ts'
 
 type Kind = 'registration' | 'maker' | 'proof' | 'probe' | 'hour'
 
@@ -106,8 +106,8 @@ export function newsOf(db: Db, notes: readonly Note[]): SharedNews {
     })
   return {
     registrations: found('registration', ({ key }) => readRegistration(db, parseOutpoint(key)!)),
-    makers: found('maker', ({ key }) => makerNews(db, key)),
-    proofs: found('proof', ({ key, noted }): ProofNews => proofNews(db, parseOutpoint(key)!, noted)),
+    makers: found('maker', ({ key }) => readMakerNews(db, key)),
+    proofs: found('proof', ({ key }) => proofNews(db, parseOutpoint(key)!)),
     probes: found('probe', ({ key }): ProbeNews | undefined => readProbe(db, Number(key))),
     hours: found('hour', ({ key }): HourNews | undefined => {
       const [makerId, hour, source] = key.split('/').map(Number)
@@ -116,17 +116,14 @@ export function newsOf(db: Db, notes: readonly Note[]): SharedNews {
   }
 }
 
-function makerNews(db: Db, address: string): MakerNews | undefined {
-  const record = readMaker(db, address)
-  const offer = readOffer(db, address)
-  return record && { record, ...(offer && { offer }) }
+function proofNews(db: Db, outpoint: Outpoint): ProofNews | undefined {
+  const proof = readProof(db, outpoint)
+  if (proof) return provenNews(proof)
+  const atMs = readTakenBackMs(db, outpoint)
+  return atMs === undefined ? undefined : { outpoint, atMs }
 }
 
-/** One that is here no more was taken back when that was noted. */
-function proofNews(db: Db, outpoint: Outpoint, noted: number): ProofNews {
-  const proof = readProof(db, outpoint)
-  if (!proof) return { outpoint, atMs: noted }
-  const { atMs, ...proven } = proof
+export function provenNews({ outpoint, atMs, ...proven }: ProvenBond): ProofNews {
   return { outpoint, atMs, proven }
 }
 

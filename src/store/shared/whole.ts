@@ -1,11 +1,11 @@
 /** All that is shared of a tracker's own file, in pages: for a shared store that has never seen it, or may have lost some of it. */
 import type { Outpoint } from '../../chain/types.ts'
 import type { Db } from '../open.ts'
-import { readMakers, readOffers, readProofs } from './makers.ts'
+import { makerNews, readMakers, readOffers, readProofs, readProofsTakenBack } from './makers.ts'
 import { type HourKey, readHoursAfter, readProbesAfter } from './probes.ts'
 import { readRegistrationPage } from './registrations.ts'
-import type { ProofNews, SharedNews } from './store.ts'
-import { withoutMakerId } from './untold.ts'
+import type { SharedNews } from './store.ts'
+import { provenNews, withoutMakerId } from './untold.ts'
 
 const LIMITS = {
   /** Rows of a page: some milliseconds to read. */
@@ -21,14 +21,9 @@ export function* wholeFile(db: Db): Generator<SharedNews> {
     after = registrations.at(-1)!.outpoint
   }
   const offers = readOffers(db)
-  const makers = readMakers(db).map((record) => {
-    const offer = offers.get(record.address)
-    return { record, ...(offer && { offer }) }
-  })
+  const makers = readMakers(db).map((record) => makerNews(record, offers.get(record.address)))
   for (const some of pages(makers)) yield { makers: some }
-  const proofs = [...readProofs(db).values()].map(
-    ({ outpoint, atMs, ...proven }): ProofNews => ({ outpoint, atMs, proven }),
-  )
+  const proofs = [...[...readProofs(db).values()].map(provenNews), ...readProofsTakenBack(db)]
   for (const some of pages(proofs)) yield { proofs: some }
   for (let afterId = 0; ; ) {
     const probes = readProbesAfter(db, afterId, LIMITS.rows)

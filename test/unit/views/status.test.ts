@@ -24,7 +24,9 @@ const well = (): StatusCells => ({
 /** The names of the checks that fail. */
 const failing = (cells: StatusCells) => {
   const { ready, notReady, checks: found } = readiness(cells, NOW_MS)
-  const names = Object.entries(checksSchema.parse(found)).flatMap(([name, { ok }]) => (ok ? [] : [name]))
+  const names = Object.entries(checksSchema.parse(found)).flatMap(([name, check]) =>
+    check?.ok === false ? [name] : [],
+  )
   assert.equal(ready, names.length === 0)
   assert.equal(notReady.length, names.length)
   return names
