@@ -117,6 +117,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'doctor/bitcoind.ts': { at: 'a finding' },
   'doctor/data-dir.ts': { at: 'a finding' },
   'doctor/host.ts': { at: 'a finding' },
+  'doctor/postgres.ts': { at: 'a warning' },
   'doctor/relays.ts': { at: 'a finding' },
   'doctor/tor-places.ts': { at: 'a finding' },
   'doctor/tor.ts': { at: 'a finding' },

@@ -7,6 +7,7 @@ import { webhookRoute } from '../events/webhook.ts'
 import { isSecret } from '../settings.ts'
 import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
+import { parsePostgresAddress } from '../store/shared/postgres/address.ts'
 import { formatHostPort, isLoopback, type TorPort, urlHost } from '../tor/address.ts'
 import { readOwnHost } from '../tor/own-host.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
@@ -16,6 +17,7 @@ import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
+import { postgresFindings } from './postgres.ts'
 import { relayFindings } from './relays.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
@@ -25,7 +27,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
   const status = isRunning ? storedStatus(dataDir) : undefined
   const { relays: urls, publish } = config.nostr
   const rows = isRunning ? storedRelays(dataDir) : undefined
-  const [bitcoind, throughTor, relays] = await Promise.all([
+  const [bitcoind, throughTor, relays, shared] = await Promise.all([
     askBitcoind(config, Math.floor(clock.nowMs() / 1000)),
     tor.kind === 'none'
       ? [well('tor', 'not used (--no-tor)')]
@@ -34,6 +36,9 @@ export async function examine(config: Config, configFile: string | undefined, cl
           clock.nowMs(),
         ),
     relayFindings({ urls, socks: socksOf(config), publish, rows }, clock),
+    config.sharedStore
+      ? postgresFindings(parsePostgresAddress(config.sharedStore.reveal()), config.network, clock)
+      : [],
   ])
   return [
     nodeFinding(process.versions.node),
@@ -49,6 +54,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
       ),
     ),
     ...bitcoind,
+    ...shared,
     ...throughTor,
     ...(tor.kind === 'none' ? [] : [onionFinding(status, await ownAddress(config))]),
     ...(config.webhook ? [webhookFinding(config.webhook, socksOf(config))] : []),

@@ -190,7 +190,8 @@ function readRoot(file: string): string {
   } catch (cause) {
     throw new PostgresTrouble(
       'refused',
-      `the certificates ${file} (sslrootcert) can't be read (${describeError(cause)}): let this user read them, or name another file`,
+      `the certificates ${file} (sslrootcert) can't be read (${describeError(cause)})`,
+      'let this user read them, or name another file',
       { cause },
     )
   }

@@ -14,13 +14,30 @@ export type TroubleKind = 'down' | 'refused' | 'passing'
 export class PostgresTrouble extends TransientError {
   override readonly name = 'PostgresTrouble'
   readonly kind: TroubleKind
+  /** What has happened, without what to do. */
+  readonly what: string
+  /** What to do; the message has it too. */
+  readonly advice: string
+  /** PostgreSQL's own code, or Node's; empty where there is none. */
+  readonly code: string
   /** True where the answer to a statement may still come, or its effect be there. */
   readonly isLate: boolean
-  constructor(kind: TroubleKind, message: string, options?: ErrorOptions & { isLate?: boolean }) {
-    super(message, options)
+  constructor(kind: TroubleKind, what: string, advice: string, { cause, isLate = false }: TroubleOptions = {}) {
+    super(`${what}: ${advice}`, { cause })
     this.kind = kind
-    this.isLate = options?.isLate ?? false
+    this.what = what
+    this.advice = advice
+    this.code = codeOf(cause)
+    this.isLate = isLate
   }
+}
+
+interface TroubleOptions extends ErrorOptions {
+  isLate?: boolean
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
 type Judgement = [kind: TroubleKind, what: string, advice: string]
@@ -75,13 +92,12 @@ const CERTIFICATE = /CERT|^ERR_(?:TLS|SSL|OSSL)|UNABLE_TO_|SIGNATURE|^EPROTO$/
 /** What `error` is to us; `where` is the host, for people. What is neither weather nor known comes back as it was. */
 export function judgePostgres(error: unknown, where: string): unknown {
   if (error instanceof TransientError || !(error instanceof Error)) return error
-  const options = { cause: error }
   const trouble = ([kind, what, advice]: Judgement, isLate = false) =>
-    new PostgresTrouble(kind, `PostgreSQL at ${where} ${what} (${describeError(error)}): ${advice}`, {
-      ...options,
+    new PostgresTrouble(kind, `PostgreSQL at ${where} ${what} (${describeError(error)})`, advice, {
+      cause: error,
       isLate,
     })
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  const code = codeOf(error)
   if ('severity' in error) {
     const state = Object.keys(BY_STATE)
       .filter((prefix) => code.startsWith(prefix))

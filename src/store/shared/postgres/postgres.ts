@@ -196,7 +196,8 @@ export class Postgres {
       if (rows[0]!.isReadOnly) {
         throw new PostgresTrouble(
           'down',
-          `PostgreSQL at ${connection.where} has become read-only: let one be a primary`,
+          `PostgreSQL at ${connection.where} has become read-only`,
+          'let one be a primary',
         )
       }
     }

@@ -52,7 +52,7 @@ export async function dialPrimary(
     try {
       const role = await readServerRole(connection)
       const why = unfitness(role, last)
-      if (why) throw new PostgresTrouble(why[0], `PostgreSQL at ${formatPostgresHost(host)} ${why[1]}`)
+      if (why) throw new PostgresTrouble(why[0], `PostgreSQL at ${formatPostgresHost(host)} ${why[1]}`, why[2])
       if (found.signal.aborted) throw new TransientError('another was faster')
       found.abort()
       return { connection, host, role }
@@ -69,14 +69,21 @@ export async function dialPrimary(
   }
 }
 
-function unfitness(role: ServerRole, last: ServerRole | undefined): ['down' | 'refused', string] | undefined {
-  if (role.version < POSTGRES_VERSION_MIN) return ['refused', 'is older than version 13: upgrade it']
-  if (role.isStandby)
-    return ['down', 'is a standby: promote it (SELECT pg_promote()), or name the primary in shared-store']
-  if (role.isReadOnly)
-    return ['down', 'is read-only: ALTER SYSTEM RESET default_transaction_read_only there, or of the user or database']
+type Unfitness = [kind: 'down' | 'refused', what: string, advice: string]
+
+/** Why it can't be used; undefined for a primary. */
+export function unfitness(role: ServerRole, last?: ServerRole): Unfitness | undefined {
+  if (role.version < POSTGRES_VERSION_MIN) return ['refused', 'is older than version 13', 'upgrade it']
+  if (role.isStandby) {
+    return ['down', 'is a standby', 'promote it (SELECT pg_promote()), or name the primary in shared-store']
+  }
+  if (role.isReadOnly) {
+    const advice = 'ALTER SYSTEM RESET default_transaction_read_only there, or of the user or database'
+    return ['down', 'is read-only', advice]
+  }
   if (last && last.system === role.system && role.timeline < last.timeline) {
-    return ['refused', 'was the primary before another one was promoted: stop it, and make it a standby of that one']
+    const advice = 'stop it, and make it a standby of that one'
+    return ['refused', 'was the primary before another one was promoted', advice]
   }
   return undefined
 }
@@ -88,5 +95,7 @@ function together(failures: readonly unknown[]): unknown {
   const troubles = failures as readonly PostgresTrouble[]
   if (troubles.length === 1) return troubles[0]
   const kind = troubles.some((trouble) => trouble.kind === 'refused') ? 'refused' : 'down'
-  return new PostgresTrouble(kind, troubles.map(({ message }) => message).join('; '), { cause: troubles[0] })
+  const [last, ...others] = troubles.toReversed()
+  const what = [...others.reverse().map(({ message }) => message), last!.what].join('; ')
+  return new PostgresTrouble(kind, what, last!.advice, { cause: troubles[0] })
 }
