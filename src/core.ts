@@ -181,6 +181,9 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     : new LocalShared(db)
   const source = randomInt(1, 2 ** 48 - 1)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)
+  const { registrations, registrationsReadMs } = recorder
+  if (registrationsReadMs > 1_000)
+    log.info({ registrations, ms: Math.round(registrationsReadMs) }, 'registrations read')
   const indexer = new Indexer(db, recorder, config)
   following.tip = indexer.tip()
   following.scannedFrom = indexer.scannedFrom()

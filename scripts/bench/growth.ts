@@ -12,9 +12,10 @@ import { Transaction } from 'bitcoinjs-lib'
 import { announcementScript } from '../../src/bonds/announcement.ts'
 import type { NextBlock } from '../../src/chain/batch.ts'
 import { BATCH_LIMITS } from '../../src/chain/batch.ts'
+import type { SpentInput } from '../../src/chain/decode.ts'
 import type { NodeApi } from '../../src/chain/node-reader.ts'
 import { WINDOW_BLOCKS } from '../../src/chain/plan.ts'
-import { asBlockHash, asTxid, formatOutpoint, type Outpoint, type Spender, type Txid } from '../../src/chain/types.ts'
+import { asBlockHash, asTxid, type Outpoint, type Txid } from '../../src/chain/types.ts'
 import { forgetSurplus } from '../../src/forgetting.ts'
 import { Indexer } from '../../src/indexer.ts'
 import { CurrentMarket } from '../../src/market.ts'
@@ -159,23 +160,23 @@ function lookUpMs(db: Parameters<typeof findCandidates>[0]): number {
 /** Blocks as they come, and bitcoind as far as it is asked who spends something in one of them. */
 class Chain {
   readonly #recorder: SpendRecorder
-  readonly #inputs: number
+  readonly #inputsABlock: number
   readonly #bondEvery: number
-  /** Who spends what is tracked, by block; and what is to be spent or forgotten, by height. */
-  readonly #spenders = new Map<string, Map<string, Spender>>()
+  /** The first inputs of each block, which spend what is tracked; and what is to be spent or forgotten, by height. */
+  readonly #inputs = new Map<string, SpentInput[]>()
   readonly #ends = new Map<number, Outpoint[]>()
   readonly #registered = new Map<number, Outpoint>()
   #made = 0
 
   constructor(recorder: SpendRecorder, inputs: number, bondEvery: number) {
     this.#recorder = recorder
-    this.#inputs = inputs
+    this.#inputsABlock = inputs
     this.#bondEvery = bondEvery
   }
 
   readonly api = {
-    spendersInBlock: async (hash: string, outpoints: readonly Outpoint[]) =>
-      outpoints.map((outpoint) => this.#spenders.get(hash)?.get(formatOutpoint(outpoint))),
+    inputsInBlock: async (hash: string, positions: readonly number[]) =>
+      positions.map((position) => this.#inputs.get(hash)?.[position]),
   } as unknown as NodeApi
 
   next(height: number): NextBlock {
@@ -194,18 +195,18 @@ class Chain {
       this.#registered.set(height + 2_016, outpoint)
       this.#add(height + 144, outpoint)
     }
-    const spent = randomFillSync(new Uint32Array(2 * this.#inputs))
+    const spent = randomFillSync(new Uint32Array(2 * this.#inputsABlock))
     const ends = this.#ends.get(height) ?? []
     this.#ends.delete(height)
-    const spenders = new Map<string, Spender>()
+    const inputs: SpentInput[] = []
     for (const [i, outpoint] of ends.entries()) {
       const { hi, lo } = this.#recorder.keys.of(outpoint)
       spent[2 * i] = hi
       spent[2 * i + 1] = lo
-      spenders.set(formatOutpoint(outpoint), { txid: txidOf(this.#made++), vin: 0, rawTx: Buffer.alloc(500) })
+      inputs.push({ outpoint, by: { txid: txidOf(this.#made++), vin: 0, rawTx: Buffer.alloc(500) } })
     }
-    this.#spenders.set(hash, spenders)
-    this.#spenders.delete(hashAt(height - 100))
+    this.#inputs.set(hash, inputs)
+    this.#inputs.delete(hashAt(height - 100))
     const block = { hash, prevHash: hashAt(height - 1), timeS: 1_600_000_000 + 600 * height, bytes: 1_500_000 }
     return { block: { ...block, transactions: 2_500, candidates, spent }, height }
   }

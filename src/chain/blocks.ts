@@ -10,8 +10,10 @@ import {
   assertHeader,
   blockHashOf,
   findSpendersInBlock,
+  inputsInBlock,
   MalformedError,
   type ScannedBlock,
+  type SpentInput,
   scanBlock,
 } from './decode.ts'
 import type { OutpointKeys } from './outpoint-keys.ts'
@@ -88,13 +90,22 @@ export class Blocks {
   }
 
   /** For each of `outpoints` the transaction of block `hash` that spends it. */
-  async spenders(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
+  spenders(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
+    return this.#find(hash, (raw) => findSpendersInBlock(raw, outpoints))
+  }
+
+  /** The inputs of block `hash` at `positions`, see `inputsInBlock`. */
+  inputs(hash: BlockHash, positions: readonly number[]): Promise<(SpentInput | undefined)[]> {
+    return this.#find(hash, (raw) => inputsInBlock(raw, positions))
+  }
+
+  async #find<T>(hash: BlockHash, look: (raw: Buffer) => (T | undefined)[]): Promise<(T | undefined)[]> {
     const found = (raw: Buffer) => {
       assertHeader(raw, hash)
-      const spenders = findSpendersInBlock(raw, outpoints)
+      const all = look(raw)
       assertTransactions(raw)
-      if (spenders.some(Boolean)) assertWitnesses(raw) // a preimage is told as it stands there
-      return spenders
+      if (all.some(Boolean)) assertWitnesses(raw) // a preimage is told as it stands there
+      return all
     }
     const { value } = await this.#read(hash, found, ({ release }) => release())
     return value

@@ -357,6 +357,54 @@ export function inputsOf(raw: Buffer, outpoints: readonly Outpoint[]): (number |
   return inputs
 }
 
+/** An input of a block: what it spends, and where it is. */
+export interface SpentInput {
+  outpoint: Outpoint
+  by: Spender
+}
+
+/**
+ * The inputs of a whole block at `positions`, which ascend and count them as the keys of a scan lie; undefined where there
+ * is none. Throws MalformedError.
+ */
+export function inputsInBlock(raw: Buffer, positions: readonly number[]): (SpentInput | undefined)[] {
+  const transactions = countIn(raw)
+  const shape = newShape(sizeEnd)
+  const inputs = new Array<SpentInput | undefined>(positions.length).fill(undefined)
+  let next = 0
+  for (let i = 0, before = 0; i < transactions && next < positions.length; i++) {
+    const start = shape.end
+    walkTransaction(raw, start, shape)
+    if (i === 0) continue // the coinbase spends nothing
+    const vins: number[] = []
+    for (; next < positions.length && positions[next]! < before + shape.inputs; next++) {
+      vins.push(positions[next]! - before)
+    }
+    before += shape.inputs
+    if (vins.length === 0) continue
+    const outpoints = vins.map((vin) => outpointIn(raw, prevouts[vin]!))
+    const rawTx = Buffer.alloc(shape.end - start) // its own memory, not a window on a whole block
+    raw.copy(rawTx, 0, start, shape.end)
+    const txid = txidOf(rawTx)
+    for (const [n, vin] of vins.entries()) {
+      inputs[next - vins.length + n] = { outpoint: outpoints[n]!, by: { txid, vin, rawTx } }
+    }
+  }
+  return inputs
+}
+
+/** What the inputs `vins` of `raw`, a whole transaction, spend; undefined where it has no such one. Throws MalformedError. */
+export function outpointsSpentBy(raw: Buffer, vins: readonly number[]): (Outpoint | undefined)[] {
+  const shape = newShape()
+  walkTransaction(raw, 0, shape)
+  return vins.map((vin) => (vin < shape.inputs ? outpointIn(raw, prevouts[vin]!) : undefined))
+}
+
+/** The outpoint whose 36 bytes lie at `at`. */
+function outpointIn(raw: Buffer, at: number): Outpoint {
+  return { txid: asTxid(fromInternal(raw.subarray(at, at + 32))), vout: raw.readUInt32LE(at + 32) }
+}
+
 /** By the outpoint's 36 bytes as text. */
 function indexesOf(outpoints: readonly Outpoint[]): Map<string, number> {
   return new Map(outpoints.map((outpoint, i) => [outpointBytes(outpoint).toString('latin1'), i]))

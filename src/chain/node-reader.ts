@@ -8,7 +8,7 @@ import { systemClock } from '../world.ts'
 import { admit, adviceOnForbidden, type Leaving, leavingBitcoin, NEEDED_CALLS } from './admission.ts'
 import { type BlockRead, Blocks } from './blocks.ts'
 import type { RpcOptions } from './client.ts'
-import { blockHashOf } from './decode.ts'
+import { blockHashOf, type SpentInput } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
 import { readMerkleBlock } from './merkle-block.ts'
 import { OutpointKeys } from './outpoint-keys.ts'
@@ -124,6 +124,8 @@ export interface NodeApi {
   look(outpoints: readonly Outpoint[]): Promise<{ at: BlockHash; found: Found[] }>
   /** For each of `outpoints` the transaction of block `hash` that spends it. */
   spendersInBlock(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]>
+  /** The inputs of block `hash` at `positions`, which ascend and count them as the keys of its scan lie. */
+  inputsInBlock(hash: BlockHash, positions: readonly number[]): Promise<(SpentInput | undefined)[]>
   /** A raw mempool transaction, undefined when it has gone. */
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined>
   blockHeight(hash: BlockHash): Promise<Height>
@@ -302,6 +304,10 @@ export class NodeReader implements NodeApi {
 
   spendersInBlock(hash: BlockHash, outpoints: readonly Outpoint[]): Promise<(Spender | undefined)[]> {
     return this.#blocks.spenders(hash, outpoints)
+  }
+
+  inputsInBlock(hash: BlockHash, positions: readonly number[]): Promise<(SpentInput | undefined)[]> {
+    return this.#blocks.inputs(hash, positions)
   }
 
   mempoolTransaction(txid: Txid): Promise<Buffer | undefined> {

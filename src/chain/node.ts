@@ -56,6 +56,7 @@ const METHODS: { readonly [M in keyof NodeApi]: (value: Value<M>) => Value<M> } 
   waitForMempool: asIs,
   look: asIs,
   spendersInBlock: (spenders) => spenders.map((by) => by && withBuffer(by)),
+  inputsInBlock: (inputs) => inputs.map((input) => input && { ...input, by: withBuffer(input.by) }),
   mempoolTransaction: (raw) => raw && asBuffer(raw),
   blockHeight: asIs,
   txProof: asIs,

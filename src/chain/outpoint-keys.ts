@@ -86,9 +86,14 @@ export class OutpointKeys {
 
   /** The key of one outpoint. */
   of(outpoint: Outpoint): OutpointKey {
-    scratchTxid.write(outpoint.txid, 'hex')
+    return this.ofHex(outpoint.txid, outpoint.vout)
+  }
+
+  /** `txid`: 64 hex digits, in whatever case. */
+  ofHex(txid: string, vout: number): OutpointKey {
+    scratchTxid.write(txid, 'hex')
     scratchTxid.reverse()
-    scratch.setUint32(32, outpoint.vout, true)
+    scratch.setUint32(32, vout, true)
     this.write(scratch, 0, scratchWords, 0)
     return { hi: scratchWords[0]!, lo: scratchWords[1]! }
   }

@@ -1,6 +1,7 @@
 /**
- * The outpoints whose spends we record, each with the reasons why, found by key among a block's or a transaction's
- * inputs without allocating. A hit is a candidate: look at the transaction before believing it.
+ * The outpoints of bonds and those asked about, whose spends we record, each with the reasons why, found by key among a
+ * block's or a transaction's inputs without allocating. A hit is a candidate: look at the transaction before believing it.
+ * Registered ones, of which there may be millions, are in watch/registered-outpoints.ts.
  */
 import { highOf, mapKey, type OutpointKeys } from './outpoint-keys.ts'
 import type { Outpoint } from './types.ts'
@@ -9,10 +10,8 @@ import type { Outpoint } from './types.ts'
 const REASON = {
   /** The output of a bond that qualified. */
   bond: 1,
-  /** Registered: watched until a height. */
-  registered: 2,
   /** Somebody asks about it just now, or is subscribed to it. */
-  asked: 4,
+  asked: 2,
 } as const
 export type TrackReason = keyof typeof REASON
 
@@ -82,27 +81,19 @@ export class TrackedOutpoints {
 
   /** Whether it is tracked for `reason`. */
   isFor(outpoint: Outpoint, reason: TrackReason): boolean {
-    return this.find(outpoint, reason) !== undefined
-  }
-
-  /** The outpoint as it is kept here, if it is tracked for `reason`. */
-  find(outpoint: Outpoint, reason: TrackReason): Outpoint | undefined {
     const present = this.#find(this.#keyOf(outpoint), outpoint)
-    return present && (present.reasons & REASON[reason]) !== 0 ? present.outpoint : undefined
+    return present !== undefined && (present.reasons & REASON[reason]) !== 0
   }
 
-  /** Tracked outpoints whose key is among `words` (2 per key: high, low). */
-  hits(words: Uint32Array): Outpoint[] {
-    const found: Outpoint[] = []
-    if (this.#byKey.size === 0) return found
+  /** Calls `onHit` with the number of each of the keys in `words` (2 words each: high, low) that a tracked outpoint has. */
+  hits(words: Uint32Array, onHit: (index: number) => void): void {
+    if (this.#byKey.size === 0) return
     const filter = this.#filter
     for (let i = 0; i < words.length; i += 2) {
       const bit = words[i]! & (FILTER_BITS - 1)
       if ((filter[bit >>> 3]! & (1 << (bit & 7))) === 0) continue
-      const tracked = this.#byKey.get(mapKey(words[i]!, words[i + 1]!))
-      if (tracked) for (const { outpoint } of asList(tracked)) found.push(outpoint)
+      if (this.#byKey.has(mapKey(words[i]!, words[i + 1]!))) onHit(i / 2)
     }
-    return found
   }
 
   #mark(key: number): void {

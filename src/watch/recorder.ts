@@ -3,7 +3,7 @@
  * mempool bring it, and backwards from the index of what was spent. The only writer of spends. An outpoint is tracked
  * before anything is asked about it, so that nothing is missed in between.
  */
-import { inputsOf, type ScannedBlock, type ScannedTx } from '../chain/decode.ts'
+import { inputsOf, outpointsSpentBy, type ScannedBlock, type ScannedTx, type SpentInput } from '../chain/decode.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
 import { OutpointKeys } from '../chain/outpoint-keys.ts'
 import { TrackedOutpoints, type TrackReason } from '../chain/tracked.ts'
@@ -22,14 +22,17 @@ import {
 } from '../store/local/spends.ts'
 import { readBlockTimeS } from '../store/local/tip.ts'
 import type { Db } from '../store/open.ts'
-import { readRegistrations } from '../store/shared/registrations.ts'
 import { breathe, type Clock } from '../world.ts'
+import { RegisteredOutpoints } from './registered-outpoints.ts'
+import type { Subscription } from './subscription.ts'
 
 type Spends = SpendingTx['spends']
 
 const LIMITS = {
   /** Blocks of a batch whose inputs are compared with what is tracked in one go: a millisecond. */
   blocksAtOnce: 8,
+  /** Inputs of a block that spend tracked outpoints, looked at in one go: a few milliseconds. */
+  inputsAtOnce: 500,
 }
 
 /** In the mempool, and nothing of what it spends is recorded yet. */
@@ -39,8 +42,8 @@ export class SpendRecorder {
   readonly #db: Db
   readonly #clock: Clock
   readonly #tracked: TrackedOutpoints
+  readonly #registered: RegisteredOutpoints
   readonly keys: OutpointKeys
-  #registrations = 0
   /** The mempool's transactions that spend tracked outpoints, and which; never more than the node has. */
   readonly #present = new Map<Txid, Spends>()
 
@@ -50,7 +53,7 @@ export class SpendRecorder {
     this.#clock = clock
     this.keys = new OutpointKeys(keySalt)
     this.#tracked = new TrackedOutpoints(this.keys)
-    for (const outpoint of readRegistrations(db)) this.track(outpoint, 'registered')
+    this.#registered = new RegisteredOutpoints(db, this.keys, clock)
   }
 
   // ---- who cares for what ----
@@ -59,30 +62,65 @@ export class SpendRecorder {
    * Records the spends of `outpoint` from now on. What happened before is for a look back, and for whoever asks the node.
    * Returns whether it was tracked already: then every spend of it is recorded that the index holds.
    */
-  track(outpoint: Outpoint, reason: TrackReason): boolean {
-    if (reason === 'registered' && !this.isRegistered(outpoint)) this.#registrations++
-    return this.#tracked.add(outpoint, reason)
+  track(outpoint: Outpoint, reason: TrackReason | 'registered'): boolean {
+    if (reason !== 'registered') return this.#tracked.add(outpoint, reason) || this.#registered.has(outpoint)
+    const wasTracked = this.#isTracked(outpoint)
+    this.#registered.add(outpoint)
+    return wasTracked
   }
 
   /** Takes one reason back; with the last one its recorded spends are forgotten. `isSpent`: it may have any. */
-  untrack(outpoint: Outpoint, reason: TrackReason, isSpent = true): void {
-    if (reason === 'registered' && this.isRegistered(outpoint)) this.#registrations--
-    this.#tracked.remove(outpoint, reason)
+  untrack(outpoint: Outpoint, reason: TrackReason | 'registered', isSpent = true): void {
+    if (reason === 'registered') this.#registered.delete(outpoint)
+    else this.#tracked.remove(outpoint, reason)
     if (isSpent) this.#forget(outpoint)
+  }
+
+  #isTracked(outpoint: Outpoint): boolean {
+    return this.#tracked.has(outpoint) || this.#registered.has(outpoint)
   }
 
   /** Outpoints registered. */
   get registrations(): number {
-    return this.#registrations
+    return this.#registered.size
+  }
+
+  /** How long it took to read those that were registered at the start, ms. */
+  get registrationsReadMs(): number {
+    return this.#registered.readMs
   }
 
   isRegistered(outpoint: Outpoint): boolean {
-    return this.#tracked.isFor(outpoint, 'registered')
+    return this.#registered.has(outpoint)
   }
 
-  /** The same object for as long as `outpoint` is registered; undefined while it isn't. */
-  registered(outpoint: Outpoint): Outpoint | undefined {
-    return this.#tracked.find(outpoint, 'registered')
+  /** Whether `outpoint` is registered, and `client` has done that. */
+  isRegisteredBy(outpoint: Outpoint, client: Subscription): boolean {
+    return this.#registered.isOf(outpoint, client)
+  }
+
+  /** `client` has registered `outpoint`, which is tracked for that: it is told so for as long as the registration lasts. */
+  noteRegisteredBy(outpoint: Outpoint, client: Subscription): void {
+    this.#registered.claim(outpoint, client)
+  }
+
+  /** The connection has ended. */
+  forgetClient(client: Subscription): void {
+    this.#registered.leave(client)
+  }
+
+  /** The registration, which is tracked, has its row: until then it is remembered here that there is one. */
+  noteWritten(outpoint: Outpoint): void {
+    this.#registered.written(outpoint)
+  }
+
+  /** Ascending numbers of those keys in `words` that tracked outpoints have. */
+  #hits(words: Uint32Array): number[] {
+    const found = new Set<number>()
+    const onHit = (index: number) => found.add(index)
+    this.#tracked.hits(words, onHit)
+    this.#registered.hits(words, onHit)
+    return [...found].sort((a, b) => a - b)
   }
 
   /**
@@ -90,8 +128,8 @@ export class SpendRecorder {
    * bond's. While somebody watches it, a spend once seen is kept: it may be the only copy of a preimage.
    */
   #forget(outpoint: Outpoint): void {
-    if (!this.#tracked.has(outpoint)) deleteSpends(this.#db, outpoint, 'all')
-    else if (!this.#tracked.isFor(outpoint, 'registered') && !this.#tracked.isFor(outpoint, 'asked'))
+    if (!this.#isTracked(outpoint)) deleteSpends(this.#db, outpoint, 'all')
+    else if (!this.#tracked.isFor(outpoint, 'asked') && !this.#registered.has(outpoint))
       deleteSpends(this.#db, outpoint, 'evicted')
   }
 
@@ -107,18 +145,32 @@ export class SpendRecorder {
     api: NodeApi,
   ): Promise<Map<Outpoint, Spender>[]> {
     for (const outpoint of bonds) this.#tracked.add(outpoint, 'bond')
-    const found = blocks.map((block) => ({ block, spends: new Map<Outpoint, Spender>(), asked: new Set<Outpoint>() }))
+    const found = blocks.map((block) => ({
+      block,
+      spends: new Map<Outpoint, Spender>(),
+      inputs: new Map<number, SpentInput | undefined>(), // by their place; undefined once they are among the spends
+    }))
+    const revisionNow = () => this.#tracked.revision + this.#registered.revision
     try {
       // Again when an outpoint was added while we asked (a new watch): it may have been spent in one of these.
-      for (let revision: number | undefined; revision !== this.#tracked.revision; ) {
-        revision = this.#tracked.revision
-        for (const [n, { block, spends, asked }] of found.entries()) {
+      for (let revision: number | undefined; revision !== revisionNow(); ) {
+        revision = revisionNow()
+        for (const [n, { block, spends, inputs }] of found.entries()) {
           if ((n + 1) % LIMITS.blocksAtOnce === 0) await breathe()
-          const hits = this.#tracked.hits(block.spent).filter((outpoint) => !asked.has(outpoint))
-          if (hits.length === 0) continue
-          for (const outpoint of hits) asked.add(outpoint)
-          const spenders = await api.spendersInBlock(block.hash, hits)
-          for (const [i, by] of spenders.entries()) if (by) spends.set(hits[i]!, by)
+          const hits = this.#hits(block.spent)
+          const fresh = hits.filter((place) => !inputs.has(place))
+          if (fresh.length > 0) {
+            const read = await api.inputsInBlock(block.hash, fresh)
+            for (const [i, place] of fresh.entries()) inputs.set(place, read[i])
+          }
+          for (const [i, place] of hits.entries()) {
+            const input = inputs.get(place)
+            if (!input) continue
+            if ((i + 1) % LIMITS.inputsAtOnce === 0) await breathe()
+            if (!this.#isTracked(input.outpoint)) continue // another one with its key
+            spends.set(input.outpoint, input.by)
+            inputs.set(place, undefined)
+          }
         }
       }
       return found.map(({ spends }) => spends)
@@ -171,10 +223,14 @@ export class SpendRecorder {
   async spendersAmong(added: readonly ScannedTx[], api: NodeApi): Promise<SpendingTx[]> {
     const found: SpendingTx[] = []
     for (const { txid, spent, raw } of added) {
-      const hits = this.#tracked.hits(spent)
-      const rawTx = hits.length > 0 && (raw ? Buffer.from(raw) : await api.mempoolTransaction(txid))
+      const vins = this.#hits(spent)
+      const rawTx = vins.length > 0 && (raw ? Buffer.from(raw) : await api.mempoolTransaction(txid))
       if (!rawTx) continue // nothing of ours, or gone again: the next round says so
-      const spends = spendsBy(rawTx, hits)
+      const outpoints = outpointsSpentBy(rawTx, vins)
+      const spends = vins.flatMap((vin, i) => {
+        const outpoint = outpoints[i]
+        return outpoint && this.#isTracked(outpoint) ? [{ outpoint, vin }] : []
+      })
       if (spends.length > 0) found.push({ txid, rawTx, spends })
     }
     return found
@@ -209,7 +265,7 @@ export class SpendRecorder {
     for (const spend of tx.spends) all.set(spend.vin, spend)
     const spends = [...all.values()]
     this.#present.set(tx.txid, spends) // a new list, see removeFromMempool
-    const tracked = spends.filter(({ outpoint }) => this.#tracked.has(outpoint))
+    const tracked = spends.filter(({ outpoint }) => this.#isTracked(outpoint))
     if (tracked.length > 0) upsertMempoolSpends(this.#db, { ...tx, spends: tracked }, this.#nowS())
     return spends
   }
@@ -233,7 +289,7 @@ export class SpendRecorder {
 
   /** Spends in a block of our chain that was connected before the outpoints were tracked, as they still are. */
   recordConfirmed(found: ReadonlyMap<Outpoint, Spender>, height: Height): void {
-    const spends = new Map([...found].filter(([outpoint]) => this.#tracked.has(outpoint)))
+    const spends = new Map([...found].filter(([outpoint]) => this.#isTracked(outpoint)))
     const seenS = Math.min(this.#nowS(), readBlockTimeS(this.#db, height) ?? Number.POSITIVE_INFINITY)
     this.#db.transaction(() => {
       for (const tx of bySpender(spends)) upsertConfirmedSpends(this.#db, tx, height, seenS)

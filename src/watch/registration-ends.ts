@@ -2,8 +2,10 @@
  * The ends of registrations: at their height, or, where no transaction has made the outpoint in time, a day after they
  * were asked for; and the fundings that are seen before that. Their rows, on the way to the disk.
  */
+
+import { KeyTable } from '../chain/key-table.ts'
 import type { NodeApi } from '../chain/node-reader.ts'
-import type { Outpoint, Txid } from '../chain/types.ts'
+import { asTxid, type Outpoint, type Txid } from '../chain/types.ts'
 import { Bell } from '../concurrency.ts'
 import { describeError, TransientError } from '../errors.ts'
 import type { Indexer, IndexListener } from '../indexer.ts'
@@ -15,8 +17,9 @@ import {
   type Registration,
   readEndedRegistrations,
   readOverdueRegistrations,
+  readUnfundedAfter,
   readUnfundedOf,
-  readUnfundedTxids,
+  type UnfundedPlace,
 } from '../store/shared/registrations.ts'
 import type { SharedStore } from '../store/shared/store.ts'
 import type { Untold } from '../store/shared/untold.ts'
@@ -26,6 +29,8 @@ import type { SpendRecorder } from './recorder.ts'
 export const ENDS_LIMITS = {
   /** Rows written, or ended, in one go: some 2 ms. */
   rowsAtOnce: 200,
+  /** Rows read in one go at the start. */
+  readAtOnce: 1_000,
   /** Outputs that bitcoind is asked about at once. */
   lookAtOnce: 50,
   /** How often it is looked whether something is due, without a block or a transaction that says so. */
@@ -46,15 +51,23 @@ export class RegistrationEnds implements IndexListener {
   readonly #deps: EndsDeps
   /** Transactions of which a row is on its way to the disk: none is to be ended by what an older row says. */
   readonly #pending = new Map<Txid, number>()
-  /** Transactions whose outputs are registered and not made yet, and those of them that may have come. */
-  readonly #unfunded: Set<Txid>
+  /** Keys of transactions (as of their first outputs) whose outputs are registered and not made yet. */
+  readonly #unfunded = new KeyTable()
+  /** Those of them that may have come. */
   readonly #arrived = new Set<Txid>()
+  /** All of them may have come: how far they were looked at since, `last` being the last. */
+  #round: { last: UnfundedPlace | undefined } | undefined
   readonly #bell = new Bell()
 
   constructor(deps: EndsDeps) {
     this.#deps = deps
     const { db, indexer } = deps
-    this.#unfunded = new Set(readUnfundedTxids(db))
+    for (let last: UnfundedPlace | undefined, isEnd = false; !isEnd; ) {
+      const some = readUnfundedAfter(db, last, ENDS_LIMITS.readAtOnce)
+      for (const { txid } of some) this.#noteUnfunded(txid)
+      isEnd = some.length < ENDS_LIMITS.readAtOnce
+      last = some.at(-1)
+    }
     this.#arriveAll() // while nobody was watching
     indexer.listen(this)
   }
@@ -62,7 +75,22 @@ export class RegistrationEnds implements IndexListener {
   /** From here on the row is what counts, though it is on no disk yet: it is to be written soon. */
   expect({ outpoint, unfundedUntil }: Registration): void {
     this.#pending.set(outpoint.txid, (this.#pending.get(outpoint.txid) ?? 0) + 1)
-    if (unfundedUntil !== undefined) this.#unfunded.add(outpoint.txid)
+    if (unfundedUntil !== undefined) this.#noteUnfunded(outpoint.txid)
+  }
+
+  #noteUnfunded(txid: string): void {
+    const { hi, lo } = this.#keyOf(txid)
+    if (!this.#unfunded.has(hi, lo)) this.#unfunded.add(hi, lo)
+  }
+
+  #isUnfunded(txid: Txid): boolean {
+    const { hi, lo } = this.#keyOf(txid)
+    return this.#unfunded.has(hi, lo)
+  }
+
+  /** Of its hex digits, in whatever case. */
+  #keyOf(txid: string) {
+    return this.#deps.recorder.keys.ofHex(txid, 0)
   }
 
   /** Whether a row of its transaction is to be written yet. */
@@ -82,6 +110,7 @@ export class RegistrationEnds implements IndexListener {
   ): Promise<void> {
     try {
       if (rows.length > 0) await write(rows)
+      for (const { outpoint } of rows) this.#deps.recorder.noteWritten(outpoint)
     } finally {
       for (const { outpoint, unfundedUntil } of rows) {
         const left = this.#pending.get(outpoint.txid)! - 1
@@ -101,7 +130,7 @@ export class RegistrationEnds implements IndexListener {
   onSpends(): void {}
 
   onTransactions(txids: Iterable<Txid>): void {
-    for (const txid of txids) if (this.#unfunded.has(txid)) this.#arrived.add(txid)
+    for (const txid of txids) if (this.#isUnfunded(txid)) this.#arrived.add(txid)
     if (this.#arrived.size > 0) this.#bell.ring()
   }
 
@@ -120,7 +149,7 @@ export class RegistrationEnds implements IndexListener {
   }
 
   #arriveAll(): void {
-    for (const txid of this.#unfunded) this.#arrived.add(txid)
+    if (this.#unfunded.size > 0) this.#round = { last: undefined }
   }
 
   // ---- ends and fundings ----
@@ -136,6 +165,7 @@ export class RegistrationEnds implements IndexListener {
       if (!this.#deps.indexer.isSettled) continue
       try {
         await this.#seeArrived(signal)
+        await this.#seeNextOfAll(signal)
         await this.#seeOverdue(signal)
         backoff.reset()
       } catch (error) {
@@ -202,6 +232,22 @@ export class RegistrationEnds implements IndexListener {
     for (const txid of txids) this.#forgetIfFunded(txid)
   }
 
+  /** Where all may have come, the next few of them: what is due is not kept waiting by a million. */
+  async #seeNextOfAll(signal: AbortSignal): Promise<void> {
+    const round = this.#round
+    if (!round) return
+    await this.#deps.shared.settled()
+    const some = readUnfundedAfter(this.#deps.db, round.last, ENDS_LIMITS.lookAtOnce)
+    if (some.length > 0) {
+      const { made } = await this.#look(some.map(outpointOf), signal)
+      this.#markFunded(made)
+    }
+    round.last = some.at(-1)
+    // Another one may have begun meanwhile.
+    if (some.length < ENDS_LIMITS.lookAtOnce && this.#round === round) this.#round = undefined
+    if (this.#round) this.#bell.ring()
+  }
+
   /** Those that no transaction has made in time: looked for once more, then ended. */
   async #seeOverdue(signal: AbortSignal): Promise<void> {
     const { db, indexer } = this.#deps
@@ -243,7 +289,13 @@ export class RegistrationEnds implements IndexListener {
 
   /** Nothing more is to be waited for of the transaction. */
   #forgetIfFunded(txid: Txid): void {
-    if (!this.#unfunded.has(txid) || this.#pending.has(txid)) return
-    if (readUnfundedOf(this.#deps.db, txid, -1, 1).length === 0) this.#unfunded.delete(txid)
+    if (!this.#isUnfunded(txid) || this.#pending.has(txid)) return
+    if (readUnfundedOf(this.#deps.db, txid, -1, 1).length > 0) return
+    const { hi, lo } = this.#keyOf(txid)
+    this.#unfunded.delete(hi, lo)
   }
+}
+
+function outpointOf({ txid, vout }: UnfundedPlace): Outpoint {
+  return { txid: asTxid(txid.toLowerCase()), vout }
 }

@@ -145,9 +145,8 @@ export class Registrations {
         for (const outpoint of some) {
           const row = readRegistration(db, outpoint)
           present.rows.set(outpoint, row)
-          const registered = recorder.registered(outpoint)
-          if (!client.hasRegistered(registered)) present.others++
-          if (!registered) present.fresh++
+          if (!recorder.isRegisteredBy(outpoint, client)) present.others++
+          if (!recorder.isRegistered(outpoint)) present.fresh++
           else if (row && isShorter(row, height, ttlBlocks)) present.prolonged++
         }
       })
@@ -314,7 +313,7 @@ export class Registrations {
           this.#reserved--
         }
       }
-      taking.client.registered.add(recorder.registered(outpoint)!)
+      recorder.noteRegisteredBy(outpoint, taking.client)
       if (before && isSame(row, before)) continue
       taking.changed.push(row)
       this.#ends.expect(row)

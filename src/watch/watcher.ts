@@ -160,6 +160,13 @@ export class Watcher implements IndexListener {
     }
   }
 
+  /** Its connection has ended. */
+  leave(subscription: Subscription): void {
+    subscription.isOver = true
+    this.unsubscribe(subscription)
+    this.#deps.recorder.forgetClient(subscription)
+  }
+
   /** v1 `Watch`: every spend of `outpoint` in chain and mempool, the one that counts first. */
   watch(outpoint: Outpoint, lane: Lane): Promise<LiveSpend[]> {
     return this.#answer([outpoint], lane, { withTransactions: false }, ({ entries }) => {
@@ -222,8 +229,8 @@ export class Watcher implements IndexListener {
 
   #spendOf(entry: Entry, rawTx: Buffer | undefined, asker: Asker): Spend {
     const { outpoint } = entry
-    const registered = this.#deps.recorder.registered(outpoint)
-    const isTold = asker === 'operator' ? registered !== undefined : asker.hasRegistered(registered)
+    const { recorder } = this.#deps
+    const isTold = asker === 'operator' ? recorder.isRegistered(outpoint) : recorder.isRegisteredBy(outpoint, asker)
     return spendOf(outpoint, this.#lookUps.spendsOf(entry), this.#book.outputOf(entry), isTold, rawTx)
   }
 

@@ -46,10 +46,7 @@ export function newHandle(core: Core): Handle {
         }),
       )
       subscriptions.set(peer, made)
-      peer.onEnd(() => {
-        made.isOver = true
-        watcher.unsubscribe(made)
-      })
+      peer.onEnd(() => watcher.leave(made))
       subscription = made
     }
     return subscription

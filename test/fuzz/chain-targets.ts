@@ -18,8 +18,10 @@ import {
   findSpendersInBlock,
   hash256,
   hashesIn,
+  inputsInBlock,
   inputsOf,
   MalformedError,
+  outpointsSpentBy,
   scanBlock,
   scanTransaction,
   txidOf,
@@ -88,6 +90,7 @@ const blocks: Target = {
       candidates.forEach(readCandidate)
     })
     refusing([MalformedError], () => void findSpendersInBlock(input, wanted))
+    refusing([MalformedError], () => void inputsInBlock(input, [0, 1, 1_000]))
     refusing([MalformedError], () => assertTransactions(input))
     refusing([MalformedError], () => assertWitnesses(input))
   },
@@ -102,6 +105,7 @@ const mempool: Target = {
       if (candidate) readCandidate(candidate)
     })
     refusing([MalformedError], () => void inputsOf(input, [{ txid: aTxid(1), vout: 1 }]))
+    refusing([MalformedError], () => void outpointsSpentBy(input, [0, 1_000]))
   },
 }
 

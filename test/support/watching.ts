@@ -118,6 +118,13 @@ export function setUp(limits: Partial<WatchLimits> = {}): Setup {
       )
       return outpoints.map((wanted) => spends.get(formatOutpoint(wanted)))
     },
+    async inputsInBlock(id: BlockHash, positions: readonly number[]) {
+      setup.asked.blocks++
+      const inputs = (setup.blocks.get(id) ?? []).flatMap((by) =>
+        inputsOf(by.rawTx).map((spent, vin) => ({ outpoint: spent, by: { ...by, vin } })),
+      )
+      return positions.map((position) => inputs[position])
+    },
     async mempoolTransaction(txid: Txid) {
       setup.asked.transactions++
       return raws.get(txid)

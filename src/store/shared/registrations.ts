@@ -3,6 +3,11 @@ import type { Height, Outpoint, Txid } from '../../chain/types.ts'
 import { columnTxid, hashColumn } from '../columns.ts'
 import { type Db, sql } from '../open.ts'
 
+const LIMITS = {
+  /** Rows read at once where all are. */
+  slice: 1_000,
+}
+
 /** Until when an outpoint is watched. */
 export interface Registration {
   outpoint: Outpoint
@@ -90,9 +95,33 @@ export function readUnfundedOf(db: Db, txid: Txid, after: number, limit: number)
   return db.all(own.orderBy('vout').limit(limit)).map(outpointOf)
 }
 
-/** The transactions whose outputs are registered and not made yet. */
-export function readUnfundedTxids(db: Db): Txid[] {
-  return db.all(unfunded().select('txid').distinct()).map(({ txid }) => columnTxid(txid))
+/** The place of an unfunded registration among all: those that are due first come first. */
+export interface UnfundedPlace {
+  /** 64 hex digits, in upper case. */
+  txid: string
+  vout: number
+  unfundedUntil: Height
+}
+
+const UNFUNDED_SLICE = unfunded()
+  .select(({ fn }) => [fn<string>('hex', ['txid']).as('txid'), 'vout', 'unfunded_until as unfundedUntil'])
+  .where(({ eb, refTuple, tuple }) =>
+    eb(refTuple('unfunded_until', 'txid', 'vout'), '>', tuple<number, Buffer, number>(0, Buffer.alloc(0), 0)),
+  )
+  .orderBy('unfunded_until')
+  .orderBy('watches.txid')
+  .orderBy('vout')
+  .limit(LIMITS.slice)
+  .compile().sql
+
+/**
+ * At most `limit` of those that no transaction has made, behind `after`. One that is prolonged meanwhile moves back:
+ * whoever reads on to the end has seen all.
+ */
+export function readUnfundedAfter(db: Db, after: UnfundedPlace | undefined, limit: number): UnfundedPlace[] {
+  const { txid, vout, unfundedUntil } = after ?? { txid: '', vout: 0, unfundedUntil: -1 }
+  const values = [unfundedUntil, Buffer.from(txid, 'hex'), vout, limit]
+  return db.guard(() => db.prepare(UNFUNDED_SLICE).all(...values)) as UnfundedPlace[]
 }
 
 /** Those that were asked for until after `height`. */
@@ -112,6 +141,28 @@ export function readRegistrationPage(db: Db, after: Outpoint | undefined, limit:
 
 export function readRegistrations(db: Db): Outpoint[] {
   return db.all(sql.selectFrom('watches').select(['txid', 'vout'])).map(outpointOf)
+}
+
+/** As hex: millions of small buffers take three times as long, and leave hundreds of megabytes behind. */
+const SLICE = sql
+  .selectFrom('watches')
+  .select(({ fn }) => [fn<string>('hex', ['txid']).as('txid'), 'vout'])
+  .where(({ eb, refTuple, tuple }) => eb(refTuple('txid', 'vout'), '>', tuple(Buffer.alloc(0), 0)))
+  .orderBy('watches.txid')
+  .orderBy('vout')
+  .limit(LIMITS.slice)
+  .compile().sql
+
+/** All of them, read in slices: `txid` are 64 hex digits, in upper case. */
+export function eachRegistration(db: Db, onRow: (txid: string, vout: number) => void): void {
+  let last: { txid: string; vout: number } | undefined = { txid: '', vout: 0 }
+  while (last) {
+    const after = Buffer.from(last.txid, 'hex')
+    const { vout }: { vout: number } = last
+    const rows = db.guard(() => db.prepare(SLICE).all(after, vout, LIMITS.slice)) as (typeof last)[]
+    for (const row of rows) onRow(row.txid, row.vout)
+    last = rows.at(-1)
+  }
 }
 
 /** How many registrations there are and when they end. */
