@@ -13,6 +13,7 @@ import { benchMempool } from './mempool.ts'
 import { benchNode } from './node.ts'
 import { benchNostr } from './nostr.ts'
 import { benchProbes } from './probes.ts'
+import { benchRegistrations } from './registrations.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { benchIdle, benchStart } from './start.ts'
 import { syntheticBlock } from './synthetic-block.ts'
@@ -32,6 +33,7 @@ const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise
   block: { run: () => benchBlock() },
   growth: { run: () => benchGrowth() },
   watch: { run: () => benchWatch() },
+  registrations: { takes: '[COUNT...]', run: benchRegistrations },
   probes: { run: () => benchProbes() },
   tor: { run: () => benchTor() },
   nostr: { takes: '[--tor]', run: benchNostr },
