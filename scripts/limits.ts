@@ -326,6 +326,23 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'store/local/relays.ts': { at: 'older hours are deleted; further rows are a further piece', metric: 'db_bytes' },
   'store/local/spent-keys.ts': { at: 'the rest is a further piece, or goes with the next block', metric: 'db_bytes' },
   'store/salvage.ts': { at: 'refused: move some of them away' },
+  'onion.ts': {
+    at: 'the lease is given back, for another tracker to publish',
+    metric: 'onion_lease_holder',
+    but: { lookMs: { at: 'looked again', metric: 'onion_up' } },
+  },
+  'tor/address-lease.ts': {
+    at: 'the holder withdraws the service; another takes the lease',
+    metric: 'onion_lease_holder',
+    but: {
+      renewMs: { at: 'renewed' },
+      standbyMs: { at: 'asked for again' },
+      retryMs: { at: 'asked for again' },
+      dropMs: { at: 'it ends by itself' },
+    },
+  },
+  'tor/fuse-process.ts': { at: 'the connection to Tor is cut', metric: 'onion_up' },
+  'tor/fuse.ts': { at: 'it crashes, and the connection to Tor with it', metric: 'onion_up' },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
   'tor/descriptor.ts': {
     at: 'the next directory is asked; after the last the canary is red',

@@ -69,6 +69,29 @@ export class ScopedAbort implements Disposable {
   }
 }
 
+/** A loop that runs until it is disposed. */
+export class Background implements AsyncDisposable {
+  readonly #stop = new AbortController()
+  readonly #running: Promise<void>
+  /** Rejects when the loop fails; never resolves. */
+  readonly failed: Promise<never>
+
+  constructor(loop: Loop) {
+    this.#running = loop(this.#stop.signal)
+    this.failed = new Promise((_, reject) => {
+      this.#running.catch((error) => {
+        if (!isAbort(error, this.#stop.signal)) reject(error)
+      })
+    })
+    this.failed.catch(() => {}) // told to whoever waits for it
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new DOMException('closed', 'AbortError'))
+    await this.#running.catch(() => {})
+  }
+}
+
 /** Tasks of one loop by name: each once at a time; the first that fails fails the loop. */
 export class TaskGroup {
   readonly #running = new Map<string, Promise<void>>()

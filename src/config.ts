@@ -73,6 +73,8 @@ export interface Config {
         readonly socks: TorPort
         readonly onionTarget: HostPort | undefined
         readonly streamsPerCircuit: number
+        /** Published only while we hold the lease of the address in the shared store. */
+        readonly lease: boolean
       }
     | {
         readonly kind: 'torrc'
@@ -278,6 +280,18 @@ function assemble(values: Values, origins: Config['origins']): Config {
 
 function tor(values: Values, isControlGiven: boolean): Config['tor'] {
   const hostnameFile = values['onion-hostname-file']
+  const lease = values['onion-lease']!
+  if (lease && (values.tor === false || hostnameFile !== undefined)) {
+    const other = values.tor === false ? '--no-tor' : '--onion-hostname-file'
+    throw new ConfigError(
+      `--onion-lease and ${other} contradict each other: what only one tracker may publish at a time is published by Tor's control port (--control-port)`,
+    )
+  }
+  if (lease && !values['shared-store']) {
+    throw new ConfigError(
+      '--onion-lease needs a store that all trackers with this address share, as the lease is kept there: give shared-store (FIDELITY_TRACKER_SHARED_STORE, or the file), or leave it out',
+    )
+  }
   if (values.tor === false) {
     if (hostnameFile !== undefined) {
       throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
@@ -301,7 +315,7 @@ function tor(values: Values, isControlGiven: boolean): Config['tor'] {
     streamsPerCircuit: values['streams-per-circuit']!,
   }
   return hostnameFile === undefined
-    ? { kind: 'control', control, ...both }
+    ? { kind: 'control', control, lease, ...both }
     : {
         kind: 'torrc',
         hostnameFile: resolve(hostnameFile),

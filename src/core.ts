@@ -9,6 +9,7 @@ import { unseenOf, whyNotSynced } from './chain/following.ts'
 import { type Node, openNode } from './chain/node.ts'
 import type { NodeApi } from './chain/node-reader.ts'
 import type { Network } from './chain/types.ts'
+import { Background } from './concurrency.ts'
 import { type Config, nodeOptions, socksOf } from './config.ts'
 import { describeError } from './errors.ts'
 import { ChangeFeed } from './events/feed.ts'
@@ -32,6 +33,7 @@ import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
 import { BackedShared } from './store/shared/backed.ts'
+import type { Leases } from './store/shared/leases.ts'
 import { forgetSharedPosition, LocalShared } from './store/shared/local.ts'
 import type { OwnShared } from './store/shared/store.ts'
 import { Untold } from './store/shared/untold.ts'
@@ -42,7 +44,7 @@ import { ONION_KEY_FILE, openOnionKey } from './tor/key.ts'
 import { readOwnHost } from './tor/own-host.ts'
 import { VERSION } from './version.ts'
 import { relayRow } from './views/relays.ts'
-import { newStatusCells, type RunningFacts } from './views/status.ts'
+import { isAnswered, newStatusCells, type RunningFacts } from './views/status.ts'
 import { SpendRecorder } from './watch/recorder.ts'
 import { Registrations } from './watch/registrations.ts'
 import { Watcher } from './watch/watcher.ts'
@@ -64,6 +66,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly shared: OwnShared
   /** Undefined where it shares with nobody. */
   readonly sharing: Sharing | undefined
+  /** The connection to the shared store: its failure is fatal. */
+  readonly link: Background | undefined
   readonly trackers: Trackers
   /** Signs what we say on Nostr; undefined where nothing is said. */
   readonly signer: EventSigner | undefined
@@ -79,6 +83,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
   readonly instance: Uint8Array
   /** When our onion service is to be published again. */
   readonly healing: Healing
+  /** What one tracker does for all that share a store; undefined where it shares none. */
+  readonly leases: Leases | undefined
   readonly meters: Meters
   /** Tells whoever listens what has changed. */
   readonly changes: ChangeFeed
@@ -217,6 +223,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       lane: work.lane(signal),
     })
   if (sharing) cells.shared = sharing
+  // Until everything else is closed: who stops gives back what he holds.
+  const link = sharedStore && held.add(new Background((s) => sharedStore.link.run(s)))
   const posts = new Posts({ db, api, network, allowTestAddresses, liveness, clock })
   const instance = randomBytes(16)
   const times = canaryTimes(probes.intervalMs)
@@ -233,7 +241,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
         instance,
         look: looks && ((onionHost, s) => looks.look(onionHost, s)),
         timeoutMs: probes.timeoutMs,
-        target: () => (cells.onion.kind === 'published' ? core.self() : undefined),
+        target: () => (isAnswered(cells.onion) ? core.self() : undefined),
+        isOurs: () => cells.onion.kind !== 'standby',
         report: (state) => {
           cells.canary = state
           if (state.kind !== 'green') return
@@ -308,6 +317,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     registered,
     shared,
     sharing,
+    link,
     market,
     liveness,
     probeRules: rules,
@@ -315,6 +325,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     canary,
     instance,
     healing,
+    leases: sharedStore && shared,
     trackers,
     signer,
     observer,

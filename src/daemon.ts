@@ -2,7 +2,6 @@
  * The daemon: opens what it consists of (core.ts) and its doors, then runs its loops side by side until the signal. When
  * one loop fails the others stop; then the doors close, and the core.
  */
-import { join } from 'node:path'
 import { runMempool } from './chain/mempool-sync.ts'
 import { runSync } from './chain/sync.ts'
 import type { Outpoint } from './chain/types.ts'
@@ -15,6 +14,7 @@ import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
 import { type NostrDoor, openDoor } from './nostr/door.ts'
 import { runNotify, type Supervisor } from './notify.ts'
+import { runOnion } from './onion.ts'
 import { DIRECT_NETWORK } from './peers/canary.ts'
 import { judgeProof } from './peers/judge.ts'
 import { Monitor } from './peers/monitor.ts'
@@ -22,11 +22,7 @@ import { runRereading } from './rereading.ts'
 import { storeStatus } from './store/local/tip.ts'
 import { STORE_LIMITS } from './store/open.ts'
 import { formatHostPort } from './tor/address.ts'
-import { ONION_KEY_FILE } from './tor/key.ts'
-import { OnionService, type OnionState } from './tor/onion.ts'
-import { targetFor, targetWarning } from './tor/targets.ts'
-import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
-import { runTorrcOnion } from './tor/torrc-onion.ts'
+import { targetWarning } from './tor/targets.ts'
 import { VERSION } from './version.ts'
 import { statusRow, summaryOf } from './views/status.ts'
 import { newHandle } from './wire/handlers.ts'
@@ -101,16 +97,6 @@ export async function runDaemon(
 
   const { following } = cells
   const chain = { ...world, log: log.child({ room: 'chain' }), node: core.node, index: core.indexer, following }
-  const tor = {
-    ...world,
-    log: log.child({ room: 'tor' }),
-    report: (state: OnionState) => {
-      cells.onion = state
-      if ('onionHost' in state) cells.onionHost = state.onionHost
-      if (state.kind === 'published') canary?.published()
-      else canary?.lost(state.detail)
-    },
-  }
   await runAll(signal, {
     thread: (s) => raceAbort(core.node.broken, s),
     sync: (s) => runSync(chain, s),
@@ -121,6 +107,7 @@ export async function runDaemon(
     rereading: (s) => runRereading({ ...core, api: core.node.with(s), log: chain.log, following }, s),
     status: (s) => runStatus(core, s),
     monitor: (s) => monitor.run(s),
+    ...(core.link && { link: (s: AbortSignal) => raceAbort(core.link!.failed, s) }),
     ...(core.sharing && { sharing: (s: AbortSignal) => core.sharing!.run(monitor, s) }),
     ...(door && { door: (s: AbortSignal) => door.run(s) }),
     trackers: (s) => core.trackers.run(s),
@@ -132,51 +119,9 @@ export async function runDaemon(
     }),
     ...(canary && { canary: (s: AbortSignal) => canary.run(s) }),
     ...(core.webhook && { webhook: (s: AbortSignal) => runWebhook(core, s) }),
-    ...(config.tor.kind === 'control' && {
-      onion: (s: AbortSignal) => runOnion(core, config.tor as Extract<Config['tor'], { kind: 'control' }>, tor, s),
-    }),
-    ...(config.tor.kind === 'torrc' && {
-      onion: (s: AbortSignal) => {
-        const { hostnameFile } = config.tor as Extract<Config['tor'], { kind: 'torrc' }>
-        return runTorrcOnion({ hostnameFile, virtualPort: wire.port }, tor, s)
-      },
-    }),
+    onion: (s) => runOnion(core, s),
   })
   log.info('stopped')
-}
-
-/** Publishes the service, and again when the canary finds that nobody reaches it. */
-async function runOnion(
-  core: Core,
-  place: Extract<Config['tor'], { kind: 'control' }>,
-  deps: World & { report: (state: OnionState) => void },
-  signal: AbortSignal,
-): Promise<void> {
-  const { cells, clock, healing, door } = core
-  const wire = core.wire!
-  await new OnionService(
-    {
-      ...place,
-      keyFile: join(core.config.dataDir, ONION_KEY_FILE),
-      virtualPort: wire.port,
-      target: (localHost) => targetFor('address', wire, place, localHost),
-      nostr: door && {
-        virtualPort: NOSTR_VIRTUAL_PORT,
-        target: (localHost) => targetFor('nostr', door, place, localHost),
-      },
-    },
-    {
-      ...deps,
-      uploaded() {
-        cells.descriptor = { uploadedMs: clock.monotonicMs() }
-      },
-      healing,
-      republished() {
-        cells.republished = (cells.republished ?? 0) + 1
-        cells.republishedAtMs = clock.nowMs()
-      },
-    },
-  ).run(signal)
 }
 
 /** SIGUSR1 and SIGUSR2, as main.ts passes them on. */

@@ -71,6 +71,11 @@ export class Meters {
     this.#gauge('ready', '1 while takers get answers through Tor', () => Number(currentReadiness(core).ready))
     this.#gauge('bitcoind_up', '1 while bitcoind answers', () => Number(checks().bitcoind.ok))
     this.#gauge('onion_up', '1 while the onion service is published', () => Number(cells.onion.kind === 'published'))
+    this.#gauge(
+      'onion_lease_holder',
+      '1 while this tracker holds the lease of the onion address; no value where none is shared',
+      () => cells.lease && Number(cells.lease.kind === 'holder'),
+    )
     this.#gauge('canary_up', '1 while our own onion service is reached through Tor; no value without Tor', () =>
       cells.canary ? Number(cells.canary.kind === 'green') : undefined,
     )

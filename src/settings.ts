@@ -149,6 +149,12 @@ export const SETTINGS = {
     about: 'connections at once over one Tor circuit; one more and Tor closes that circuit',
     default: ONION_LIMITS.streamsPerCircuit,
   },
+  'onion-lease': {
+    schema: flag,
+    about:
+      'publish the onion address only while no other tracker with the same onion.key and --shared-store does: one holds it, the others stand by',
+    default: false,
+  },
   'circuit-ids': {
     schema: flag,
     about:

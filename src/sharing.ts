@@ -87,7 +87,6 @@ export class Sharing {
   async run(monitor: Pick<Monitor, 'learnt'>, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
     await runAll(signal, {
-      link: (s) => this.#deps.link.run(s),
       learn: (s) => this.#again((inner) => this.#look(monitor, inner), this.#news, s),
       tell: (s) => this.#again(() => this.#tell(), this.#notes, s),
       prune: (s) => this.#prune(s),

@@ -23,6 +23,14 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 }
 
+/**
+ * Milliseconds on the machine's own monotonic clock, the same for all processes of it: for what one tells another. It
+ * stands still while the machine sleeps.
+ */
+export function machineMs(): number {
+  return Number(process.hrtime.bigint() / 1_000n) / 1_000
+}
+
 /** Resolves after `ms`; rejects with the signal's reason when it fires first. */
 export function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -54,6 +54,8 @@ export interface CanaryOptions {
   retryMs: number
   /** Our onion service; undefined while it isn't published. */
   target: () => HostPort | undefined
+  /** It leads to this very process; else another tracker of the operator's answers there, and nobody is an impostor. */
+  isOurs: () => boolean
   /** Fetches its descriptor afresh; undefined where there is no control port to do it by. */
   look: ((onionHost: string, signal: AbortSignal) => Promise<DescriptorLook>) | undefined
   /** What this process says of itself in its Status. */
@@ -174,16 +176,18 @@ export class Canary implements OwnNetwork {
       return false
     }
     const faults = this.#faults
+    const isOurs = this.#options.isOurs()
     const look = await this.#look(address, signal)
     const startMs = this.#clock.monotonicMs()
-    const failure = look.kind === 'missing' ? missing(look) : await this.#ask(address, signal)
+    const failure = look.kind === 'missing' ? missing(look) : await this.#ask(address, isOurs, signal)
+    if (isOurs !== this.#options.isOurs()) return false // it changed hands meanwhile
     if (failure) {
-      this.#fail(failure, look)
+      this.#fail(failure, look, isOurs)
       return false
     }
     if (faults !== this.#faults) return false // lost meanwhile
     this.#redRuns = 0
-    this.#proof = look
+    this.#proof = isOurs ? look : undefined
     const latencyMs = Math.round(this.#clock.monotonicMs() - startMs)
     if (this.#state.kind !== 'green') this.#log.info({ latencyMs }, 'canary green')
     this.#become({ kind: 'green', detail: `our own onion service answers through Tor${howSeen(look)}`, latencyMs })
@@ -197,7 +201,7 @@ export class Canary implements OwnNetwork {
   }
 
   /** Undefined when this process has answered. */
-  async #ask(address: HostPort, signal: AbortSignal): Promise<Failure | undefined> {
+  async #ask(address: HostPort, isOurs: boolean, signal: AbortSignal): Promise<Failure | undefined> {
     const { socks, timeoutMs, instance } = this.#options
     try {
       const socket = await dial(address, { socks, timeoutMs, signal })
@@ -207,6 +211,7 @@ export class Canary implements OwnNetwork {
         if (reply.type === 'Error')
           return { kind: 'no-way', detail: `our own onion service answers ${refusalOf(reply)}` }
         if (reply.type !== 'Status') return { kind: 'impostor', detail: `it answers ${reply.type} to Status` }
+        if (!isOurs) return undefined
         if (reply.instance && Buffer.compare(reply.instance, instance) === 0) return undefined
         return { kind: 'impostor', detail: `it is version ${printable(reply.version, 20)} at block ${reply.height}` }
       } finally {
@@ -219,9 +224,9 @@ export class Canary implements OwnNetwork {
     }
   }
 
-  #fail({ kind, detail }: Failure, look: DescriptorLook): void {
+  #fail({ kind, detail }: Failure, look: DescriptorLook, isOurs: boolean): void {
     this.#faults++
-    const isReplaced = kind === 'silent' && isOfSomebodyElse(look, this.#proof)
+    const isReplaced = isOurs && kind === 'silent' && isOfSomebodyElse(look, this.#proof)
     if (kind === 'impostor') this.#tellElsewhere(answered(detail))
     else if (isReplaced) this.#tellElsewhere(replaced(detail))
     else {
@@ -229,7 +234,7 @@ export class Canary implements OwnNetwork {
       this.#become({ kind: 'red', detail })
     }
     this.#redRuns = kind === 'silent' ? this.#redRuns + 1 : 0
-    if (kind === 'silent') this.#options.unreached({ runs: this.#redRuns, isReplaced, detail })
+    if (kind === 'silent' && isOurs) this.#options.unreached({ runs: this.#redRuns, isReplaced, detail })
   }
 
   #tellElsewhere(detail: string): void {

@@ -33,8 +33,20 @@ declare module 'tor-control-ts' {
   }
 }
 
+/** A connection to the control port, open. */
+export interface ControlLine {
+  socket: Socket
+  /** Our own address on it, by which Tor reaches this machine; undefined over a Unix socket. */
+  localHost: string | undefined
+}
+
 export interface ControlOptions extends Credentials {
   control: TorPort
+  /**
+   * Opens the connection where it is not made directly. Rejects with the fault of connecting, as `net` words it, or when
+   * `signal` fires.
+   */
+  openLine?: ((control: TorPort, signal: AbortSignal) => Promise<ControlLine>) | undefined
 }
 
 /** One reply: `lines` without their codes, data lines unstuffed; `message` is the last one. */
@@ -55,6 +67,7 @@ export class TorControl extends Tor implements Disposable {
   /** The port, as messages name it. */
   readonly #where: string
   #socket: Socket | undefined
+  readonly #opening = new AbortController()
   /** Once we are let in. */
   authenticated: Login | undefined
   /** Our own address on the connection, by which Tor reaches this machine; undefined over a Unix socket. */
@@ -86,28 +99,26 @@ export class TorControl extends Tor implements Disposable {
 
   /** Connects and authenticates. Throws TransientError (not there, not Tor) or AccessRefused (it doesn't let us in). */
   override async connect(): Promise<void> {
-    const { control } = this.#options
-    const socket = connect({ ...control, noDelay: true })
+    const { control, openLine = openDirectly } = this.#options
+    let line: ControlLine
+    try {
+      line = await openLine(control, this.#opening.signal)
+    } catch (error) {
+      if (this.#closed) throw this.#closed // given up meanwhile
+      const fault = describeConnectFault(control, error)
+      const reason = new TransientError(`${this.#where} is not reachable (is Tor running?): ${fault}`)
+      this.#close(reason)
+      throw reason
+    }
+    const { socket } = line
+    this.localHost = line.localHost?.replace(/^::ffff:/, '')
     this.#socket = socket
     socket.setEncoding('latin1')
-    let isConnected = false
-    socket.on('error', (error) => {
-      const fault = describeConnectFault(control, error)
-      const what = isConnected ? this.#where : `${this.#where} is not reachable (is Tor running?)`
-      this.#close(new TransientError(`${what}: ${fault}`))
-    })
+    socket.on('error', (error) =>
+      this.#close(new TransientError(`${this.#where}: ${describeConnectFault(control, error)}`)),
+    )
     socket.on('close', () => this.#close(new TransientError(`${this.#where} closed the connection`)))
     socket.on('data', (chunk) => this.#feed(String(chunk)))
-    const cancel = after(LIMITS.connectMs, () => socket.destroy(new Error('no connection in time')))
-    try {
-      await once(socket, 'connect')
-      isConnected = true
-    } catch (error) {
-      throw this.#closed ?? error
-    } finally {
-      cancel()
-    }
-    this.localHost = socket.localAddress?.replace(/^::ffff:/, '')
     try {
       this.authenticated = await logIn((command) => this.must(command), this.#options, {
         port: control,
@@ -190,6 +201,7 @@ export class TorControl extends Tor implements Disposable {
   #close(reason: Error): void {
     if (this.#closed) return
     this.#closed = reason
+    this.#opening.abort(reason)
     for (const { reject } of this.#pending.splice(0)) reject(reason)
     this.#resolveClosed(reason)
   }
@@ -249,6 +261,20 @@ export class TorControl extends Tor implements Disposable {
     this.#eventBytes = 0
     pending.resolve({ type, message: lines.at(-1)!, data: asReceived(type, lines), lines })
   }
+}
+
+async function openDirectly(control: TorPort, signal: AbortSignal): Promise<ControlLine> {
+  const socket = connect({ ...control, noDelay: true })
+  const cancel = after(LIMITS.connectMs, () => socket.destroy(new Error('no connection in time')))
+  const giveUp = () => socket.destroy(new Error('given up'))
+  signal.addEventListener('abort', giveUp)
+  try {
+    await once(socket, 'connect')
+  } finally {
+    cancel()
+    signal.removeEventListener('abort', giveUp)
+  }
+  return { socket, localHost: socket.localAddress }
 }
 
 /** A command without what may be secret. */

@@ -29,6 +29,8 @@ const LIMITS = {
 export type OnionState =
   | { kind: 'starting' | 'unreachable'; detail: string }
   | { kind: 'publishing' | 'published'; onionHost: string; torVersion?: string; detail: string }
+  /** Of several trackers with one key another has to publish it; `isHeld`: one does, for all that is known. */
+  | { kind: 'standby'; isHeld: boolean; torVersion?: string; detail: string }
 
 export interface OnionDeps extends World {
   /** Called on every change. */
@@ -70,7 +72,7 @@ const LACKING = 'this Tor does not know all defences of an onion service: publis
 export class OnionService {
   readonly #options: OnionOptions
   readonly #deps: OnionServiceDeps
-  #wasPublished = false
+  #wasLetIn = false
   /** It was let in by a proof once: who lets in everybody after that is not our Tor. */
   #demandsProof = false
   #lastDetail: string | undefined
@@ -82,24 +84,24 @@ export class OnionService {
   }
 
   /**
-   * Runs until the signal. Throws ConfigError when the key is unusable, or Tor lets nobody in at first contact. Whatever
-   * else Tor says no to (a filter before its control port, a mode, an address that it still has) is weather: it is told
+   * Runs until the signal; `openLine` as ControlOptions have it, for this run. Throws ConfigError when the key is
+   * unusable, or Tor lets nobody in at first contact. Whatever else Tor says no to (a filter before its control port, a mode, an address that it still has) is weather: it is told
    * in Tor's words, and tried again.
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, openLine?: ControlOptions['openLine']): Promise<void> {
     const { report, log, random } = this.#deps
     const key = openOnionKey(this.#options.keyFile)
     const backoff = new Backoff(LIMITS.backoff, random)
     for (;;) {
       try {
-        await this.#hold(key, signal, () => backoff.reset())
+        await this.#hold(key, signal, openLine, () => backoff.reset())
       } catch (error) {
         if (isAbort(error, signal)) throw error
         if (error instanceof TakenDown) continue
         const isWeather =
           error instanceof TransientError ||
           error instanceof TorRefusal ||
-          (error instanceof AccessRefused && this.#wasPublished)
+          (error instanceof AccessRefused && this.#wasLetIn)
         if (!isWeather) throw error
         const detail = describeError(error)
         if (detail !== this.#lastDetail) log.warn({ detail }, 'onion service down')
@@ -110,16 +112,48 @@ export class OnionService {
     }
   }
 
+  /**
+   * Whether Tor would publish for us just now, without asking it to: its version, and what is wrong with it, if something
+   * is. Throws ConfigError when Tor lets nobody in at first contact.
+   */
+  async look(signal: AbortSignal): Promise<{ torVersion?: string; fault?: string }> {
+    using control = this.#newControl()
+    try {
+      await raceAbort(this.#enter(control), signal)
+      this.#wasLetIn = true
+      const torVersion = (await raceAbort(infoIfAllowed(control, 'version'), signal))?.split(' ', 1)[0]
+      const fault = await raceAbort(torFault(control), signal)
+      return { ...(torVersion !== undefined && { torVersion }), ...(fault !== undefined && { fault }) }
+    } catch (error) {
+      const isWeather = error instanceof TransientError || (error instanceof AccessRefused && this.#wasLetIn)
+      if (signal.aborted || !isWeather) throw error
+      return { fault: describeError(error) }
+    }
+  }
+
+  #newControl(openLine?: ControlOptions['openLine']): TorControl {
+    return new TorControl({ ...this.#options, demandsProof: this.#demandsProof, openLine })
+  }
+
+  async #enter(control: TorControl): Promise<void> {
+    await control.connect()
+    this.#demandsProof ||= control.authenticated?.isProven === true
+  }
+
   /** One control connection's life. Always ends by throwing. */
-  async #hold(key: Secret, signal: AbortSignal, onPublished: () => void): Promise<never> {
+  async #hold(
+    key: Secret,
+    signal: AbortSignal,
+    openLine: ControlOptions['openLine'],
+    onPublished: () => void,
+  ): Promise<never> {
     const { report, uploaded, log } = this.#deps
-    using control = new TorControl({ ...this.#options, demandsProof: this.#demandsProof })
+    using control = this.#newControl(openLine)
     using life = new ScopedAbort(signal)
     void control.closed.then((reason) => life.abort(reason))
     const orEnd = <T>(work: Promise<T>): Promise<T> => raceAbort(work, life.signal)
 
-    await orEnd(control.connect())
-    this.#demandsProof ||= control.authenticated?.isProven === true
+    await orEnd(this.#enter(control))
     const torVersion = (await orEnd(infoIfAllowed(control, 'version')))?.split(' ', 1)[0]
     const uploads = new Uploads(uploaded)
     const unseen = await orEnd(uploads.listen(control))
@@ -137,7 +171,7 @@ export class OnionService {
       const cancel = after(LIMITS.uploadMs, () => life.abort(new TransientError(NO_UPLOAD)))
       if (!(await orEnd(uploads.of(serviceId)).finally(cancel))) throw new UploadsRejected(REJECTED)
     }
-    this.#wasPublished = true
+    this.#wasLetIn = true
     this.#lastDetail = undefined
     onPublished()
     const how = unseen ? `added; its upload is not seen: ${unseen.message}` : 'descriptor uploaded'

@@ -391,7 +391,9 @@ export const statusSchema = component(
       .nullable()
       .describe('while catching up'),
     onion: z.strictObject({
-      state: z.enum(['disabled', 'starting', 'unreachable', 'publishing', 'published']),
+      state: z
+        .enum(['disabled', 'starting', 'unreachable', 'publishing', 'published', 'standby'])
+        .describe('standby: of several trackers with one address (--onion-lease) another is to publish it'),
       detail: z.string(),
       address: address.nullable(),
       tor_version: z.string().nullable(),

@@ -8,6 +8,7 @@ import { utc } from '../format.ts'
 import type { CanaryState } from '../peers/canary.ts'
 import { readTip } from '../store/local/tip.ts'
 import type { Db } from '../store/open.ts'
+import type { LeaseState } from '../tor/address-lease.ts'
 import type { OnionState } from '../tor/onion.ts'
 import { VERSION } from '../version.ts'
 import type { Facts } from './facts.ts'
@@ -17,6 +18,8 @@ import type { Checks, StatusRow } from './schemas.ts'
 export interface StatusCells {
   following: Following
   onion: OnionState | { kind: 'disabled'; detail: string }
+  /** Of the address that several trackers share (--onion-lease); absent without one. */
+  lease?: LeaseState
   /** The name of the service, from the key or a file of Tor's: it is ours while Tor is away, too. */
   onionHost?: string
   /** Absent without Tor. */
@@ -86,9 +89,10 @@ function syncDetail(following: Following): string {
   return `${at}; lists are PARTIAL: blocks ${unseen.from} to ${unseen.to} of the window were never read (--serve-partial)`
 }
 
-/** Published, and reached through Tor by our own canary. */
+/** Published, and reached through Tor by our own canary; or held by another tracker, which sees to that. */
 function onionCheck(cells: StatusCells): Checks['onion'] {
   const { onion, canary } = cells
+  if (onion.kind === 'standby') return { ok: onion.isHeld, detail: onion.detail }
   if (onion.kind === 'published' && canary) return { ok: canary.kind === 'green', detail: canaryDetail(cells, canary) }
   return { ok: onion.kind === 'published' || onion.kind === 'disabled', detail: onion.detail }
 }
@@ -99,8 +103,14 @@ function canaryDetail({ republishedAtMs }: StatusCells, { detail }: CanaryState)
   return `${detail}; taken down and published again at ${utc(republishedAtMs)}`
 }
 
+/** Whether somebody answers at our address: we, or the tracker that holds it. */
+export function isAnswered(onion: StatusCells['onion']): boolean {
+  return onion.kind === 'published' || (onion.kind === 'standby' && onion.isHeld)
+}
+
 function torDetail(onion: StatusCells['onion']): string {
   if ('torVersion' in onion && onion.torVersion !== undefined) return `Tor ${onion.torVersion}`
+  if (onion.kind === 'standby') return 'answers'
   return onion.kind === 'published' ? 'not asked: the service stands in torrc' : onion.detail
 }
 

@@ -42,6 +42,8 @@ const BUSY = encodeFrame(encodeError('busy', 'too much at once'))
 
 interface Service {
   mute: boolean
+  /** It is to be this process; else another tracker with our address. */
+  isOurs: boolean
   /** What it says of itself. */
   instance: Buffer | undefined
   /** It is asked for too much. */
@@ -50,7 +52,7 @@ interface Service {
 
 /** A SOCKS proxy and the service behind it in one: accepts every name, and answers Status unless it is `mute`. */
 async function startTor(t: TestContext): Promise<{ server: Server; port: number; service: Service }> {
-  const service: Service = { mute: false, instance: INSTANCE }
+  const service: Service = { mute: false, isOurs: true, instance: INSTANCE }
   const server = createServer((socket) => {
     let step = 0
     socket
@@ -81,6 +83,7 @@ async function startCanary(t: TestContext, look?: CanaryOptions['look']) {
       retryMs: 20,
       target: () => ({ host: onionHost('own'), port: 8080 }),
       look,
+      isOurs: () => service.isOurs,
       instance: INSTANCE,
       report: ({ kind }) => states.push(kind),
       unreached: (run) => redRuns.push(run),
@@ -139,6 +142,21 @@ test('many verdicts wait for one run; a stop ends the waiting', async (t) => {
   const waiting = canary.workedSince(token, stopper.signal)
   stopper.abort(new Error('enough'))
   await assert.rejects(waiting, /enough/)
+})
+
+test('where another tracker holds the address its answer is as good as ours, and its silence not ours to mend', async (t) => {
+  const { canary, service, states, redRuns } = await startCanary(t)
+  service.isOurs = false
+  service.instance = Buffer.alloc(16, 9)
+  await waitUntil('it is green', () => canary.state.kind === 'green')
+  service.mute = true
+  canary.published()
+  await waitUntil('it is red', () => canary.state.kind === 'red')
+  assert.deepEqual(redRuns, [])
+  service.mute = false
+  service.isOurs = true // it has come to us, and another process goes on answering
+  await waitUntil('it is an impostor', () => canary.state.kind === 'impostor')
+  assert.deepEqual(states.slice(0, 2), ['green', 'red'])
 })
 
 test('an answer that is not this process’s: an impostor, told as such, and no reason to publish again', async (t) => {
@@ -224,6 +242,7 @@ test('our own SOCKS port away says nothing of the service: it is not published a
       retryMs: 10,
       target: () => ({ host: onionHost('own'), port: 8080 }),
       look: undefined,
+      isOurs: () => true,
       instance: INSTANCE,
       report() {},
       unreached: (run) => redRuns.push(run),

@@ -28,6 +28,7 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   nostr_relay_bonds: { labels: ['relay', 'state'] },
   nostr_published_total: { labels: ['relay', 'outcome'] },
   onion_up: {},
+  onion_lease_holder: {},
   bitcoind_up: {},
   ready: {},
   canary_up: {},
