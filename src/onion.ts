@@ -106,6 +106,7 @@ class SharedAddress {
   async run(signal: AbortSignal): Promise<void> {
     const lease = new AddressLease({
       ...this.#deps,
+      onionHost: this.#core.cells.onionHost!, // made with the key, at the latest when the core was opened
       leases: this.#core.leases!,
       unfit: () => this.#unfit(),
       report: (state) => this.#become(state),

@@ -1,6 +1,7 @@
 /** All of doctor's checks, in the order in which an operator would look; each says what it found and nothing is changed. */
 import { statSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { join } from 'node:path'
 import { openNode } from '../chain/node.ts'
 import { type Config, exposedDoors, nodeOptions, socksOf } from '../config.ts'
 import { webhookRoute } from '../events/webhook.ts'
@@ -9,6 +10,7 @@ import { isLocked } from '../store/lock.ts'
 import { openStoreReadonly } from '../store/open.ts'
 import { parsePostgresAddress } from '../store/shared/postgres/address.ts'
 import { formatHostPort, isLoopback, type TorPort, urlHost } from '../tor/address.ts'
+import { ONION_KEY_FILE } from '../tor/key.ts'
 import { readOwnHost } from '../tor/own-host.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
 import type { RelayRow, StatusRow } from '../views/schemas.ts'
@@ -19,6 +21,7 @@ import { broken, type Finding, well, worth } from './finding.ts'
 import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './host.ts'
 import { postgresFindings } from './postgres.ts'
 import { relayFindings } from './relays.ts'
+import { sharedAddressFinding } from './shared-address.ts'
 import { onionFinding, torFindings } from './tor.ts'
 
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
@@ -56,6 +59,9 @@ export async function examine(config: Config, configFile: string | undefined, cl
     ...bitcoind,
     ...shared,
     ...throughTor,
+    ...(tor.kind === 'control' && tor.lease
+      ? [sharedAddressFinding(await ownAddress(config), join(dataDir, ONION_KEY_FILE))]
+      : []),
     ...(tor.kind === 'none' ? [] : [onionFinding(status, await ownAddress(config))]),
     ...(config.webhook ? [webhookFinding(config.webhook, socksOf(config))] : []),
     ...relays,

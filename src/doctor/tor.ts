@@ -285,10 +285,21 @@ export function onionFinding(status: StatusRow | undefined, ownAddress: string |
       return worth('onion', `${address}: ${canary.detail}`, 'wait a minute, and look again')
     return well('onion', `published: ${address}${canary ? ', reached through Tor by our own canary' : ''}`)
   }
+  if (state === 'standby') return standbyFinding(status, detail)
   if (state === 'publishing') return worth('onion', `${address}: ${detail}`, 'wait: an upload takes up to a minute')
   if (state === 'disabled') {
     return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
   }
   const text = `the daemon's onion service is ${state}: ${detail}${itsAddress}`
   return broken('onion', text, 'see the lines about Tor above')
+}
+
+/** Of several trackers with one address it is another's turn, or nobody's. */
+function standbyFinding({ checks }: StatusRow, detail: string): Finding {
+  if (checks.onion.ok) return well('onion', `stands by for the address that it shares: ${detail}`)
+  return worth(
+    'onion',
+    `stands by for the address that it shares, and does not know of a holder: ${detail}`,
+    'fidelity-tracker status at each tracker; one of them has to be ready, and to reach the shared store',
+  )
 }

@@ -9,8 +9,8 @@ import type { Leases } from '../store/shared/leases.ts'
 import { sleep, type World } from '../world.ts'
 import { type LeaseTimes, rightUntilMs, Tenure, TenureEnd } from './tenure.ts'
 
-/** Its name in the store. */
-export const ADDRESS_LEASE = 'onion-address'
+/** Its name in the store: trackers with other keys have other addresses, and leases of their own. */
+const leaseOf = (onionHost: string) => `onion-address ${onionHost}`
 
 const LIMITS = {
   /** A holder that dies is missed for so long at the most. */
@@ -42,6 +42,7 @@ export type LeaseState =
 export const HELD_BY_ANOTHER = 'held by another tracker'
 
 interface AddressLeaseDeps extends World {
+  onionHost: string
   leases: Leases
   /** Why this tracker must not hold the address just now; undefined when it may. Not for want of being published. */
   unfit: () => string | undefined
@@ -52,6 +53,7 @@ interface AddressLeaseDeps extends World {
 export class AddressLease {
   readonly #deps: AddressLeaseDeps
   readonly #times: AddressLeaseTimes
+  readonly #name: string
   #said = ''
   /** The store's last fault, so that it is told once. */
   #fault: string | undefined
@@ -59,6 +61,7 @@ export class AddressLease {
   constructor(deps: AddressLeaseDeps, times: AddressLeaseTimes = LEASE_TIMES) {
     this.#deps = deps
     this.#times = times
+    this.#name = leaseOf(deps.onionHost)
   }
 
   /** Runs until the signal. `hold` runs as long as a tenure, and ends soon after its signal; what it throws is thrown. */
@@ -83,7 +86,7 @@ export class AddressLease {
       else {
         try {
           const askedMs = clock.monotonicMs()
-          const isOurs = await raceAbort(leases.take(ADDRESS_LEASE, lengthMs), signal)
+          const isOurs = await raceAbort(leases.take(this.#name, lengthMs), signal)
           this.#noteAnswer()
           if (isOurs && clock.monotonicMs() < rightUntilMs(askedMs, this.#times)) return askedMs
           this.#become({ kind: 'standby', isHeld: !isOurs, why: isOurs ? 'the store is too slow' : HELD_BY_ANOTHER })
@@ -122,7 +125,7 @@ export class AddressLease {
         return tenure.end(new TenureEnd(why, { mayGiveBack: true }))
       }
       try {
-        const isOurs = await raceAbort(leases.take(ADDRESS_LEASE, lengthMs), signal)
+        const isOurs = await raceAbort(leases.take(this.#name, lengthMs), signal)
         this.#noteAnswer()
         if (!isOurs) return tenure.end(new TenureEnd(HELD_BY_ANOTHER, { mayGiveBack: false }))
         tenure.extend(rightUntilMs(askedMs, this.#times))
@@ -140,7 +143,7 @@ export class AddressLease {
     const { marginMs, dropMs } = this.#times
     await sleep(marginMs, new AbortController().signal)
     try {
-      await raceAbort(this.#deps.leases.drop(ADDRESS_LEASE), AbortSignal.timeout(dropMs))
+      await raceAbort(this.#deps.leases.drop(this.#name), AbortSignal.timeout(dropMs))
     } catch (error) {
       if (!(error instanceof TransientError || error instanceof DOMException)) throw error
       this.#deps.log.info(
@@ -168,7 +171,7 @@ export class AddressLease {
     if (said === this.#said) return
     this.#said = said
     const { log, report } = this.#deps
-    if (state.kind === 'holder') log.info({ lease: ADDRESS_LEASE }, 'this tracker holds the onion address')
+    if (state.kind === 'holder') log.info({ lease: this.#name }, 'this tracker holds the onion address')
     else log.info({ detail: state.why }, 'this tracker stands by for the onion address')
     report(state)
   }

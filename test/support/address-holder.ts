@@ -61,6 +61,7 @@ const service = new OnionService(
 )
 const lease = new AddressLease({
   ...world,
+  onionHost: 'shared.onion',
   leases: { take: (_, lengthMs) => ask('take', lengthMs), drop: async () => void (await ask('drop')) },
   unfit: () => unfit,
   report: (state) => say(state.kind === 'holder' ? 'holder' : `standby: ${state.why}`),

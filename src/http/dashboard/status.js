@@ -155,7 +155,7 @@ function showTor({ onion }) {
   setText(byId('tor-note'), note || (hasAnswered ? 'Control port answers' : 'Not asked'))
 }
 
-function showOnion({ onion, address, nostr }) {
+function showOnion({ onion, address, nostr, checks }) {
   const isOff = onion.state === 'disabled'
   setText(byId('onion-title'), isOff ? 'Address' : 'Onion service')
   if (isOff) card('onion', 'idle', 'Local only')
@@ -163,6 +163,7 @@ function showOnion({ onion, address, nostr }) {
   else if (onion.state === 'published' && onion.canary?.state === 'red') card('onion', 'bad', 'Not reached')
   else if (onion.state === 'published' && onion.canary?.state === 'green') card('onion', 'good', 'Reachable')
   else if (onion.state === 'published') card('onion', 'good', 'Published')
+  else if (onion.state === 'standby') card('onion', checks.onion.ok ? 'good' : 'warn', 'Standing by')
   else card('onion', 'warn', onion.state === 'publishing' ? 'Publishing' : 'Not published')
   const shown = isOff ? address : onion.address
   setText(byId('address'), shown ?? 'Not known yet')
