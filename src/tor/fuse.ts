@@ -33,7 +33,12 @@ export class Fuse implements AsyncDisposable {
       this.#child.once('exit', () => resolve())
       this.#child.once('error', () => resolve()) // it did not start
     })
-    this.#child.on('error', () => {})
+    this.#child.on('error', () => {}) // `ended` says so
+    this.#line.on('error', () => {}) // cut with bytes on their way: its `close` says so
+  }
+
+  get #line(): Socket {
+    return this.#child.stdio[FUSE_LINE] as Socket
   }
 
   get pid(): number | undefined {
@@ -50,7 +55,7 @@ export class Fuse implements AsyncDisposable {
     this.#say({ kind: 'open', control, untilMs })
     const answer = await raceAbort(answered, signal)
     if (answer.kind === 'failed') throw new Error(answer.message)
-    return { socket: this.#child.stdio[FUSE_LINE] as Socket, localHost: answer.localHost }
+    return { socket: this.#line, localHost: answer.localHost }
   }
 
   /** Not cut before `untilMs`, as `machineMs` counts. Nothing where it is cut already. */

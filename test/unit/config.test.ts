@@ -133,6 +133,18 @@ test('where Tor finds us', () => {
   assert.match(refusal(none), /--no-tor and --onion-target contradict each other/)
 })
 
+test('an address that several trackers share needs the store they share, and a control port to publish it by', () => {
+  assert.match(refusal({ 'onion-lease': true }), /--onion-lease needs a store .*: give --shared-store/)
+  assert.match(
+    refusal({ 'onion-lease': true, 'onion-hostname-file': '/var/lib/tor/ft/hostname' }),
+    /--onion-lease and --onion-hostname-file contradict each other/,
+  )
+  assert.match(
+    refusal({ 'onion-lease': true, tor: false, network: 'regtest' }),
+    /--onion-lease and --no-tor contradict/,
+  )
+})
+
 test('numbers: digits, as many as allowed', () => {
   for (const value of ['1_000', '1e3', '-1', '1.5', ' 1', '0x10', 1.5, '', true, 90_000]) {
     assert.match(refusal({ 'probe-interval': value }), /expected a whole number from 1 to 1800/, String(value))

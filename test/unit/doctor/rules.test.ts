@@ -4,6 +4,7 @@ import { spaceFinding } from '../../../src/doctor/data-dir.ts'
 import { broken, doctorExitCode, well, worth } from '../../../src/doctor/finding.ts'
 import { clockFinding, nodeFinding } from '../../../src/doctor/host.ts'
 import { relayFindings } from '../../../src/doctor/relays.ts'
+import { sharedAddressFinding } from '../../../src/doctor/shared-address.ts'
 import { bootstrapFinding, clockFindings, powFinding } from '../../../src/doctor/tor.ts'
 import { torrcFindings } from '../../../src/doctor/torrc.ts'
 
@@ -36,6 +37,14 @@ test('the exit code is that of the worst finding', () => {
   assert.equal(doctorExitCode([well('a', '')]), 0)
   assert.equal(doctorExitCode([well('a', ''), worth('b', '', 'x')]), 1)
   assert.equal(doctorExitCode([broken('c', '', 'x'), worth('b', '', 'x'), well('a', '')]), 2)
+})
+
+test('an address that several share: without a copy of its key this tracker would make another one', () => {
+  const keyFile = '/var/lib/fidelity-tracker/onion.key'
+  assert.equal(sharedAddressFinding('x.onion:8080', keyFile).level, 'ok')
+  const { level, fix } = sharedAddressFinding(undefined, keyFile)
+  assert.equal(level, 'warning')
+  assert.match(fix!, /chmod 600 \/var\/lib\/fidelity-tracker\/onion\.key/)
 })
 
 test('Node 22 is worth a look, 24 and later is well', () => {

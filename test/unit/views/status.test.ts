@@ -43,6 +43,9 @@ test('each thing that can be missing fails its own check', () => {
   const red = { kind: 'red', detail: 'our own onion service does not answer through Tor' } as const
   assert.deepEqual(failing({ ...well(), canary: red }), ['onion'])
   assert.deepEqual(failing({ ...well(), canary: { kind: 'green', detail: 'it answers', latencyMs: 1 } }), [])
+  const standby = { kind: 'standby', detail: 'held by another tracker', torVersion: '0.4.9.1' } as const
+  assert.deepEqual(failing({ ...well(), canary: red, onion: { ...standby, isHeld: true } }), [], 'that is the holder’s')
+  assert.deepEqual(failing({ ...well(), onion: { ...standby, isHeld: false } }), ['onion'])
   const behind = well()
   behind.following.best = tipAt(110)
   assert.deepEqual(failing(behind), ['sync'])
