@@ -343,6 +343,19 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'tor/fuse-process.ts': { at: 'the connection to Tor is cut', metric: 'onion_up' },
   'tor/fuse.ts': { at: 'it crashes, and the connection to Tor with it', metric: 'onion_up' },
+  'tor/back-end-guard.ts': { at: 'the guard takes the service of a back end from Tor', metric: 'onion_up' },
+  'tor/balanced-onion.ts': {
+    at: RETRIED,
+    metric: 'onion_up',
+    but: {
+      lookMs: { at: 'looked for again', metric: 'onion_up' },
+      patienceMs: {
+        at: 'the service is withdrawn from Tor until this tracker is ready',
+        metric: 'onion_withdrawn_total',
+      },
+      farewellMs: { at: 'the guard takes it from Tor' },
+    },
+  },
   'tor/control.ts': { at: RETRIED, metric: 'onion_up' },
   'tor/descriptor.ts': {
     at: 'the next directory is asked; after the last the canary is red',

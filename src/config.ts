@@ -79,8 +79,10 @@ export interface Config {
     | {
         readonly kind: 'torrc'
         readonly hostnameFile: string
-        /** Only where it was given: not to publish the service, but to ask for its descriptor. */
+        /** Only where it was given, or is needed: not to publish the service, but to ask for its descriptor. */
         readonly control: TorPort | undefined
+        /** What clients are told: we are one of the back ends of Onionbalance, and `control` is there. */
+        readonly publicOnion: string | undefined
         readonly password: Secret | undefined
         readonly cookieFile: string | undefined
         readonly socks: TorPort
@@ -292,6 +294,7 @@ function tor(values: Values, isControlGiven: boolean): Config['tor'] {
       '--onion-lease needs a store that all trackers with this address share, as the lease is kept there: give shared-store (FIDELITY_TRACKER_SHARED_STORE, or the file), or leave it out',
     )
   }
+  const publicOnion = values['public-onion']
   if (values.tor === false) {
     if (hostnameFile !== undefined) {
       throw new ConfigError('--no-tor and --onion-hostname-file contradict each other: give one of the two')
@@ -299,7 +302,15 @@ function tor(values: Values, isControlGiven: boolean): Config['tor'] {
     if (values['onion-target']) {
       throw new ConfigError('--no-tor and --onion-target contradict each other: give one of the two')
     }
+    if (publicOnion !== undefined) {
+      throw new ConfigError('--no-tor and --public-onion contradict each other: give one of the two')
+    }
     return { kind: 'none' }
+  }
+  if (publicOnion !== undefined && hostnameFile === undefined) {
+    throw new ConfigError(
+      '--public-onion needs --onion-hostname-file: the hostname file in the folder that Tor keeps of this back end (print-torrc --onionbalance has the commands that make it)',
+    )
   }
   const password = values['tor-auth-password']
   const cookieFile = values['tor-cookie-file']
@@ -319,7 +330,8 @@ function tor(values: Values, isControlGiven: boolean): Config['tor'] {
     : {
         kind: 'torrc',
         hostnameFile: resolve(hostnameFile),
-        control: isControlGiven ? control : undefined,
+        control: isControlGiven || publicOnion !== undefined ? control : undefined,
+        publicOnion,
         ...both,
       }
 }

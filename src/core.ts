@@ -101,6 +101,8 @@ export interface Core extends RunningFacts, Omit<World, 'clock'>, AsyncDisposabl
    * it, not even while the service's name isn't known yet.
    */
   self(): HostPort
+  /** Our own onion service as Tor has it: behind Onionbalance another one than strangers are told. */
+  ownService(): HostPort
 }
 
 /** What we need of the request server. */
@@ -230,6 +232,8 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const times = canaryTimes(probes.intervalMs)
   const healing = new Healing(times.everyMs, clock)
   const { tor } = config
+  const publicOnion = tor.kind === 'torrc' ? tor.publicOnion : undefined
+  const hasName = () => publicOnion !== undefined || cells.onionHost !== undefined
   const looks =
     tor.kind !== 'none' && tor.control ? new DescriptorLooks({ ...tor, control: tor.control }, clock) : undefined
   const canary =
@@ -241,7 +245,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
         instance,
         look: looks && ((onionHost, s) => looks.look(onionHost, s)),
         timeoutMs: probes.timeoutMs,
-        target: () => (isAnswered(cells.onion) ? core.self() : undefined),
+        target: () => (isAnswered(cells.onion) ? core.ownService() : undefined),
         isOurs: () => cells.onion.kind !== 'standby',
         report: (state) => {
           cells.canary = state
@@ -268,7 +272,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       log: peersLog,
       db,
       dials,
-      self: () => core.self(),
+      selves: () => [core.self(), core.ownService()],
       tellsAddress,
       ownList: wholeList,
     },
@@ -347,12 +351,15 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     },
     unseen,
     self() {
+      const { port } = core.ownService()
+      return publicOnion === undefined ? core.ownService() : { host: publicOnion, port }
+    },
+    ownService() {
       const local = reachableAddress(core.wire ?? config.listen)
       if (config.tor.kind === 'none') return local
       return { host: cells.onionHost ?? NAMELESS, port: local.port }
     },
-    ownAddress: () =>
-      formatHostPort(cells.onionHost === undefined ? reachableAddress(core.wire ?? config.listen) : core.self()),
+    ownAddress: () => formatHostPort(hasName() ? core.self() : reachableAddress(core.wire ?? config.listen)),
     connections: () => core.wire?.connections() ?? 0,
     subscriptions: () => watcher.subscriptions,
     registrations: () => registered.count,
@@ -360,8 +367,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       const { door } = core
       if (!door) return null
       // The default port is left out of a URL.
-      const url =
-        cells.onionHost === undefined ? `ws://${formatHostPort(reachableAddress(door))}` : `ws://${cells.onionHost}`
+      const url = hasName() ? `ws://${core.self().host}` : `ws://${formatHostPort(reachableAddress(door))}`
       const { pubkey } = door
       return {
         url,

@@ -98,6 +98,12 @@ export class Meters {
       [],
       (counter) => counter.inc(cells.republished ?? 0),
     )
+    this.#counter(
+      'onion_withdrawn_total',
+      'Times that this back end of Onionbalance was taken from its Tor because it was not ready',
+      [],
+      (counter) => counter.inc(cells.withdrawn ?? 0),
+    )
     this.#labelled('bonds', 'Bonds known, by state', 'state', () => Object.entries(market.read()?.counts ?? {}))
     this.#labelled('makers', 'Makers with a live bond, by reach', 'reach', () => Object.entries(liveness.counts()))
     this.#labelled('trackers', 'Configured trackers, by whether their list is ours', 'agrees', () => {

@@ -3,6 +3,7 @@
  * of an address that several trackers share, or by torrc. Writes the cells that tell of it.
  */
 import { join } from 'node:path'
+import { runBackEnd } from './balancing.ts'
 import { runAll } from './concurrency.ts'
 import type { Config } from './config.ts'
 import type { Core } from './core.ts'
@@ -41,7 +42,8 @@ export async function runOnion(core: Core, signal: AbortSignal): Promise<void> {
   }
   if (tor.kind === 'none') return
   if (tor.kind === 'torrc') {
-    const { hostnameFile } = tor
+    const { hostnameFile, publicOnion } = tor
+    if (publicOnion !== undefined) return await runBackEnd(core, tor, deps, signal)
     return await runTorrcOnion({ hostnameFile, virtualPort: core.wire!.port }, deps, signal)
   }
   const service = newService(core, tor, deps)

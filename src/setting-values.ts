@@ -8,7 +8,7 @@ import { NETWORKS } from './chain/types.ts'
 import { ConfigError } from './errors.ts'
 import { Secret } from './secret.ts'
 import { parsePostgresAddress } from './store/shared/postgres/address.ts'
-import { type HostPort, parseHostPort, type TorPort } from './tor/address.ts'
+import { type HostPort, isOnionHost, parseHostPort, type TorPort } from './tor/address.ts'
 
 /** Flags and environment give text, TOML gives typed values: both are understood, nothing else is coerced. */
 const text = z.string().min(1, 'must not be empty')
@@ -81,6 +81,10 @@ const torPort = z.union([z.number(), z.string()]).transform((value, context): To
   )
   return z.NEVER
 })
+/** A v3 onion host name; without a port, which is that of --address. */
+const onionName = text
+  .transform((value) => value.trim().toLowerCase())
+  .refine(isOnionHost, 'expected the name of a v3 onion service without a port, 56 characters and .onion')
 /** Where the HTTP server listens, or `off`. */
 const hostPortOrOff = text.transform((value, context): HostPort | 'off' => {
   const address = value === 'off' ? value : readAddress(value)
@@ -166,6 +170,7 @@ export const SETTING_VALUES = {
   rpcAddress,
   hostNames,
   httpUrl,
+  onionName,
   relayUrls,
   userPass,
   secret,

@@ -8,7 +8,8 @@ import { LOG_LEVELS, SETTING_VALUES } from './setting-values.ts'
 import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
-const { text, flag, whole, network, secret, postgresAddress, userPass, hostNames, httpUrl, relayUrls } = SETTING_VALUES
+const { text, flag, whole, network, secret, postgresAddress, userPass, hostNames, httpUrl, onionName, relayUrls } =
+  SETTING_VALUES
 const { hostPort, hostPorts, hostPortOrOff, torPort, rpcAddress } = SETTING_VALUES
 
 interface Setting {
@@ -135,6 +136,13 @@ export const SETTINGS = {
     argument: '<file>',
     about:
       'the hostname file of an onion service that torrc manages: no control port is needed then, one that is given is only asked about descriptors',
+  },
+  'public-onion': {
+    schema: onionName,
+    argument: '<host.onion>',
+    about:
+      'the address that clients are told, where Onionbalance spreads it over several trackers; this one is a back end of it then, and its Tor serves nothing else (docs/scaling.md); needs --onion-hostname-file',
+    defaultText: 'the own onion service',
   },
   'onion-target': {
     schema: hostPort,

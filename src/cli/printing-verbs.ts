@@ -1,6 +1,8 @@
 /** What the verbs that print the settings do: as they are read, and as Tor needs them. */
 import type { Command } from 'commander'
 import { formatConfig } from '../config.ts'
+import { dirOf } from '../tor/back-end.ts'
+import { balanceSetup } from '../tor/balance-text.ts'
 import { targetFor } from '../tor/targets.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { configOf, print } from './command.ts'
@@ -9,7 +11,8 @@ export function printConfig(command: Command): void {
   print(formatConfig(configOf(command)).trimEnd())
 }
 
-export function printTorrc(command: Command): void {
+/** `isBalanced`: the whole way to one address over several trackers. */
+export function printTorrc(command: Command, isBalanced: boolean): void {
   const { tor, listen, nostr, wire } = configOf(command)
   const place = { control: undefined, onionTarget: tor.kind === 'none' ? undefined : tor.onionTarget }
   const options = {
@@ -22,5 +25,10 @@ export function printTorrc(command: Command): void {
     managed: tor.kind === 'torrc',
     circuitIds: wire.circuitIds,
   }
-  print(torrcFor(options).trimEnd())
+  if (!isBalanced) return print(torrcFor(options).trimEnd())
+  const managed = tor.kind === 'torrc' ? tor : undefined
+  const dir = dirOf(managed?.hostnameFile ?? '/var/lib/tor/fidelity-tracker/hostname')
+  const control = managed?.control ?? options.control
+  const { publicOnion } = managed ?? {}
+  print(balanceSetup({ ...options, control, publicOnion, service: { ...options, dir } }).trimEnd())
 }

@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import type { HeightRange } from '../chain/types.ts'
 import { ConfigError } from '../errors.ts'
 import { writeWhole } from '../files.ts'
-import { readOwnHost } from '../tor/own-host.ts'
+import { readPublicHost } from '../tor/own-host.ts'
 import { bondRows } from '../views/bonds.ts'
 import { readFacts, readHealth, readStatus } from '../views/closed.ts'
 import type { Facts } from '../views/facts.ts'
@@ -36,7 +36,7 @@ function show<T>(
 }
 
 export async function showStatus(command: Command): Promise<void> {
-  const ownHost = await readOwnHost(configOf(command))
+  const ownHost = await readPublicHost(configOf(command))
   show(command, (facts) => readStatus(facts, ownHost), text.describeStatus)
 }
 

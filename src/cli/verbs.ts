@@ -226,9 +226,11 @@ function addPrintingVerbs({ verb }: Cli): void {
   verb('print-config', 'Print every setting with its value and where it came from.').action(
     async (_options: unknown, command: Command) => (await printing()).printConfig(command),
   )
-  verb('print-torrc', 'Print the lines that Tor needs in its torrc for these settings.').action(
-    async (_options: unknown, command: Command) => (await printing()).printTorrc(command),
-  )
+  verb('print-torrc', 'Print the lines that Tor needs in its torrc for these settings.')
+    .option('--onionbalance', 'one address over several trackers instead: what the balancer and each of them needs')
+    .action(async (options: { onionbalance?: boolean }, command: Command) =>
+      (await printing()).printTorrc(command, options.onionbalance === true),
+    )
 }
 
 const EXAMPLES = `

@@ -11,7 +11,7 @@ import { openStoreReadonly } from '../store/open.ts'
 import { parsePostgresAddress } from '../store/shared/postgres/address.ts'
 import { formatHostPort, isLoopback, type TorPort, urlHost } from '../tor/address.ts'
 import { ONION_KEY_FILE } from '../tor/key.ts'
-import { readOwnHost } from '../tor/own-host.ts'
+import { readPublicHost } from '../tor/own-host.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
 import type { RelayRow, StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
@@ -69,7 +69,7 @@ export async function examine(config: Config, configFile: string | undefined, cl
 }
 
 async function ownAddress(config: Config): Promise<string | undefined> {
-  const host = await readOwnHost(config)
+  const host = await readPublicHost(config)
   return host && formatHostPort({ host, port: config.listen.port })
 }
 

@@ -51,7 +51,7 @@ export interface TrackersDeps extends World, VisitDeps {
   db: Db
   dials: DialBudget
   /** Our own address. */
-  self: () => HostPort
+  selves: () => readonly HostPort[]
 }
 
 /** What became of hints: kept to be dialled; about somebody we know; or neither. */
@@ -125,7 +125,7 @@ export class Trackers {
 
   /** Ourselves, and every host that has a tracker we know: one is enough. */
   #isKnown(target: HostPort): boolean {
-    return this.#known.hasHost(target) || dialledHost(target) === dialledHost(this.#deps.self())
+    return this.#known.hasHost(target) || this.#deps.selves().some((self) => dialledHost(target) === dialledHost(self))
   }
 
   /** Runs until the signal; rejects when a result can't be stored. */

@@ -31,6 +31,8 @@ export type OnionState =
   | { kind: 'publishing' | 'published'; onionHost: string; torVersion?: string; detail: string }
   /** Of several trackers with one key another has to publish it; `isHeld`: one does, for all that is known. */
   | { kind: 'standby'; isHeld: boolean; torVersion?: string; detail: string }
+  /** A back end of Onionbalance that is not ready: Tor has no service of ours, on purpose. */
+  | { kind: 'withdrawn'; torVersion: string; detail: string }
 
 export interface OnionDeps extends World {
   /** Called on every change. */

@@ -20,6 +20,12 @@ export async function readOwnHost({ tor, dataDir }: Pick<Config, 'tor' | 'dataDi
   return onionHostOf(publicKeyOf(expanded))
 }
 
+/** What others are told: where Onionbalance spreads one address, that one. */
+export async function readPublicHost(config: Pick<Config, 'tor' | 'dataDir'>): Promise<string | undefined> {
+  const { tor } = config
+  return tor.kind === 'torrc' && tor.publicOnion !== undefined ? tor.publicOnion : await readOwnHost(config)
+}
+
 function readIfAllowed(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8').trim()

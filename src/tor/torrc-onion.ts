@@ -37,7 +37,8 @@ export async function runTorrcOnion(
   }
 }
 
-async function readHostname(file: string): Promise<string | undefined> {
+/** Undefined where it is not there. Throws ConfigError as `runTorrcOnion` does. */
+export async function readHostname(file: string): Promise<string | undefined> {
   let text: string
   try {
     text = (await readFile(file, 'utf8')).trim()

@@ -81,6 +81,16 @@ export function torrcFor(options: TorrcOptions): string {
   return `${lines.join('\n')}\n`
 }
 
+/** The ports alone, without a word about them. */
+export function torPortLines({ socks, control }: Pick<TorrcOptions, 'socks' | 'control'>): string[] {
+  return [
+    `SocksPort ${formatTorPort(quoted(socks))} IsolateSOCKSAuth${forGroup(socks)}`,
+    `ControlPort ${formatTorPort(quoted(control))}${forGroup(control)}`,
+    'CookieAuthentication 1',
+    'CookieAuthFileGroupReadable 1',
+  ]
+}
+
 /** Sockets that Tor's group may use; without the second Tor wants a folder that nobody else can enter. */
 const FOR_GROUP = ' GroupWritable RelaxDirModeCheck'
 

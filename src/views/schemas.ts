@@ -392,8 +392,10 @@ export const statusSchema = component(
       .describe('while catching up'),
     onion: z.strictObject({
       state: z
-        .enum(['disabled', 'starting', 'unreachable', 'publishing', 'published', 'standby'])
-        .describe('standby: of several trackers with one address (--onion-lease) another is to publish it'),
+        .enum(['disabled', 'starting', 'unreachable', 'withdrawn', 'publishing', 'published', 'standby'])
+        .describe(
+          'standby: of several trackers with one address (--onion-lease) another is to publish it; withdrawn: a back end of Onionbalance (--public-onion) that is not ready',
+        ),
       detail: z.string(),
       address: address.nullable(),
       tor_version: z.string().nullable(),

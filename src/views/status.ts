@@ -28,6 +28,8 @@ export interface StatusCells {
   canaryGreenS?: number
   /** When a directory last took a descriptor of ours, on the monotonic clock; absent before the first, and for torrc's. */
   descriptor?: { uploadedMs: number }
+  /** How often a back end of Onionbalance was taken from its Tor as it was not ready. */
+  withdrawn?: number
   /** How often the service was taken down and published again because nobody reached it. */
   republished?: number
   /** When last, Unix milliseconds; absent once it was reached again. */
@@ -72,6 +74,20 @@ export function readiness(cells: StatusCells, nowMs: number): Readiness {
   const failing = (Object.keys(checks) as (keyof Checks)[]).filter((name) => checks[name]?.ok === false)
   const words = failing.map((name) => `${wordFor(name, cells)}: ${checks[name]?.detail}`)
   return { ready: failing.length === 0, notReady: words, checks }
+}
+
+/**
+ * Why nobody is to be led to this tracker, whatever Tor says; undefined when it answers. Not what is shared with other
+ * trackers: while that is away they can't do more than this one.
+ */
+export function whyNotServing({ checks }: Readiness): string | undefined {
+  const failing = (['database', 'bitcoind', 'sync'] as const).find((name) => !checks[name].ok)
+  return failing && `${failing}: ${checks[failing].detail}`
+}
+
+/** One of several behind an address that Onionbalance spreads. */
+function isBackEnd({ tor }: Facts['config']): boolean {
+  return tor.kind === 'torrc' && tor.publicOnion !== undefined
 }
 
 /** What is doubtful of bitcoind is said, and keeps nobody from an answer. */
@@ -242,7 +258,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
     onion: {
       state: onion.kind,
       detail: onion.detail,
-      address: cells.onionHost === undefined ? null : facts.ownAddress(),
+      address: cells.onionHost === undefined && !isBackEnd(facts.config) ? null : facts.ownAddress(),
       tor_version: ('torVersion' in onion && onion.torVersion) || null,
       canary: canary
         ? { state: canary.kind, detail: canaryDetail(cells, canary), last_green: cells.canaryGreenS ?? null }

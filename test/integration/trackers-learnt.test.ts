@@ -117,7 +117,7 @@ test('a learnt tracker is asked once an hour, and one that was not is dialled no
       { ...options, network: 'main', allowTestAddresses: true },
       {
         ...{ clock, log, random, db, dials: new DialBudget(clock) },
-        self: () => ({ host: 'us.onion', port: 1 }),
+        selves: () => [{ host: 'us.onion', port: 1 }],
         tellsAddress: () => undefined,
         ownList: () => undefined,
       },
