@@ -136,12 +136,16 @@ export class PostgresServer {
     await this.launchUnready()
     let refusal: unknown
     try {
-      await waitUntil('PostgreSQL takes connections', async () => {
-        if (!this.isRunning) throw new Error(`PostgreSQL ended: ${this.log}`)
-        return await this.psql('SELECT 1').catch((error) => {
-          refusal = error
-        })
-      })
+      await waitUntil(
+        'PostgreSQL takes connections',
+        async () => {
+          if (!this.isRunning) throw new Error(`PostgreSQL ended: ${this.log}`)
+          return await this.psql('SELECT 1').catch((error) => {
+            refusal = error
+          })
+        },
+        { timeoutMs: 90_000 },
+      )
     } catch (cause) {
       throw new Error(`${refusal}; its log: ${this.log}`, { cause })
     }

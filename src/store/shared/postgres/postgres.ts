@@ -70,11 +70,11 @@ export class Postgres {
 
   /** One statement, in a transaction of its own. Throws TransientError where it is weather, else pg's error. */
   async query<R>(text: string, values: readonly unknown[]): Promise<R[]> {
-    const [pool, connection] = await this.#lend()
+    const [session, connection] = await this.#lend()
     try {
-      return (await this.#ask<R>(connection, text, values)).rows
+      return (await ask<R>(session, connection, text, values)).rows
     } finally {
-      pool.giveBack(connection)
+      session.pool.giveBack(connection)
     }
   }
 
@@ -83,11 +83,11 @@ export class Postgres {
    * answer was lost: what is written must be such that it can be written again. `work` waits for nothing but its queries.
    */
   async transaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
-    const [pool, connection] = await this.#lend()
+    const [session, connection] = await this.#lend()
     try {
-      await this.#ask(connection, 'BEGIN', [])
-      const result = await work(async (text, values) => (await this.#ask<never>(connection, text, values)).rows)
-      const { command } = await this.#ask(connection, 'COMMIT', [])
+      await ask(session, connection, 'BEGIN', [])
+      const result = await work(async (text, values) => (await ask<never>(session, connection, text, values)).rows)
+      const { command } = await ask(session, connection, 'COMMIT', [])
       if (command !== 'COMMIT')
         throw new BrokenInvariant('a transaction went on after one of its statements had failed')
       return result
@@ -95,7 +95,7 @@ export class Postgres {
       if (!connection.isClean && !connection.settled) await connection.query('ROLLBACK').catch(() => {}) // else it is closed
       throw error
     } finally {
-      pool.giveBack(connection)
+      session.pool.giveBack(connection)
     }
   }
 
@@ -211,35 +211,34 @@ export class Postgres {
     this.#state = { kind, detail: error.message }
   }
 
-  async #lend(): Promise<[ConnectionPool, PostgresConnection]> {
+  async #lend(): Promise<[Session, PostgresConnection]> {
     const session = this.#session
     if (!session) throw new TransientError(`the shared database is not usable: ${this.#state.detail}`)
     try {
-      return [session.pool, await session.pool.lend()]
+      return [session, await session.pool.lend()]
     } catch (error) {
-      throw this.#judged(error, session)
+      throw judged(error, session)
     }
-  }
-
-  async #ask<R>(connection: PostgresConnection, text: string, values: readonly unknown[]) {
-    const session = this.#session
-    try {
-      return await connection.query<R>(text, values)
-    } catch (error) {
-      throw this.#judged(error, session)
-    }
-  }
-
-  /** Where one connection finds that this is no primary any more, or gone, all are made anew. */
-  #judged(error: unknown, session: Session | undefined): unknown {
-    if (error instanceof PostgresTrouble && error.kind === 'down') session?.lose(error)
-    return error
   }
 
   async #lendToKysely(): Promise<PostgresPoolClient> {
-    const [pool, connection] = await this.#lend()
+    const [session, connection] = await this.#lend()
     const query = async <R>(text: string, values: readonly unknown[]) =>
-      (await this.#ask<R>(connection, text, values)) as PostgresQueryResult<R>
-    return { query: query as PostgresPoolClient['query'], release: () => pool.giveBack(connection) }
+      (await ask<R>(session, connection, text, values)) as PostgresQueryResult<R>
+    return { query: query as PostgresPoolClient['query'], release: () => session.pool.giveBack(connection) }
   }
+}
+
+async function ask<R>(session: Session, connection: PostgresConnection, text: string, values: readonly unknown[]) {
+  try {
+    return await connection.query<R>(text, values)
+  } catch (error) {
+    throw judged(error, session)
+  }
+}
+
+/** Where one connection finds that this is no primary any more, or gone, all are made anew. */
+function judged(error: unknown, session: Session): unknown {
+  if (error instanceof PostgresTrouble && error.kind === 'down') session.lose(error)
+  return error
 }
