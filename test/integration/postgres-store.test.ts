@@ -413,6 +413,7 @@ test('PostgreSQL is killed three times under four writers: what was answered is 
   await waitUntil('registrations are answered again', () => acknowledged.length > before + 100)
   stop.abort()
   await Promise.all(writing)
+  await waitUntil('the first is connected again', () => positionOf(stores[0]!))
   const there = new Set(names((await readShared(stores[0]!)).registrations))
   assert.deepEqual(
     names(acknowledged).filter((name) => !there.has(name)),

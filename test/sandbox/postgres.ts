@@ -303,10 +303,14 @@ export class PostgresServer {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
-    if (!this.isRunning) return
+    const pid = this.#pid
+    if (pid === undefined || !this.isRunning) return
+    const children = childrenOf(pid)
     this.#signal(signal)
     if (signal !== 'SIGKILL') this.thaw()
-    await waitUntil('PostgreSQL has ended', () => !this.isRunning)
+    // Also reaped, and its children gone: the next one looks whether a process of that number is there.
+    const isGone = () => !existsSync(`/proc/${pid}`) && children.every((child) => stateOf(child) === undefined)
+    await waitUntil('PostgreSQL has ended', isGone)
     this.#pid = undefined
   }
 

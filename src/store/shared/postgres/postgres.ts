@@ -81,12 +81,14 @@ export class Postgres {
   /**
    * Committed when the promise resolves. After a TransientError it may have been committed all the same, when only the
    * answer was lost: what is written must be such that it can be written again. `work` waits for nothing but its queries.
+   * `ms`: for statements that take longer by their nature.
    */
-  async transaction<T>(work: (query: Query) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (query: Query) => Promise<T>, ms?: number): Promise<T> {
     const [session, connection] = await this.#lend()
     try {
       await ask(session, connection, 'BEGIN', [])
-      const result = await work(async (text, values) => (await ask<never>(session, connection, text, values)).rows)
+      if (ms !== undefined) await ask(session, connection, `SET LOCAL statement_timeout = ${Math.round(ms)}`, [])
+      const result = await work(async (text, values) => (await ask<never>(session, connection, text, values, ms)).rows)
       const { command } = await ask(session, connection, 'COMMIT', [])
       if (command !== 'COMMIT')
         throw new BrokenInvariant('a transaction went on after one of its statements had failed')
@@ -229,9 +231,15 @@ export class Postgres {
   }
 }
 
-async function ask<R>(session: Session, connection: PostgresConnection, text: string, values: readonly unknown[]) {
+async function ask<R>(
+  session: Session,
+  connection: PostgresConnection,
+  text: string,
+  values: readonly unknown[],
+  ms?: number,
+) {
   try {
-    return await connection.query<R>(text, values)
+    return await connection.query<R>(text, values, ms)
   } catch (error) {
     throw judged(error, session)
   }
