@@ -19,19 +19,23 @@ const LIMITS = {
 export async function pruneShared(ask: Ask, tipHeight: Height, nowMs: number): Promise<void> {
   const ended = tipHeight - LIMITS.behindBlocks
   const past = nowMs - PROBE_HISTORY_LIMITS.hoursMs
-  await pruneTable(ask, 'probes', 'at_ms < $1::bigint', nowMs - PROBE_HISTORY_LIMITS.rawMs)
-  await pruneTable(ask, 'probe_hours', 'hour < $1::int', hourOf(past))
-  await pruneTable(ask, 'makers', 'last_probe_ms < $1::bigint', past)
-  await pruneTable(ask, 'watches', 'until_height < $1::int', ended)
-  await pruneTable(ask, 'watches', 'unfunded_until < $1::int', ended)
-  await pruneTable(ask, 'dropped', 'until_height < $1::int', ended)
-  const isOld = `free_at < now() - $1::float8 * interval '1 millisecond' AND (lease_until IS NULL OR lease_until < now())`
-  await pruneTable(ask, 'turns', isOld, LIMITS.turnMs)
-  await pruneTable(ask, 'leases', `until < now() - $1::float8 * interval '1 millisecond'`, LIMITS.turnMs)
+  await pruneTable(ask, 'probes', 'at_ms', '$1::bigint', nowMs - PROBE_HISTORY_LIMITS.rawMs)
+  await pruneTable(ask, 'probe_hours', 'hour', '$1::int', hourOf(past))
+  await pruneTable(ask, 'makers', 'last_probe_ms', '$1::bigint', past)
+  await pruneTable(ask, 'watches', 'until_height', '$1::int', ended)
+  await pruneTable(ask, 'watches', 'unfunded_until', '$1::int', ended)
+  await pruneTable(ask, 'dropped', 'until_height', '$1::int', ended)
+  const longAgo = "now() - $1::float8 * interval '1 millisecond'"
+  // One that is held is free after its lease, which is later than what it says now.
+  await pruneTable(ask, 'turns', 'greatest(free_at, lease_until)', longAgo, LIMITS.turnMs)
+  await pruneTable(ask, 'leases', 'until', longAgo, LIMITS.turnMs)
 }
 
-/** A row that was changed just before it is locked is another one then, and stays. */
-async function pruneTable(ask: Ask, table: string, isPast: string, than: number): Promise<void> {
-  const old = `SELECT ctid FROM ${table} WHERE ${isPast} LIMIT ${LIMITS.atOnce} FOR UPDATE SKIP LOCKED`
-  await ask(`DELETE FROM ${table} WHERE ctid = ANY (ARRAY(${old}))`, [than])
+/**
+ * Ordered, so that the index is read from its end, whatever is thought of the table. A row that was changed just before it
+ * is locked is another one then, and stays.
+ */
+async function pruneTable(ask: Ask, table: string, column: string, than: string, value: number): Promise<void> {
+  const old = `SELECT ctid FROM ${table} WHERE ${column} < ${than} ORDER BY ${column} LIMIT ${LIMITS.atOnce}`
+  await ask(`DELETE FROM ${table} WHERE ctid = ANY (ARRAY(${old} FOR UPDATE SKIP LOCKED))`, [value])
 }
