@@ -134,7 +134,7 @@ test('where Tor finds us', () => {
 })
 
 test('an address that several trackers share needs the store they share, and a control port to publish it by', () => {
-  assert.match(refusal({ 'onion-lease': true }), /--onion-lease needs a store .*: give --shared-store/)
+  assert.match(refusal({ 'onion-lease': true }), /--onion-lease needs a store .*: give shared-store/)
   assert.match(
     refusal({ 'onion-lease': true, 'onion-hostname-file': '/var/lib/tor/ft/hostname' }),
     /--onion-lease and --onion-hostname-file contradict each other/,
