@@ -10,8 +10,7 @@ import { columnBlockHash, columnTxid } from '../../columns.ts'
 import type { Registration } from '../registrations.ts'
 import type { HourNews, MakerNews, ProbeNews, ProofNews, SharedNews } from '../store.ts'
 import { makerNewsOf, word } from './documents.ts'
-import type { Ask } from './session.ts'
-import { pgSql, rowsOf } from './tables.ts'
+import type { SharedDatabase } from './session.ts'
 
 const LIMITS = {
   /** Rows of a page that are outpoints, which the serving thread of the one who learns writes in one go: some 5 ms. */
@@ -33,22 +32,27 @@ interface Range {
 }
 
 /** News after `change`, oldest first within a kind. Probes and hours of `exceptSource` are left out. Throws TransientError. */
-export async function* readNews(ask: Ask, log: Logger, change: number, exceptSource: number): AsyncGenerator<NewsPage> {
-  const clock = pgSql.selectFrom('clock').select(['change', 'registrations', 'makers'])
-  const [now] = await rowsOf(ask, clock)
+export async function* readNews(
+  db: SharedDatabase['db'],
+  log: Logger,
+  change: number,
+  exceptSource: number,
+): AsyncGenerator<NewsPage> {
+  const clock = db.selectFrom('clock').select(['change', 'registrations', 'makers'])
+  const [now] = await clock.execute()
   const range: Range = { after: change, upTo: now!.change }
   const page = (news: SharedNews): NewsPage => ({ news, upTo: undefined })
   if (now!.registrations > change) {
-    for await (const rows of droppedOf(ask, range)) yield page({ dropped: rows.map(outpointOf) })
-    for await (const rows of watchesOf(ask, range)) yield page({ registrations: rows.map(registrationOf) })
+    for await (const rows of droppedOf(db, range)) yield page({ dropped: rows.map(outpointOf) })
+    for await (const rows of watchesOf(db, range)) yield page({ registrations: rows.map(registrationOf) })
   }
   if (now!.makers > change) {
-    for await (const rows of makersOf(ask, range)) yield page({ makers: readable(log, rows, makerOf) })
-    for await (const rows of proofsOf(ask, range)) yield page({ proofs: readable(log, rows, proofOf) })
-    for await (const rows of probesOf(ask, range, exceptSource)) {
+    for await (const rows of makersOf(db, range)) yield page({ makers: readable(log, rows, makerOf) })
+    for await (const rows of proofsOf(db, range)) yield page({ proofs: readable(log, rows, proofOf) })
+    for await (const rows of probesOf(db, range, exceptSource)) {
       yield page({ probes: readable(log, rows, probeOf) })
     }
-    for await (const rows of hoursOf(ask, range, exceptSource)) yield page({ hours: rows.map(hourOf) })
+    for await (const rows of hoursOf(db, range, exceptSource)) yield page({ hours: rows.map(hourOf) })
   }
   yield { news: {}, upTo: range.upTo }
 }
@@ -68,10 +72,10 @@ function firstOutpoint({ after }: Range): { change: number; txid: Buffer; vout: 
   return { change: after + 1, txid: Buffer.alloc(0), vout: -1 }
 }
 
-function droppedOf(ask: Ask, range: Range) {
+function droppedOf(db: SharedDatabase['db'], range: Range) {
   const first = { ...firstOutpoint(range), until_height: 0 }
   return pages(LIMITS.outpoints, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('dropped as d')
       .selectAll()
       .where((eb) => eb(eb.refTuple('change', 'txid', 'vout'), '>', eb.tuple(last.change, last.txid, last.vout)))
@@ -83,14 +87,14 @@ function droppedOf(ask: Ask, range: Range) {
       .orderBy('change')
       .orderBy('txid')
       .orderBy('vout')
-    return rowsOf(ask, query.limit(LIMITS.outpoints))
+    return query.limit(LIMITS.outpoints).execute()
   })
 }
 
-function watchesOf(ask: Ask, range: Range) {
+function watchesOf(db: SharedDatabase['db'], range: Range) {
   const first = { ...firstOutpoint(range), until_height: 0, unfunded_until: null as number | null }
   return pages(LIMITS.outpoints, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('watches')
       .selectAll()
       .where((eb) => eb(eb.refTuple('change', 'txid', 'vout'), '>', eb.tuple(last.change, last.txid, last.vout)))
@@ -98,7 +102,7 @@ function watchesOf(ask: Ask, range: Range) {
       .orderBy('change')
       .orderBy('txid')
       .orderBy('vout')
-    return rowsOf(ask, query.limit(LIMITS.outpoints))
+    return query.limit(LIMITS.outpoints).execute()
   })
 }
 
@@ -109,17 +113,17 @@ interface MakerRow {
   offer: unknown
 }
 
-function makersOf(ask: Ask, { after, upTo }: Range) {
+function makersOf(db: SharedDatabase['db'], { after, upTo }: Range) {
   const first: MakerRow = { change: after + 1, address: '', record: null, offer: null }
   return pages(LIMITS.makers, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('makers')
       .select(['change', 'address', 'record', 'offer'])
       .where((eb) => eb(eb.refTuple('change', 'address'), '>', eb.tuple(last.change, last.address)))
       .where('change', '<=', upTo)
       .orderBy('change')
       .orderBy('address')
-    return rowsOf(ask, query.limit(LIMITS.makers))
+    return query.limit(LIMITS.makers).execute()
   })
 }
 
@@ -133,10 +137,10 @@ interface ProofRow {
   source: string | null
 }
 
-function proofsOf(ask: Ask, range: Range) {
+function proofsOf(db: SharedDatabase['db'], range: Range) {
   const first: ProofRow = { ...firstOutpoint(range), at_ms: 0, conf_hash: null, era: null, source: null }
   return pages(LIMITS.outpoints, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('proofs')
       .selectAll()
       .where((eb) => eb(eb.refTuple('change', 'txid', 'vout'), '>', eb.tuple(last.change, last.txid, last.vout)))
@@ -144,7 +148,7 @@ function proofsOf(ask: Ask, range: Range) {
       .orderBy('change')
       .orderBy('txid')
       .orderBy('vout')
-    return rowsOf(ask, query.limit(LIMITS.outpoints))
+    return query.limit(LIMITS.outpoints).execute()
   })
 }
 
@@ -160,11 +164,11 @@ interface ProbeColumnsRead {
   latency_ms: number
 }
 
-function probesOf(ask: Ask, { after, upTo }: Range, exceptSource: number) {
+function probesOf(db: SharedDatabase['db'], { after, upTo }: Range, exceptSource: number) {
   const rest = { outcome: '', failure: null, failure_text: null, dialect: null, latency_ms: 0 }
   const first: ProbeColumnsRead = { change: after + 1, address: '', at_ms: -1, source: -1, ...rest }
   return pages(LIMITS.probes, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('probes')
       .selectAll()
       .where((eb) =>
@@ -180,14 +184,14 @@ function probesOf(ask: Ask, { after, upTo }: Range, exceptSource: number) {
       .orderBy('address')
       .orderBy('at_ms')
       .orderBy('source')
-    return rowsOf(ask, query.limit(LIMITS.probes))
+    return query.limit(LIMITS.probes).execute()
   })
 }
 
-function hoursOf(ask: Ask, { after, upTo }: Range, exceptSource: number) {
+function hoursOf(db: SharedDatabase['db'], { after, upTo }: Range, exceptSource: number) {
   const first = { change: after + 1, address: '', hour: -1, source: -1, answered: 0, failed: 0, unjudged: 0 }
   return pages(LIMITS.probes, first, (last) => {
-    const query = pgSql
+    const query = db
       .selectFrom('probe_hours')
       .selectAll()
       .where((eb) =>
@@ -203,7 +207,7 @@ function hoursOf(ask: Ask, { after, upTo }: Range, exceptSource: number) {
       .orderBy('address')
       .orderBy('hour')
       .orderBy('source')
-    return rowsOf(ask, query.limit(LIMITS.probes))
+    return query.limit(LIMITS.probes).execute()
   })
 }
 

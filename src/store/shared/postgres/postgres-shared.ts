@@ -9,12 +9,12 @@ import type { Height, Outpoint } from '../../../chain/types.ts'
 import { formatOutpoint } from '../../../chain/types.ts'
 import { GroupCommit } from '../group-commit.ts'
 import type { Registration } from '../registrations.ts'
-import type { Claim, SharedNews, SharedStore } from '../store.ts'
+import type { Claim, CommonStore, SharedNews, SharedPosition } from '../store.ts'
 import { type MergedKind, WATCHES } from './merge-rules.ts'
 import { type NewsPage, readNews } from './news.ts'
 import { pruneShared } from './pruning.ts'
 import { incomingRows, storableJson } from './rows.ts'
-import type { Ask, SqlDatabase } from './session.ts'
+import type { Ask, SharedDatabase } from './session.ts'
 import { claimHosts, dropLease, releaseHost, takeLease } from './turns.ts'
 import { dropAll, fromJson, type MergeCounts, registered, TICKED, takenTick, takeTick, write } from './writing.ts'
 
@@ -25,20 +25,13 @@ const LIMITS = {
   mergeAllMs: 600_000,
 }
 
-/** How far a reader has come, and where. */
-export interface Position {
-  /** Another one whenever changes may have been lost or are counted anew: what was read before says nothing then. */
-  place: string
-  change: number
-}
-
 interface PostgresSharedDeps {
-  database: SqlDatabase
+  database: SharedDatabase
   log: Logger
 }
 
-export class PostgresShared implements SharedStore {
-  readonly #database: SqlDatabase
+export class PostgresShared implements CommonStore {
+  readonly #database: SharedDatabase
   readonly #ask: Ask
   readonly #log: Logger
   /** Whose leases are ours: another one after each start. */
@@ -135,14 +128,14 @@ export class PostgresShared implements SharedStore {
   }
 
   /** Where all that is committed stands now. Throws TransientError. */
-  async position(): Promise<Position> {
-    const [position] = await this.#ask<Position>(POSITION, [])
+  async position(): Promise<SharedPosition> {
+    const [position] = await this.#ask<SharedPosition>(POSITION, [])
     return position!
   }
 
   /** News after `change`; probes and hours of `exceptSource` are left out. The last page says how far they go. */
   newsAfter(change: number, exceptSource: number): AsyncGenerator<NewsPage> {
-    return readNews(this.#ask, this.#log, change, exceptSource)
+    return readNews(this.#database.db, this.#log, change, exceptSource)
   }
 
   /** Deletes what is past its time, a bounded number of rows a call. Throws TransientError. */
