@@ -22,6 +22,10 @@ const LIMITS = {
   goodbyeMs: 1_000,
 }
 
+/** A commit is on the disk before it is answered; what waits for a standby besides is left as it is. */
+const DURABLE =
+  "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+
 export interface QueryAnswer<R> {
   command: string
   rowCount: number
@@ -81,6 +85,8 @@ export class PostgresConnection {
       application_name: 'fidelity-tracker',
       connectionTimeoutMillis: LIMITS.connectMs,
       statement_timeout: LIMITS.statementMs,
+      // What the clock's order rests on (migrations/shared), whatever is the default there.
+      options: '-c default_transaction_isolation=read\\ committed',
       keepAlive: true,
       types: { getTypeParser: parserOf as typeof pg.types.getTypeParser },
     })
@@ -90,6 +96,7 @@ export class PostgresConnection {
     try {
       signal.throwIfAborted()
       await client.connect()
+      await client.query(DURABLE)
     } catch (error) {
       socket.destroy()
       throw judgePostgres(error, where)
