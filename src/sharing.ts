@@ -23,10 +23,12 @@ import type { Lane } from './wire/work.ts'
 import { Backoff, breathe, sleep, type World } from './world.ts'
 
 export const SHARING_LIMITS = {
-  /** A look is due this long after the last one, without a notice: what a lost notice costs. */
-  pollMs: 2_000,
-  /** Between two looks, and between two tellings: so that the load on the shared store has a bound, whatever happens. */
-  gapMs: 100,
+  /** A look is due this long after the last one: makers are learnt so, and what a lost notice would have told. */
+  pollMs: 1_000,
+  /** Between two looks: so that the load on the shared store has a bound, however many registrations come. */
+  lookGapMs: 100,
+  /** Between two tellings, which share a statement. */
+  tellGapMs: 500,
   /** Rows told in one go. */
   toldAtOnce: 500,
   /** Makers' news written to our file in one go: some 2 ms. */
@@ -87,8 +89,8 @@ export class Sharing {
   async run(monitor: Pick<Monitor, 'learnt'>, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
     await runAll(signal, {
-      learn: (s) => this.#again((inner) => this.#look(monitor, inner), this.#news, s),
-      tell: (s) => this.#again(() => this.#tell(), this.#notes, s),
+      learn: (s) => this.#again((inner) => this.#look(monitor, inner), this.#news, SHARING_LIMITS.lookGapMs, s),
+      tell: (s) => this.#again(() => this.#tell(), this.#notes, SHARING_LIMITS.tellGapMs, s),
       prune: (s) => this.#prune(s),
     })
   }
@@ -99,7 +101,12 @@ export class Sharing {
   }
 
   /** `work` whenever the bell rings, and now and then. */
-  async #again(work: (signal: AbortSignal) => Promise<void>, bell: Bell, signal: AbortSignal): Promise<void> {
+  async #again(
+    work: (signal: AbortSignal) => Promise<void>,
+    bell: Bell,
+    gapMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { log, random } = this.#deps
     const backoff = new Backoff(SHARING_LIMITS.backoff, random)
     for (;;) {
@@ -108,7 +115,7 @@ export class Sharing {
         await work(signal)
         backoff.reset()
         this.#lastDetail = undefined
-        await sleep(SHARING_LIMITS.gapMs, signal)
+        await sleep(gapMs, signal)
         await bell.wait(SHARING_LIMITS.pollMs)
       } catch (error) {
         if (!(error instanceof TransientError)) throw error
@@ -125,8 +132,10 @@ export class Sharing {
   async #look(monitor: Pick<Monitor, 'learnt'>, signal: AbortSignal): Promise<void> {
     const { db, common, notSynced, source } = this.#deps
     if (notSynced() !== undefined) return
-    const { place } = await common.position()
-    if (readSharedPosition(db)?.place !== place) {
+    const { place, change } = await common.position()
+    const known = readSharedPosition(db)
+    if (this.#hasJoined && known?.place === place && known.change === change) return
+    if (known?.place !== place) {
       this.#hasJoined = false
       await this.#join(place)
     }

@@ -9,7 +9,10 @@ import { HOURS, MAKERS, type MergedKind, PROBES, PROOFS, REGISTERED, WATCHES } f
 import { type IncomingRows, storableJson, watchRow } from './rows.ts'
 import type { Ask } from './session.ts'
 
-/** Who listens to this channel hears of every change: the payload is its number. */
+/**
+ * Who listens to this channel hears of every change of registrations: the payload is its number. Of makers nothing is told:
+ * however many there are, who looks once a second learns of them in time.
+ */
 export const NEWS_CHANNEL = 'shared_news'
 
 /** Rows that are new or have changed. */
@@ -51,7 +54,7 @@ const COUNTED = new Map<MergedKind['table'], keyof MergeCounts>([
   [HOURS.table, 'hours'],
 ])
 
-/** One statement that writes all of it; it tells of the change if there was one. */
+/** One statement that writes all of it, and tells of registrations that are new or have changed. */
 export async function write(ask: Ask, tickText: string, merged: readonly Merged[]): Promise<MergeCounts> {
   const values: string[] = []
   const parts = merged.flatMap(({ kind, from, value }) => {
@@ -61,9 +64,13 @@ export async function write(ask: Ask, tickText: string, merged: readonly Merged[
     return kind.besides ? [`besides_${kind.table} AS (${kind.besides(source)})`, own] : [own]
   })
   const counts = merged.map(({ kind: { table } }) => `(SELECT count(*) FROM merged_${table}) AS ${COUNTED.get(table)}`)
-  const changed = merged.map(({ kind: { table } }) => `EXISTS (SELECT FROM merged_${table})`).join(' OR ')
+  const told = merged.some(({ kind }) => kind.table === WATCHES.table)
+    ? [
+        `CASE WHEN EXISTS (SELECT FROM merged_${WATCHES.table}) THEN pg_notify('${NEWS_CHANNEL}', tick.change::text) END`,
+      ]
+    : []
   const text = `WITH ${[tickText, ...parts].join(',\n')}
-SELECT ${counts.join(', ')}, CASE WHEN ${changed} THEN pg_notify('${NEWS_CHANNEL}', tick.change::text) END FROM tick`
+SELECT ${[...counts, ...told].join(', ')} FROM tick`
   const [row] = await ask<Partial<MergeCounts>>(text, values)
   const said = row ?? {}
   return {
