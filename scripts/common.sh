@@ -288,6 +288,19 @@ setup_nostr_sdk() {
     --retries 3 -r "$home/requirements.txt" >&2 || fail "nostr-sdk can't be installed (above)"
 }
 
+# Onionbalance with the Python that runs it: the host's, else Debian's, only unpacked. Exports both.
+setup_onionbalance() {
+  local home="$TOOLS/onionbalance/usr/lib/python3/dist-packages"
+  export ONIONBALANCE_PYTHON=/usr/bin/python3 ONIONBALANCE_PACKAGES=
+  [ -x "$ONIONBALANCE_PYTHON" ] || install_package "Debian's Python" python3
+  if "$ONIONBALANCE_PYTHON" -c 'import onionbalance' 2>/dev/null; then return 0; fi
+  ONIONBALANCE_PACKAGES=$home
+  if PYTHONPATH=$home "$ONIONBALANCE_PYTHON" -c 'import onionbalance, stem, yaml' 2>/dev/null; then return 0; fi
+  unpack_package onionbalance
+  PYTHONPATH=$home "$ONIONBALANCE_PYTHON" -c 'import onionbalance, stem, yaml' \
+    || fail "Debian's onionbalance does not run (above): install it by hand"
+}
+
 setup_all() {
   mkdir -p "$TOOLS"
   setup_node

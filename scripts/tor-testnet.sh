@@ -9,9 +9,10 @@
 # 10 ms at every hop; no exits; voting held back until the authority has every descriptor.
 #
 # Environment:
-#   TT_BASE              the first of 6 + 2 x TT_CLIENTS ports that follow each other and are free; needed by start
+#   TT_BASE              the first of 2 + TT_RELAYS + 2 x TT_CLIENTS ports that follow each other and are free; needed by start
 # and, optional:
 #   TT_CLIENTS=2         clients
+#   TT_RELAYS=4          relays besides the authority
 #   TT_PASSWORD=testnet  password behind HashedControlPassword, beside the cookie
 #   TT_EXTRA_CLIENT=     further torrc lines for the clients (\n between them)
 #   TT_VOTE=1800         seconds between two consensuses; the directories' time period has 24 of them (12 h)
@@ -22,7 +23,7 @@ set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 umask 077
 
-AUTHS=1 RELAYS=4 CLIENTS=${TT_CLIENTS:-2} VOTE=${TT_VOTE:-1800}
+AUTHS=1 RELAYS=${TT_RELAYS:-4} CLIENTS=${TT_CLIENTS:-2} VOTE=${TT_VOTE:-1800}
 PASSWORD=${TT_PASSWORD:-testnet} TIMEOUT=${TT_TIMEOUT:-120}
 TOR=${TT_TOR:-tor} GENCERT=${TT_GENCERT:-tor-gencert}
 EXTRA_CLIENT=${TT_EXTRA_CLIENT:-}

@@ -14,6 +14,7 @@ import { describeConnectFault } from '../tor/port-fault.ts'
 import { BE_ANONYMOUS, LET_THROUGH, TorRefusal } from '../tor/refusals.ts'
 import { targetWarning } from '../tor/targets.ts'
 import type { StatusRow } from '../views/schemas.ts'
+import { aloneFinding, backEndFindings } from './back-end.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { answersSocks, findTor } from './tor-places.ts'
 import { hostnameFinding, readTorrc, torrcFindings } from './torrc.ts'
@@ -44,8 +45,12 @@ export interface TorExamined {
 export async function torFindings(examined: TorExamined, nowMs: number): Promise<Finding[]> {
   const { tor, circuitIds, listen, nostr } = examined
   const socks = await socksFinding(tor.socks)
-  const publishes = tor.kind === 'control'
-  const control = tor.control ? await controlFindings({ ...tor, control: tor.control }, publishes, nowMs) : []
+  const { hostnameFile = '', publicOnion } = tor.kind === 'torrc' ? tor : {}
+  const role = tor.kind === 'control' ? 'publishes' : publicOnion === undefined ? 'asks' : { backEnd: hostnameFile }
+  const control = tor.control ? await controlFindings({ ...tor, control: tor.control }, role, nowMs) : []
+  if (publicOnion !== undefined) {
+    return [socks, ...control, ...backEndFindings({ hostnameFile, publicOnion }, readTorrc())]
+  }
   if (tor.kind === 'control') return [socks, ...control, ...targetFindings(listen, tor)]
   const service = [
     hostnameFinding(tor.hostnameFile),
@@ -73,8 +78,12 @@ async function socksFinding(socks: TorPort): Promise<Finding> {
   }
 }
 
-/** `publishes`: the daemon adds its onion service there. */
-async function controlFindings(options: ControlOptions, publishes: boolean, nowMs: number): Promise<Finding[]> {
+/**
+ * What the daemon does there: adds its onion service, only asks, or keeps a back end of Onionbalance (by its hostname file).
+ */
+type Role = 'publishes' | 'asks' | { backEnd: string }
+
+async function controlFindings(options: ControlOptions, role: Role, nowMs: number): Promise<Finding[]> {
   using control = new TorControl(options)
   const where = `${formatTorPort(options.control)} (--control-port)`
   try {
@@ -84,7 +93,7 @@ async function controlFindings(options: ControlOptions, publishes: boolean, nowM
   }
   const findings = [well('tor-control', `the control port ${where} answers`), authFinding(control)]
   try {
-    findings.push(...(await askedFindings(control, publishes, nowMs)))
+    findings.push(...(await askedFindings(control, role, nowMs)))
   } catch (error) {
     const fix = 'give --control-port the one that ControlPort in torrc names; sudo journalctl -u tor@default -n 30'
     findings.push(broken('tor-control', `the control port ${where} lets us in, and then: ${describeError(error)}`, fix))
@@ -93,7 +102,8 @@ async function controlFindings(options: ControlOptions, publishes: boolean, nowM
 }
 
 /** What is asked once we are in. Throws TransientError when the answers are none. */
-async function askedFindings(control: TorControl, publishes: boolean, nowMs: number): Promise<Finding[]> {
+async function askedFindings(control: TorControl, role: Role, nowMs: number): Promise<Finding[]> {
+  const publishes = role === 'publishes'
   const refused: TorRefusal[] = []
   /** Undefined where a filter, or an older Tor, refuses to tell. */
   const ifAllowed = async <T>(asked: Promise<T>): Promise<T | undefined> => {
@@ -113,10 +123,12 @@ async function askedFindings(control: TorControl, publishes: boolean, nowMs: num
   await ifAllowed(control.subscribe(['HS_DESC'], () => {}))
   // Without arguments nothing is added: Tor misses them (512), a filter that doesn't know the command refuses it.
   if (publishes) await ifAllowed(control.must('ADD_ONION'))
+  const alone = typeof role === 'object' ? await ifAllowed(aloneFinding(control, role.backEnd)) : undefined
   return [
     ...(phase === undefined ? [] : [bootstrapFinding(version, phase)]),
     ...clockFindings(validAfter, validUntil, nowMs),
-    ...(version === undefined ? [] : [powFinding(printable(version, LIMITS.textChars))]),
+    ...(alone ? [alone] : []),
+    ...(version === undefined || typeof role === 'object' ? [] : [powFinding(printable(version, LIMITS.textChars))]),
     ...(publishes && nonAnonymous === '1'
       ? [broken('tor-anonymity', 'Tor runs without anonymity (HiddenServiceNonAnonymousMode)', BE_ANONYMOUS)]
       : []),
@@ -287,6 +299,8 @@ export function onionFinding(status: StatusRow | undefined, ownAddress: string |
   }
   if (state === 'standby') return standbyFinding(status, detail)
   if (state === 'publishing') return worth('onion', `${address}: ${detail}`, 'wait: an upload takes up to a minute')
+  if (state === 'withdrawn')
+    return worth('onion', `${address}: ${detail}`, 'what it waits for is said here and in status')
   if (state === 'disabled') {
     return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
   }

@@ -350,6 +350,7 @@ test('metrics have the promised names and labels, and follow the chain', async (
     canary_up: 'gauge',
     onion_descriptor_age_seconds: 'gauge',
     onion_republished_total: 'counter',
+    onion_withdrawn_total: 'counter',
     registrations: 'gauge',
     webhook_queue: 'gauge',
     webhook_dropped_total: 'counter',

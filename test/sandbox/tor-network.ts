@@ -10,8 +10,8 @@ import { waitUntil } from './wait.ts'
 
 const SCRIPT = new URL('../../scripts/tor-testnet.sh', import.meta.url).pathname
 
-/** How many ports the script takes: two of the authority, one of each of four relays, two of each client. */
-const portsOf = (clients: number) => 2 + 4 + 2 * clients
+/** How many ports the script takes: two of the authority, one of each relay, two of each client. */
+const portsOf = (clients: number, relays: number) => 2 + relays + 2 * clients
 
 export interface TorClient {
   socks: HostPort
@@ -32,9 +32,9 @@ export class TorNetwork implements AsyncDisposable {
   }
 
   /** Starts it and waits until an onion service answers (about ten seconds). */
-  static async start({ clients = 2, extraTorrc = '', votingIntervalS = 1_800 } = {}): Promise<TorNetwork> {
+  static async start({ clients = 2, relays = 4, extraTorrc = '', votingIntervalS = 1_800 } = {}): Promise<TorNetwork> {
     const dir = mkdtempSync(join(tmpdir(), 'ft-tor-'))
-    const base = await freePortRun(portsOf(clients))
+    const base = await freePortRun(portsOf(clients, relays))
     process.on('exit', () => stop(dir))
     const child = spawn(SCRIPT, ['start', dir], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -42,6 +42,7 @@ export class TorNetwork implements AsyncDisposable {
         ...process.env,
         TT_BASE: String(base),
         TT_CLIENTS: String(clients),
+        TT_RELAYS: String(relays),
         TT_EXTRA_CLIENT: extraTorrc,
         TT_VOTE: String(votingIntervalS),
       },

@@ -36,6 +36,7 @@ export const METRICS: Record<string, { labels?: string[]; isHistogram?: boolean 
   onion_republished_total: {},
   shared_store_up: {},
   shared_store_untold: {},
+  onion_withdrawn_total: {},
   registrations: {},
   registration_effort_bits: {},
   registrations_refused_total: { labels: ['reason'] },
