@@ -19,6 +19,8 @@ export const CONTROL_COMMANDS = {
     'GETCONF HiddenServiceNonAnonymousMode',
     'GETINFO version onions/current hs/service/desc/id/* network-liveness status/bootstrap-phase status/circuit-established consensus/valid-after consensus/valid-until',
   ],
+  /** Of a back end of Onionbalance, besides; its Tor serves nobody else, so nothing needs to stand before its port. */
+  backEnd: ['GETCONF HiddenServiceDir', 'SETCONF', 'RESETCONF HiddenServiceOptions'],
 } as const
 
 /** Our service hides where it is, so it takes a Tor that does. */

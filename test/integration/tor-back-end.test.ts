@@ -8,10 +8,13 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { TorControl } from '../../src/tor/control.ts'
 import { LoneTor } from '../sandbox/lone-tor.ts'
+import { freePorts } from '../sandbox/ports.ts'
 import { Regtest } from '../sandbox/regtest.ts'
 import { runVerb, Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
+import { assertFinding, doctor, nodeFlags } from '../support/doctor.ts'
 import { onionHost } from '../support/onions.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 let node: Regtest
 let tor: LoneTor
@@ -214,4 +217,43 @@ test('a folder without the public address, or with another: said, with what to t
   assert.equal(await confused.exited(), 2)
   assert.match(confused.stderr, /is the name of this back end itself/)
   await turns('gone')
+})
+
+test('doctor on a back end: what is missing, wrong, or not to be there, each with what to type', async () => {
+  prepare()
+  using data = tempDir()
+  const [free] = await freePorts(1)
+  const file = join(dir(), 'hostname')
+  const look = () =>
+    doctor([
+      ...nodeFlags(node),
+      ...['--datadir', data.path, '--address', `127.0.0.1:${free}`, ...tor.flags, '--tor-cookie-file', tor.cookieFile],
+      ...['--public-onion', FRONT, '--onion-hostname-file', file],
+    ])
+  const fresh = await look()
+  assertFinding(fresh.of('tor-service'), 'warning', /no name yet/)
+  assertFinding(fresh.of('tor-front'), 'ok', /names the public address/)
+  assertFinding(fresh.of('tor-alone'), 'ok', /no other onion service, and this one is withdrawn/)
+  assert.ok(
+    !fresh.findings.some(({ check }) => check === 'tor-pow'),
+    'nothing of a defence that such an address has not',
+  )
+
+  writeFileSync(file, `${onionHost('own')}\n`)
+  writeFileSync(join(dir(), 'ob_config'), `MasterOnionAddress ${onionHost('another')}\n`)
+  await control.must(`SETCONF HiddenServiceDir="${join(tor.dir, 'theirs')}" HiddenServicePort="80 127.0.0.1:1"`)
+  const wrong = await look()
+  assertFinding(wrong.of('tor-service'), 'ok', /back end .* no proof of work/)
+  assert.match(
+    assertFinding(wrong.of('tor-front'), 'failure', /names .*, and --public-onion is/),
+    new RegExp(`^echo MasterOnionAddress ${FRONT} \\| sudo tee `),
+  )
+  assertFinding(wrong.of('tor-alone'), 'failure', /theirs in its torrc/)
+  await control.must('RESETCONF HiddenServiceOptions')
+
+  writeFileSync(file, `${FRONT}\n`)
+  rmSync(join(dir(), 'ob_config'))
+  const confused = await look()
+  assertFinding(confused.of('tor-service'), 'failure', /is the name of this back end itself/)
+  assertFinding(confused.of('tor-front'), 'failure', /is missing/)
 })
