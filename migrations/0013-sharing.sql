@@ -23,11 +23,12 @@ ALTER TABLE probes ADD COLUMN source INTEGER NOT NULL DEFAULT 0;
 UPDATE probes SET source = (SELECT source FROM counted_by);
 DROP TABLE counted_by;
 
--- A maker that no longer shows a proof, since when: an older proof that another tracker tells of counts no more.
+-- A maker that no longer shows a proof, since when (Unix milliseconds): an older proof that another tracker tells of counts no
+-- more. As text, since a txid and two numbers are a registration where only pages are left.
 CREATE TABLE proofs_taken_back (
   txid BLOB NOT NULL CHECK (length(txid) = 32),
   vout INTEGER NOT NULL,
-  at_ms INTEGER NOT NULL,
+  at_ms TEXT NOT NULL,
   PRIMARY KEY (txid, vout)
 ) STRICT, WITHOUT ROWID;
 

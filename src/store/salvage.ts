@@ -67,6 +67,7 @@ export function salvageDatabase(path: string, network: Network): Salvage {
       migrate(db)
       db.exec('BEGIN')
       pages = takeRecords(path, db)
+      takeFormer(db)
       dropWhatMakesNoSense(db)
       db.exec('COMMIT')
       claimIdentity(new Db(db), network)
@@ -135,10 +136,23 @@ interface Column {
   byDefault: SqlValue
 }
 
-/** Tables that were made anew with another key: which columns their records had, and what stands in the others. */
-const FORMER = [
-  { table: 'probe_hours', columns: ['maker_id', 'hour', 'answered', 'failed', 'unjudged'], rest: { source: "'0'" } },
-] as const
+interface Former {
+  table: Salvaged
+  /** Of their records, and what stands in the others (SQL). */
+  columns: readonly string[]
+  rest: Readonly<Record<string, string>>
+  key: readonly string[]
+}
+
+/** Tables that were made anew with another key. */
+const FORMER: readonly Former[] = [
+  {
+    table: 'probe_hours',
+    columns: ['maker_id', 'hour', 'answered', 'failed', 'unjudged'],
+    rest: { source: "'0'" },
+    key: ['maker_id', 'hour'],
+  },
+]
 
 /** What a record of each table looks like, and how it gets into `db`, which has the newest schema. */
 function shapesOf(db: Database.Database): Shape[] {
@@ -170,12 +184,24 @@ function shapesOf(db: Database.Database): Shape[] {
   return [...shapes, ...FORMER.map((former) => formerShape(db, former, shapes))]
 }
 
-function formerShape(db: Database.Database, former: (typeof FORMER)[number], shapes: readonly Shape[]): Shape {
-  const { table, columns: names, rest } = former
+/** Kept apart until all is read: pages of the table as it was may lie about beside those of the one made from it. */
+function formerShape(db: Database.Database, { table, columns: names, key }: Former, shapes: readonly Shape[]): Shape {
   const { kind, columns } = shapes.find((shape) => shape.table === table)!
-  const values = [...names.map(() => '?'), ...Object.values(rest)]
-  const insert = db.prepare(`INSERT OR IGNORE INTO ${table} (${[...names, ...Object.keys(rest)]}) VALUES (${values})`)
+  db.exec(`CREATE TEMP TABLE former_${table} (${names}, PRIMARY KEY (${key}))`)
+  const insert = db.prepare(`INSERT OR IGNORE INTO former_${table} VALUES (${names.map(() => '?')})`)
   return { table, kind, columns: names.map((name) => columns.find((column) => column.name === name)!), insert }
+}
+
+/** What the table as it was had, and the one made from it hasn't. */
+function takeFormer(db: Database.Database): void {
+  for (const { table, columns, key, rest } of FORMER) {
+    const same = key.map((name) => `t.${name} = f.${name}`).join(' AND ')
+    db.exec(
+      `INSERT OR IGNORE INTO ${table} (${[...columns, ...Object.keys(rest)]})
+       SELECT ${[...columns, ...Object.values(rest)]} FROM former_${table} f
+       WHERE NOT EXISTS (SELECT 1 FROM ${table} t WHERE ${same})`,
+    )
+  }
 }
 
 /** Takes every record that has the shape of one of our tables and that the table lets in. */

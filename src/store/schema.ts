@@ -88,7 +88,7 @@ export interface Schema {
   makers: MakerColumns & { id: Generated<number> }
   offers: OfferColumns & { maker_id: number }
   proofs: { txid: Buffer; vout: number; conf_hash: Buffer; era: string; source: string; at_ms: number }
-  proofs_taken_back: { txid: Buffer; vout: number; at_ms: number }
+  proofs_taken_back: { txid: Buffer; vout: number; at_ms: string }
   probes: ProbeColumns & { id: Generated<number>; maker_id: number; source: number }
   probe_hours: { maker_id: number; hour: number; source: string; answered: number; failed: number; unjudged: number }
   untold: { kind: string; key: string; noted: number }

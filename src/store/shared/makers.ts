@@ -181,21 +181,22 @@ export function takeProofBack(db: Db, { txid, vout }: Outpoint, atMs: number): v
   db.run(
     sql
       .insertInto('proofs_taken_back')
-      .values({ txid: hashColumn(txid), vout, at_ms: atMs })
-      .onConflict((conflict) => conflict.columns(['txid', 'vout']).doUpdateSet({ at_ms: atMs })),
+      .values({ txid: hashColumn(txid), vout, at_ms: String(atMs) })
+      .onConflict((conflict) => conflict.columns(['txid', 'vout']).doUpdateSet({ at_ms: String(atMs) })),
   )
 }
 
 /** Since when its maker shows no proof of it, Unix milliseconds; undefined while it does, or never did. */
 export function readTakenBackMs(db: Db, { txid, vout }: Outpoint): number | undefined {
   const one = sql.selectFrom('proofs_taken_back').select('at_ms').where('txid', '=', hashColumn(txid))
-  return db.first(one.where('vout', '=', vout))?.at_ms
+  const row = db.first(one.where('vout', '=', vout))
+  return row && Number(row.at_ms)
 }
 
 /** All of them, with since when. */
 export function readProofsTakenBack(db: Db): { outpoint: Outpoint; atMs: number }[] {
   const rows = db.all(sql.selectFrom('proofs_taken_back').selectAll())
-  return rows.map(({ txid, vout, at_ms }) => ({ outpoint: { txid: columnTxid(txid), vout }, atMs: at_ms }))
+  return rows.map(({ txid, vout, at_ms }) => ({ outpoint: { txid: columnTxid(txid), vout }, atMs: Number(at_ms) }))
 }
 
 /** By outpoint as text. */
