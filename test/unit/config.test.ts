@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { type Config, formatConfig, type RawValues, readConfig } from '../../src/config.ts'
 import { ConfigError } from '../../src/errors.ts'
 import { envName, SETTING_NAMES } from '../../src/settings.ts'
+import { onionHost } from '../support/onions.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 function read(flags: RawValues, env: NodeJS.ProcessEnv = {}, configFile?: string): Config {
@@ -123,6 +124,19 @@ test('how Tor’s control port is entered: one way, and beside --onion-hostname-
   const asked = read({ ...managed, 'control-port': '9051' }).tor
   assert.deepEqual(asked, { ...tor, control: { host: '127.0.0.1', port: 9051 } })
   assert.ok(asked.kind === 'torrc' && asked.cookieFile === '/run/shared/cookie')
+})
+
+test('a public address needs a back end: its folder, and a control port, which is the usual one', () => {
+  const front = onionHost('front')
+  const { tor } = read({ 'public-onion': front.toUpperCase(), 'onion-hostname-file': '/var/lib/tor/ft/hostname' })
+  assert.ok(tor.kind === 'torrc')
+  assert.equal(tor.publicOnion, front)
+  assert.deepEqual(tor.control, { host: '127.0.0.1', port: 9051 })
+  assert.match(refusal({ 'public-onion': front }), /--public-onion needs --onion-hostname-file/)
+  assert.match(refusal({ 'public-onion': front, tor: false }), /--no-tor and --public-onion contradict each other/)
+  for (const wrong of [`${front}:8080`, front.replace(/^./, '1'), 'front.onion', '']) {
+    assert.match(refusal({ 'public-onion': wrong }), /--public-onion:.* is not usable/, wrong)
+  }
 })
 
 test('where Tor finds us', () => {
