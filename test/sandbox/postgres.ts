@@ -5,7 +5,6 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { appendFileSync, chmodSync, chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
 import { tempDir } from '../support/temp-dir.ts'
 import { freePorts } from './ports.ts'
@@ -38,6 +37,11 @@ export interface PostgresOptions {
   settings?: readonly string[]
 }
 
+/** Whoever ends what was started: a test, or a script of its own. */
+export interface Ending {
+  after(end: () => Promise<void>): void
+}
+
 export class PostgresServer {
   readonly port: number
   readonly #home: string
@@ -52,7 +56,7 @@ export class PostgresServer {
 
   /** Started, with an empty database `market` of the user `tracker`. Ends with the test. */
   static async start(
-    t: TestContext,
+    t: Ending,
     { auth = 'password', tlsName, settings = [] }: PostgresOptions = {},
   ): Promise<PostgresServer> {
     const server = await PostgresServer.#at(t, auth)
@@ -80,7 +84,7 @@ export class PostgresServer {
     return server
   }
 
-  static async #at(t: TestContext, auth: 'trust' | 'password'): Promise<PostgresServer> {
+  static async #at(t: Ending, auth: 'trust' | 'password'): Promise<PostgresServer> {
     const dir = tempDir()
     chmodSync(dir.path, 0o700)
     own(dir.path)
@@ -217,7 +221,7 @@ export class PostgresServer {
   }
 
   /** A standby that follows this server; it is promoted by `promote`. Ends with the test. */
-  async standby(t: TestContext): Promise<PostgresServer> {
+  async standby(t: Ending): Promise<PostgresServer> {
     const standby = await PostgresServer.#at(t, this.#auth)
     const source = `host=127.0.0.1 port=${this.port} user=postgres application_name=standby`
     await standby.#program('pg_basebackup', [
