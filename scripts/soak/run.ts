@@ -1,7 +1,8 @@
 /**
  * npm run soak -- [--minutes N]: a daemon's life with everything that strangers, bitcoind and Tor do to it, and whether it
  * grows. npm run soak -- kills [COUNT]: kill -9 under load, and whether anything is lost. npm run soak -- tor-kills [COUNT]:
- * kill -9 of Tor, and whether the onion service is reached again in time. Exit code 1 when not so.
+ * kill -9 of Tor, and whether the onion service is reached again in time. npm run soak -- shared [ROUNDS]: kill -9 of one of
+ * three trackers with one PostgreSQL, and whether the others have what it promised. Exit code 1 when not so.
  */
 import { parseArgs } from 'node:util'
 import { formatHostPort } from '../../src/tor/address.ts'
@@ -13,6 +14,7 @@ import { quantile, report } from '../bench/report.ts'
 import type { Held } from './held.ts'
 import { soakKills } from './kills.ts'
 import { liveThrough, ROUNDS, type Round } from './life.ts'
+import { soakShared } from './shared.ts'
 import { type Return, soakTorKills } from './tor-kills.ts'
 
 const ROUND_MS = 8_000
@@ -39,8 +41,10 @@ async function run(which: string | undefined): Promise<string[]> {
       return await kills(Number(count ?? 200))
     case 'tor-kills':
       return await torKills(Number(count ?? 100))
+    case 'shared':
+      return await shared(Number(count ?? 200))
     default:
-      throw new Error('usage: soak [--minutes N] | kills [COUNT] | tor-kills [COUNT]')
+      throw new Error('usage: soak [--minutes N] | kills [COUNT] | tor-kills [COUNT] | shared [ROUNDS]')
   }
 }
 
@@ -89,6 +93,28 @@ async function torKills(wanted: number): Promise<string[]> {
         returns.filter(({ started }) => started === kind),
       ),
     ),
+  ])
+  return losses
+}
+
+async function shared(rounds: number): Promise<string[]> {
+  const startMs = performance.now()
+  await using end = new AsyncDisposableStack()
+  const ending = { after: (ended: () => Promise<void>) => end.defer(ended) }
+  const { registered, unanswered, toldMs, backMs, losses } = await soakShared(ending, rounds, (n) => {
+    if (n % 10 === 0) process.stderr.write(`${n} rounds\n`)
+  })
+  process.stdout.write(
+    `${rounds} kills, ${registered} registered, ${unanswered} unanswered, in ${((performance.now() - startMs) / 1000).toFixed(0)} s\n`,
+  )
+  const row = (what: string, some: readonly number[]) => [
+    what,
+    ...[0.5, 0.99, 1].map((q) => (some.length === 0 ? '-' : quantile(some, q))),
+  ]
+  report('milliseconds', [
+    ['', 'p50', 'p99', 'max'],
+    row('from a spend to its being told by another tracker', toldMs),
+    row('from the launch of the killed one to its serving', backMs),
   ])
   return losses
 }

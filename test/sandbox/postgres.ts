@@ -220,6 +220,23 @@ export class PostgresServer {
     return stdout.trim()
   }
 
+  /** The path of a dump of the whole database; it goes with the server. */
+  async dump(database: string): Promise<string> {
+    const file = join(this.#home, `dump-${database}`)
+    await this.#program('pg_dump', [...this.#asSuperuser, '-d', database, '-Fc', '-f', file])
+    return file
+  }
+
+  /** The database is as it was when the dump was made. Whoever is connected is cut off first. */
+  async restore(database: string, dump: string): Promise<void> {
+    await this.psql(`DROP DATABASE ${database} WITH (FORCE)`)
+    await this.#program('pg_restore', [...this.#asSuperuser, '-d', 'postgres', '-C', dump])
+  }
+
+  get #asSuperuser(): string[] {
+    return ['-h', '127.0.0.1', '-p', String(this.port), '-U', 'postgres']
+  }
+
   /** A standby that follows this server; it is promoted by `promote`. Ends with the test. */
   async standby(t: Ending): Promise<PostgresServer> {
     const standby = await PostgresServer.#at(t, this.#auth)
