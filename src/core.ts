@@ -45,6 +45,7 @@ import { readOwnHost } from './tor/own-host.ts'
 import { VERSION } from './version.ts'
 import { relayRow } from './views/relays.ts'
 import { isAnswered, newStatusCells, type RunningFacts } from './views/status.ts'
+import { LearntRegistrations } from './watch/learnt-registrations.ts'
 import { SpendRecorder } from './watch/recorder.ts'
 import { Registrations } from './watch/registrations.ts'
 import { Watcher } from './watch/watcher.ts'
@@ -220,8 +221,9 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const sharing =
     sharedStore &&
     new Sharing({
-      ...{ ...world, ...sharedStore, db, indexer, untold, source, registered, liveness, notSynced },
+      ...{ ...world, ...sharedStore, db, indexer, untold, source, liveness, notSynced },
       log: log.child({ room: 'shared' }),
+      learnt: new LearntRegistrations({ ...watching, watcher, ends: registered.ends }),
       lane: work.lane(signal),
     })
   if (sharing) cells.shared = sharing

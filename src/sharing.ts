@@ -12,13 +12,14 @@ import { describeError, TransientError } from './errors.ts'
 import type { Indexer } from './indexer.ts'
 import type { Liveness } from './peers/liveness.ts'
 import type { Monitor } from './peers/monitor.ts'
+import { slicesOf } from './slices.ts'
 import type { Db } from './store/open.ts'
 import { readSharedPosition, storeSharedPosition } from './store/shared/local.ts'
 import type { SharedLink } from './store/shared/postgres/open.ts'
 import type { CommonStore, SharedNews } from './store/shared/store.ts'
 import { newsOf, type Untold } from './store/shared/untold.ts'
 import { wholeFile } from './store/shared/whole.ts'
-import type { Registrations } from './watch/registrations.ts'
+import type { LearntRegistrations } from './watch/learnt-registrations.ts'
 import type { Lane } from './wire/work.ts'
 import { Backoff, breathe, sleep, type World } from './world.ts'
 
@@ -47,7 +48,7 @@ interface SharingDeps extends World {
   untold: Untold
   /** By which this process counts its probes. */
   source: number
-  registered: Pick<Registrations, 'learn'>
+  learnt: Pick<LearntRegistrations, 'learn'>
   liveness: Pick<Liveness, 'learn' | 'record'>
   /** Where what is learnt is looked up from. */
   lane: Lane
@@ -166,13 +167,13 @@ export class Sharing {
   }
 
   async #learn(news: SharedNews, monitor: Pick<Monitor, 'learnt'>): Promise<void> {
-    const { liveness, registered, lane } = this.#deps
+    const { liveness, learnt, lane } = this.#deps
     for (const some of slices(news)) {
       const before = new Map((some.makers ?? []).map(({ record: { address } }) => [address, liveness.record(address)]))
       for (const record of liveness.learn(some)) monitor.learnt(record, before.get(record.address))
       await breathe()
     }
-    await registered.learn(news.registrations ?? [], news.dropped ?? [], lane)
+    await learnt.learn(news.registrations ?? [], news.dropped ?? [], lane)
   }
 
   // ---- what was written here ----
@@ -207,14 +208,10 @@ export class Sharing {
 /** Of makers' news, a few milliseconds of work each; makers before what hangs on them. */
 function slices({ makers = [], proofs = [], probes = [], hours = [] }: SharedNews): SharedNews[] {
   const { rowsAtOnce } = SHARING_LIMITS
-  const cut = <T>(all: readonly T[]): T[][] =>
-    Array.from({ length: Math.ceil(all.length / rowsAtOnce) }, (_, i) =>
-      all.slice(rowsAtOnce * i, rowsAtOnce * (i + 1)),
-    )
   return [
-    ...cut(makers).map((some) => ({ makers: some })),
-    ...cut(proofs).map((some) => ({ proofs: some })),
-    ...cut(probes).map((some) => ({ probes: some })),
-    ...cut(hours).map((some) => ({ hours: some })),
+    ...slicesOf(makers, rowsAtOnce).map((some) => ({ makers: some })),
+    ...slicesOf(proofs, rowsAtOnce).map((some) => ({ proofs: some })),
+    ...slicesOf(probes, rowsAtOnce).map((some) => ({ probes: some })),
+    ...slicesOf(hours, rowsAtOnce).map((some) => ({ hours: some })),
   ]
 }

@@ -8,18 +8,14 @@ import type { NodeApi } from '../chain/node-reader.ts'
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import { describeError, PeerFault, TransientError } from '../errors.ts'
 import type { Indexer } from '../indexer.ts'
+import { slicesOf } from '../slices.ts'
 import { readRecentBlocks } from '../store/local/tip.ts'
 import type { Db } from '../store/open.ts'
-import {
-  firstRegistrationEnd,
-  type Registration,
-  readRegistration,
-  upsertRegistration,
-} from '../store/shared/registrations.ts'
+import { firstRegistrationEnd, type Registration, readRegistration } from '../store/shared/registrations.ts'
 import type { OwnShared } from '../store/shared/store.ts'
 import type { Untold } from '../store/shared/untold.ts'
 import type { Lane } from '../wire/work.ts'
-import { breathe, type World } from '../world.ts'
+import type { World } from '../world.ts'
 import { askForEffort, EFFORT_LIMITS, effortBits, effortBitsAsked } from './effort.ts'
 import type { SpendRecorder } from './recorder.ts'
 import { RegistrationEnds } from './registration-ends.ts'
@@ -66,24 +62,24 @@ interface RegistrationsDeps extends World {
   api: NodeApi
   limits: Pick<WatchLimits, 'registrationsPerConnection' | 'watchesMax'>
   shared: OwnShared
-  untold: Untold
+  untold: Pick<Untold, 'registration'>
 }
 
 export class Registrations {
   readonly refused: Record<RegistrationRefusal, number> = { effort: 0, full: 0, connection: 0 }
   readonly #deps: RegistrationsDeps
-  readonly #ends: RegistrationEnds
+  readonly ends: RegistrationEnds
   /** Places of requests that were admitted and are still being looked up. */
   #reserved = 0
 
   constructor(deps: RegistrationsDeps) {
     this.#deps = deps
-    this.#ends = new RegistrationEnds(deps)
+    this.ends = new RegistrationEnds(deps)
   }
 
   /** Ends registrations, and sees their fundings. Runs until the signal. */
   run(signal: AbortSignal): Promise<void> {
-    return this.#ends.run(signal)
+    return this.ends.run(signal)
   }
 
   /** Outpoints registered. */
@@ -140,7 +136,7 @@ export class Registrations {
     const { height } = this.#tip()
     const unique = [...new Map(outpoints.map((outpoint) => [formatOutpoint(outpoint), outpoint])).values()]
     const present: Present = { rows: new Map(), fresh: 0, prolonged: 0, others: 0 }
-    for (const some of slices(unique)) {
+    for (const some of slicesOf(unique, REGISTRATION_LIMITS.piece)) {
       await lane.piece(() => {
         for (const outpoint of some) {
           const row = readRegistration(db, outpoint)
@@ -201,7 +197,7 @@ export class Registrations {
     this.#reserved += taking.reserved // nobody else is admitted to these places
     try {
       await watcher.whenKnown(outpoints, lane, () => {}) // all at once, as that costs bitcoind least
-      for (const some of slices(outpoints))
+      for (const some of slicesOf(outpoints, REGISTRATION_LIMITS.piece))
         await watcher.whenKnown(some, lane, (isMade) => this.#take(taking, some, isMade))
     } finally {
       this.#reserved -= taking.reserved
@@ -222,77 +218,16 @@ export class Registrations {
   async #commit({ changed, fresh }: Taking): Promise<void> {
     const { db, recorder, log } = this.#deps
     try {
-      await this.#ends.register(changed)
+      await this.ends.register(changed)
     } catch (error) {
       // If they were registered after all, that is learnt from the shared store.
       for (const outpoint of fresh) {
-        if (!this.#ends.isPending(outpoint) && !readRegistration(db, outpoint)) recorder.untrack(outpoint, 'registered')
+        if (!this.ends.isPending(outpoint) && !readRegistration(db, outpoint)) recorder.untrack(outpoint, 'registered')
       }
       if (!(error instanceof TransientError)) throw error
       log.debug({ detail: describeError(error) }, 'not registered')
       throw cannotBeKept(error)
     }
-  }
-
-  /**
-   * Registrations that another tracker of this market has taken, or that an operator has ended: watched here too, from
-   * here on and backwards as far as the index reaches, and then written to our file. Throws TransientError where bitcoind
-   * can't be asked: then some may be written already, and it is safe to call it again.
-   */
-  async learn(registrations: readonly Registration[], dropped: readonly Outpoint[], lane: Lane): Promise<void> {
-    const { recorder, db } = this.#deps
-    for (const some of slices(dropped)) {
-      this.#ends.end(some.filter((outpoint) => recorder.isRegistered(outpoint)))
-      await breathe()
-    }
-    for (const some of slices(registrations)) {
-      const news = some.filter((row) => this.#isNews(row))
-      const fresh = news.map(({ outpoint }) => outpoint).filter((outpoint) => !recorder.isRegistered(outpoint))
-      const rows = await this.#whenKnown(fresh, lane, (isMade) => news.map((row) => this.#watch(row, isMade)))
-      await this.#ends.write(rows, () =>
-        db.transaction(() => {
-          for (const row of rows) upsertRegistration(db, row)
-        }),
-      )
-    }
-  }
-
-  async #whenKnown<T>(
-    outpoints: readonly Outpoint[],
-    lane: Lane,
-    build: (isMade: (outpoint: Outpoint) => boolean) => T,
-  ): Promise<T> {
-    if (outpoints.length === 0) return build(() => false)
-    const asked = new Set(outpoints)
-    try {
-      return await this.#deps.watcher.whenKnown(outpoints, lane, (isMade) =>
-        build((outpoint) => asked.has(outpoint) && isMade(outpoint)),
-      )
-    } catch (error) {
-      if (error instanceof PeerFault) throw new TransientError(error.message, { cause: error })
-      throw error
-    }
-  }
-
-  /** Whether it says more than our file does, and has not come to its end. */
-  #isNews({ outpoint, untilHeight, unfundedUntil }: Registration): boolean {
-    if (untilHeight < this.#tip().height) return false
-    const known = readRegistration(this.#deps.db, outpoint)
-    if (!known || known.untilHeight < untilHeight) return true
-    if (known.unfundedUntil === undefined) return false
-    return unfundedUntil === undefined || unfundedUntil > known.unfundedUntil
-  }
-
-  /** Returns the row as it is to be kept: the others may not have seen yet what has made it. */
-  #watch(row: Registration, isMade: (outpoint: Outpoint) => boolean): Registration {
-    const { recorder, untold } = this.#deps
-    const { outpoint, untilHeight, unfundedUntil } = row
-    recorder.track(outpoint, 'registered')
-    const isNewlyFunded = unfundedUntil !== undefined && isMade(outpoint)
-    if (isNewlyFunded) untold.registration(outpoint)
-    const kept = isNewlyFunded ? { outpoint, untilHeight } : row
-    this.#ends.expect(kept)
-    return kept
   }
 
   /** From here on they are watched; at one moment with what is known of them. */
@@ -316,7 +251,7 @@ export class Registrations {
       recorder.noteRegisteredBy(outpoint, taking.client)
       if (before && isSame(row, before)) continue
       taking.changed.push(row)
-      this.#ends.expect(row)
+      this.ends.expect(row)
     }
   }
 }
@@ -348,12 +283,6 @@ interface Taking {
   readonly changed: Registration[]
   /** Those that nobody had registered before. */
   readonly fresh: Outpoint[]
-}
-
-/** A few milliseconds of work each. */
-function slices<T>(all: readonly T[]): T[][] {
-  const { piece } = REGISTRATION_LIMITS
-  return Array.from({ length: Math.ceil(all.length / piece) }, (_, i) => all.slice(piece * i, piece * (i + 1)))
 }
 
 /** How an outpoint is to be kept that is registered at `height` for `ttlBlocks`, and perhaps was `before`: never less. */

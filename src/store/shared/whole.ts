@@ -1,5 +1,6 @@
 /** All that is shared of a tracker's own file, in pages: for a shared store that has never seen it, or may have lost some of it. */
 import type { Outpoint } from '../../chain/types.ts'
+import { slicesOf } from '../../slices.ts'
 import type { Db } from '../open.ts'
 import { makerNews, readMakers, readOffers, readProofs, readProofsTakenBack } from './makers.ts'
 import { type HourKey, readHoursAfter, readProbesAfter } from './probes.ts'
@@ -22,9 +23,9 @@ export function* wholeFile(db: Db): Generator<SharedNews> {
   }
   const offers = readOffers(db)
   const makers = readMakers(db).map((record) => makerNews(record, offers.get(record.address)))
-  for (const some of pages(makers)) yield { makers: some }
+  for (const some of slicesOf(makers, LIMITS.rows)) yield { makers: some }
   const proofs = [...[...readProofs(db).values()].map(provenNews), ...readProofsTakenBack(db)]
-  for (const some of pages(proofs)) yield { proofs: some }
+  for (const some of slicesOf(proofs, LIMITS.rows)) yield { proofs: some }
   for (let afterId = 0; ; ) {
     const probes = readProbesAfter(db, afterId, LIMITS.rows)
     if (probes.length === 0) break
@@ -37,10 +38,4 @@ export function* wholeFile(db: Db): Generator<SharedNews> {
     yield { hours: hours.map((row) => withoutMakerId(row)!) }
     after = hours.at(-1)!
   }
-}
-
-function pages<T>(all: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(all.length / LIMITS.rows) }, (_, i) =>
-    all.slice(LIMITS.rows * i, LIMITS.rows * (i + 1)),
-  )
 }
