@@ -302,6 +302,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
       },
       onTracker: ({ host, port }, from) => trackers.hint(host, port, from),
       signer: nostr.publish ? signer : undefined,
+      leases: shared,
       rowOf: relayRow,
     },
   )

@@ -17,6 +17,8 @@ import {
   writeRelayBonds,
 } from '../store/local/relays.ts'
 import type { Db } from '../store/open.ts'
+import { HeldLease } from '../store/shared/held-lease.ts'
+import type { Leases } from '../store/shared/leases.ts'
 import type { HostPort, TorPort } from '../tor/address.ts'
 import type { Work } from '../wire/work.ts'
 import { breathe, sleep, type World } from '../world.ts'
@@ -25,6 +27,7 @@ import { type Mendable, Mender } from './mender.ts'
 import { OwnNews } from './own-news.ts'
 import { EventJudge } from './relay-events.ts'
 import { RelayLedger } from './relay-ledger.ts'
+import { RELAY_MENDING_LIMITS } from './relay-mending.ts'
 import { sumOfFaults } from './relay-view.ts'
 import { type RelayRecord, RelayWatch } from './relay-watch.ts'
 import type { EventSigner } from './signatures.ts'
@@ -62,6 +65,8 @@ export interface ObserverDeps extends World {
   onTracker: (at: HostPort, from: object) => void
   /** Signs what is sent; undefined where nothing is. */
   signer: EventSigner | undefined
+  /** Of trackers that share a store one mends a relay. */
+  leases: Leases
   /** How a relay is told of: its row. */
   rowOf: (record: RelayRecord) => unknown
 }
@@ -102,6 +107,7 @@ export class Observer {
       const ledger = new RelayLedger(past, readRelayBonds(db, past.id), { clock: deps.clock, judge, isKnown })
       const mending = signer && {
         mender: new Mender(network, deps.clock, deps.random),
+        lease: new HeldLease(deps.leases, `relay:${url}`, RELAY_MENDING_LIMITS.leaseMs, deps.clock),
         signer,
         bonds: () => this.#mendable(),
         ownNews: new OwnNews(deps.ownNews, past.newsS),

@@ -1,10 +1,11 @@
 /**
  * Sends one relay what it lacks, as the mender decides: events of bonds that are missing there, and now and then the one
- * that says where this tracker is.
+ * that says where this tracker is. Of trackers that share a store one sends the bonds; each says where it is.
  */
 import type { Logger } from 'pino'
 import type { Network, Txid } from '../chain/types.ts'
 import { TransientError } from '../errors.ts'
+import type { HeldLease } from '../store/shared/held-lease.ts'
 import type { Lane } from '../wire/work.ts'
 import { type Clock, sleep } from '../world.ts'
 import { bondEventDraft, type EventDraft, type NostrEvent } from './event.ts'
@@ -17,10 +18,14 @@ import type { EventSigner } from './signatures.ts'
 export const RELAY_MENDING_LIMITS = {
   /** How often is looked whether something is due. */
   lookMs: 1_000,
+  /** Of trackers that share a store one mends a relay: for so long another waits, once that one has died. */
+  leaseMs: 30_000,
 }
 
 export interface Mending {
   mender: Mender
+  /** Ours while no other tracker that shares our store mends the relay. */
+  lease: HeldLease
   signer: EventSigner
   /** Bonds that may be sent where they are missing. */
   bonds(): readonly Mendable[]
@@ -39,7 +44,7 @@ export interface MendedRelay {
 
 /** Runs until the signal. Throws TransientError at the end of the connection. */
 export async function mendRelay(
-  { mender, signer, bonds, ownNews }: Mending,
+  { mender, lease, signer, bonds, ownNews }: Mending,
   relay: MendedRelay,
   session: RelaySession,
   lane: Lane,
@@ -57,7 +62,8 @@ export async function mendRelay(
   for (;;) {
     await sleep(RELAY_MENDING_LIMITS.lookMs, signal)
     if (!relay.isReady() || !mender.isReady) continue
-    const bond = mender.next(bonds(), (txid) => relay.at(txid))
+    const due = () => mender.next(bonds(), (txid) => relay.at(txid))
+    const bond = due() && (await lease.isOurs()) ? due() : undefined
     if (!bond) {
       const draft = ownNews.due(nowS())
       if (draft) ownNews.said((await publish(draft)) !== undefined)

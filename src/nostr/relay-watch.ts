@@ -175,6 +175,7 @@ export class RelayWatch {
       })
     } finally {
       mending?.mender.lost()
+      await mending?.lease.giveBack() // who can't be reached from here may be from elsewhere
     }
   }
 
