@@ -109,7 +109,8 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'cli/rescan.ts': { at: 'a line of progress' },
   'cli/verify.ts': { at: 'the verb says what differs' },
   'cli/watch.ts': { at: 'the verb tries again' },
-  'cli/watches.ts': { at: 'the rest is told as a sum, or ended in a further transaction' },
+  'cli/watches.ts': { at: 'the rest is told as a sum' },
+  'cli/drop-watches.ts': { at: 'the rest is ended in a further transaction' },
   'config.ts': {
     at: 'a smaller value is refused beyond regtest, exit code 2',
     but: { RELAYS_MAX: { at: 'refused, exit code 2' } },

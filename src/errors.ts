@@ -46,7 +46,7 @@ export class StoreError extends Error {
   override readonly name = 'StoreError'
 }
 
-/** bitcoind or Tor did not appear within `--start-timeout`: exit code 69. */
+/** bitcoind or Tor did not appear within `--start-timeout`, or what a verb has to ask is away: exit code 69. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError'
 }

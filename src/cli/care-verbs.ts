@@ -5,10 +5,13 @@ import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError } from '../errors.ts'
 import { backupDatabase } from '../store/backup.ts'
 import { databasePath, openExisting } from '../store/open.ts'
+import { parsePostgresAddress } from '../store/shared/postgres/address.ts'
 import { systemClock } from '../world.ts'
 import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
 import { readClients } from './clients.ts'
 import { configFileOf, configOf, isJson, print, printJson } from './command.ts'
+import { compareShared, describeComparison } from './compare-shared.ts'
+import { describeSharedExport, exportShared } from './export-shared.ts'
 import { rescanFrom } from './rescan.ts'
 import { describeClients, describeDoctor } from './text.ts'
 
@@ -39,14 +42,32 @@ export async function showClients(command: Command, signal: AbortSignal): Promis
 }
 
 export async function backup(file: string, command: Command, signal: AbortSignal): Promise<void> {
-  const { dataDir, network } = configOf(command)
+  const { dataDir, network, sharedStore } = configOf(command)
   openExisting(dataDir, network)[Symbol.dispose]()
   const bytes = await backupDatabase(databasePath(dataDir), file, signal)
   print(`${file}: ${(bytes / 1e6).toFixed(1)} MB, checked`)
   print(`The onion key is not in it. Who has it has the address; keep a copy: ${dataDir}/onion.key`)
+  if (!sharedStore) return
+  const { database, hosts } = parsePostgresAddress(sharedStore.reveal())
+  print(`Of the shared store it has what this tracker knew. The shared store itself is backed up at ${hosts[0]!.host}:`)
+  print(`  sudo -u postgres pg_dump -Fc -f ${database}.dump ${database}`)
 }
 
-export function checkDb(options: { salvage?: boolean }, command: Command): number {
+/** `export --shared`. */
+export async function moveOut(
+  what: string | undefined,
+  { output }: { output?: string },
+  command: Command,
+  signal: AbortSignal,
+): Promise<void> {
+  if (what !== undefined) throw new ConfigError(`export --shared writes everything: leave out ${what}`)
+  const config = configOf(command)
+  const made = await exportShared(config, output, signal)
+  if (isJson(command)) printJson(made)
+  else print(describeSharedExport(made, config))
+}
+
+export async function checkDb(options: { salvage?: boolean }, command: Command, signal: AbortSignal): Promise<number> {
   const config = configOf(command)
   const database = databasePath(config.dataDir)
   const salvage = options.salvage ? salvageDataDir(config) : undefined
@@ -57,8 +78,9 @@ export function checkDb(options: { salvage?: boolean }, command: Command): numbe
   }
   const check = checkDataDir(config)
   const ok = check.complaints.length === 0
-  if (isJson(command)) printJson({ database, ok, complaints: check.complaints })
-  else print(describeCheck(check))
+  const shared = ok ? await compareShared(config, signal) : undefined
+  if (isJson(command)) printJson({ database, ok, complaints: check.complaints, ...(shared && { shared }) })
+  else print([describeCheck(check), ...(shared ? [describeComparison(shared)] : [])].join('\n'))
   return ok ? 0 : DAMAGED
 }
 

@@ -21,7 +21,7 @@ import { EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
 import { forgetTracker } from './forget.ts'
 import { shownRows } from './shown-rows.ts'
 import * as text from './text.ts'
-import { dropWatches, readWatches } from './watches.ts'
+import { readWatches } from './watches.ts'
 
 function show<T>(
   command: Command,
@@ -102,12 +102,14 @@ export async function watches(
     else print(text.describeWatches(watches))
     return 0
   }
+  const { dropWatches } = await import('./drop-watches.ts')
   const which = { outpoints: outpointsOf(drop ?? []), after: dropAfter }
-  const result = await dropWatches(config, which, systemClock, signal)
+  const { isShared, ...result } = await dropWatches(config, which, systemClock, signal)
   if (isJson(command)) printJson(result)
   else {
     for (const outpoint of result.missing) print(`${outpoint} was not registered`)
-    print(`${result.dropped} registrations ended. Start the daemon`)
+    const rest = isShared ? 'In the shared store as well: running trackers learn it within seconds' : 'Start the daemon'
+    print(`${result.dropped} registrations ended. ${rest}`)
   }
   return result.missing.length > 0 ? 1 : 0
 }

@@ -57,7 +57,7 @@ export function describeStatus(status: StatusRow): string {
 }
 
 function describeRunning(status: StatusRow): [string, string][] {
-  const { onion, bitcoind, mempool, nostr, progress } = status
+  const { onion, bitcoind, mempool, nostr, progress, checks } = status
   const since = status.started_at === null ? '' : `, pid ${status.pid}, since ${utc(status.started_at * 1000)}`
   const blocksBy = bitcoind.blocks_by === null ? '' : `, blocks by ${bitcoind.blocks_by}`
   return [
@@ -69,6 +69,7 @@ function describeRunning(status: StatusRow): [string, string][] {
     ...(nostr
       ? [['nostr', `${nostr.url}: ${nostr.events} events, ${nostr.connections} connections`] as [string, string]]
       : []),
+    ...(checks.shared_store ? [['shared', checks.shared_store.detail] as [string, string]] : []),
     ['bitcoind', `${bitcoind.state}${blocksBy}`],
     ...bitcoind.warnings.map((warning): [string, string] => ['', `- ${warning}`]),
     ...(progress ? [['catching up', describeProgress(progress)] as [string, string]] : []),

@@ -91,7 +91,7 @@ function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
 }
 
 /** The rows of this data directory, whether its daemon runs or not. */
-function addReadingVerbs({ verb }: Cli): void {
+function addReadingVerbs({ verb, signal }: Cli): void {
   verb('status', 'Show how the daemon of this data directory is doing, also when it is not running.')
     .option('--json', 'print JSON')
     .action(async (_options: unknown, command: Command) => (await reading()).showStatus(command))
@@ -122,8 +122,20 @@ function addReadingVerbs({ verb }: Cli): void {
     .argument('[what]', `${EXPORT_NOUNS.join(', ')}; without it all in JSON, bonds in CSV`)
     .addOption(new Option('--format <format>', 'json or csv').choices(EXPORT_FORMATS).default('json'))
     .option('-o, --output <file>', 'write this file, replacing it when it is whole (default: standard output)')
-    .action(async (what: string | undefined, options: { format: ExportFormat; output?: string }, command: Command) =>
-      (await reading()).writeExport(what, options, command),
+    .option(
+      '--shared',
+      'instead: all of the shared store as the database of a tracker that goes on alone; --output names it, and is never overwritten',
+    )
+    .option('--json', 'with --shared: print JSON')
+    .action(
+      async (
+        what: string | undefined,
+        options: { format: ExportFormat; output?: string; shared?: boolean },
+        command: Command,
+      ) => {
+        if (options.shared) await (await care()).moveOut(what, options, command, signal)
+        else (await reading()).writeExport(what, options, command)
+      },
     )
 }
 
@@ -182,14 +194,17 @@ function addCareVerbs(cli: Cli): void {
   verb('backup', 'Copy the database to <file>, also while the daemon runs. Never overwrites.')
     .argument('<file>', 'the copy; appears when it is whole')
     .action(async (file: string, _options: unknown, command: Command) => (await care()).backup(file, command, signal))
-  verb('check-db', 'Read the whole database and check it; exits with 0 when it is sound, else with 74.')
+  verb(
+    'check-db',
+    'Read the whole database and check it, and whether the shared store has as many registrations; exits with 0 when it is sound, else with 74.',
+  )
     .option(
       '--salvage',
       'put a new database with what can be saved in the place of a damaged one, which is kept. The daemon must not run',
     )
     .option('--json', 'print JSON')
     .action(async (options: { salvage?: boolean }, command: Command) => {
-      cli.exitCode = (await care()).checkDb(options, command)
+      cli.exitCode = await (await care()).checkDb(options, command, signal)
     })
   verb(
     'rescan',
@@ -214,7 +229,10 @@ function addRegistrationVerbs(cli: Cli): void {
       cli.exitCode = await (await asking()).register(outpoints, options, command, signal)
     })
   verb('watches', 'Show how many outpoints takers have registered, and when they end.')
-    .option('--drop <outpoint...>', 'end these registrations, which their takers rely on. The daemon must not run')
+    .option(
+      '--drop <outpoint...>',
+      'end these registrations, which their takers rely on. Without a shared store the daemon must not run',
+    )
     .option('--drop-after <height>', 'end those that were asked for until after this block', wholeHeight)
     .option('--json', 'print JSON')
     .action(async (options: { drop?: string[]; dropAfter?: number }, command: Command) => {
@@ -256,7 +274,7 @@ Examples:
   fidelity-tracker export makers --format csv               for a spreadsheet
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
-69 bitcoind, Tor or a tracker not reached, 74 database unusable.
+69 bitcoind, Tor, a tracker or the shared store not reached, 74 database unusable.
 doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. verify: 0 agrees, 1 differs.
 check-db: 74 when it finds damage that it did not salvage.
 

@@ -51,7 +51,8 @@ async function copyTo(path: string, part: string, signal: AbortSignal): Promise<
   }
 }
 
-function assertSound(part: string): void {
+/** Throws StoreError where the copy is damaged. */
+export function assertSound(part: string): void {
   const copy = new Database(part, { readonly: true })
   try {
     const verdict = copy.pragma('quick_check(1)', { simple: true })
@@ -61,12 +62,13 @@ function assertSound(part: string): void {
   }
 }
 
-function isThere(file: string): ConfigError {
+/** Why nothing is written there. */
+export function isThere(file: string): ConfigError {
   return new ConfigError(`${file} is there already: name another file, or move it away`)
 }
 
-/** A link fails where the name is taken, also by somebody who came after we looked; a rename would replace. */
-function putInPlace(part: string, file: string): void {
+/** `part` gets the name `file`. A link fails where the name is taken, also by somebody who came after we looked; a rename would replace. */
+export function putInPlace(part: string, file: string): void {
   try {
     linkSync(part, file)
   } catch (error) {

@@ -22,6 +22,16 @@ export function countRegistrations(db: Db): number {
   return db.first(sql.selectFrom('watches').select(({ fn }) => fn.countAll<number>().as('count')))?.count ?? 0
 }
 
+/** Those that have not come to their end at `tipHeight`, by whichever of their two heights comes first. */
+export function countLastingRegistrations(db: Db, tipHeight: Height): number {
+  const lasting = sql
+    .selectFrom('watches')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('until_height', '>=', tipHeight)
+    .where((eb) => eb.or([eb('unfunded_until', 'is', null), eb('unfunded_until', '>=', tipHeight)]))
+  return db.first(lasting)!.count
+}
+
 /** When the next place is free: the lowest height at which a registration ends. */
 export function firstRegistrationEnd(db: Db): Height | undefined {
   const ends = [

@@ -3,7 +3,6 @@
  * all up to the clock's are there when it is read; what is changed again while pages are taken is told next time. So no
  * page depends on another, and nothing is held open between two.
  */
-import type { Logger } from 'pino'
 import { describeError } from '../../../errors.ts'
 import { DIALECTS, PROBE_FAILURES, type ProbeOutcome } from '../../../peers/types.ts'
 import { columnBlockHash, columnTxid } from '../../columns.ts'
@@ -20,6 +19,11 @@ const LIMITS = {
   probes: 1_000,
 }
 
+/** Who is told of rows that this version can't read. */
+export interface UnreadLog {
+  warn(about: { row: string; detail: string; rows: number }, message: string): void
+}
+
 export interface NewsPage {
   news: SharedNews
   /** With the last page, which is empty: how far all of them together go. */
@@ -34,7 +38,7 @@ interface Range {
 /** News after `change`, oldest first within a kind. Probes and hours of `exceptSource` are left out. Throws TransientError. */
 export async function* readNews(
   db: SharedDatabase['db'],
-  log: Logger,
+  log: UnreadLog,
   change: number,
   exceptSource: number,
 ): AsyncGenerator<NewsPage> {
@@ -214,7 +218,7 @@ function hoursOf(db: SharedDatabase['db'], { after, upTo }: Range, exceptSource:
 // ---- rows → words ----
 
 /** Rows that this version can read; of the others one is told. */
-function readable<Row extends object, News>(log: Logger, rows: readonly Row[], read: (row: Row) => News): News[] {
+function readable<Row extends object, News>(log: UnreadLog, rows: readonly Row[], read: (row: Row) => News): News[] {
   const news: News[] = []
   const broken: { row: Row; error: unknown }[] = []
   for (const row of rows) {
@@ -226,7 +230,7 @@ function readable<Row extends object, News>(log: Logger, rows: readonly Row[], r
   }
   const [first] = broken
   if (first) {
-    const row = 'address' in first.row ? first.row.address : outpointText(first.row as Row & ProofRow)
+    const row = 'address' in first.row ? String(first.row.address) : outpointText(first.row as Row & ProofRow)
     const detail = describeError(first.error)
     log.warn({ row, detail, rows: broken.length }, 'shared rows that this version cannot read were passed over')
   }

@@ -4,15 +4,15 @@
  * answered may have happened.
  */
 import { randomUUID } from 'node:crypto'
-import type { Logger } from 'pino'
 import type { Height, Outpoint } from '../../../chain/types.ts'
 import { formatOutpoint } from '../../../chain/types.ts'
 import { GroupCommit } from '../group-commit.ts'
 import type { Registration } from '../registrations.ts'
 import type { Claim, CommonStore, SharedNews, SharedPosition } from '../store.ts'
 import { type MergedKind, WATCHES } from './merge-rules.ts'
-import { type NewsPage, readNews } from './news.ts'
+import { type NewsPage, readNews, type UnreadLog } from './news.ts'
 import { pruneShared } from './pruning.ts'
+import { countLasting, registeredAmong, registrationsAfter } from './registered.ts'
 import { incomingRows, storableJson } from './rows.ts'
 import type { Ask, SharedDatabase } from './session.ts'
 import { claimHosts, dropLease, releaseHost, takeLease } from './turns.ts'
@@ -27,13 +27,13 @@ const LIMITS = {
 
 interface PostgresSharedDeps {
   database: SharedDatabase
-  log: Logger
+  log: UnreadLog
 }
 
 export class PostgresShared implements CommonStore {
   readonly #database: SharedDatabase
   readonly #ask: Ask
-  readonly #log: Logger
+  readonly #log: UnreadLog
   /** Whose leases are ours: another one after each start. */
   readonly #holder = randomUUID()
   readonly #registering: GroupCommit<Registration>
@@ -109,6 +109,21 @@ export class PostgresShared implements CommonStore {
       await takeTick(ask, ['registrations'])
       return await dropAll(ask, outpoints)
     })
+  }
+
+  /** Which of these are registered. Throws TransientError. */
+  async registeredAmong(outpoints: readonly Outpoint[]): Promise<Outpoint[]> {
+    return await registeredAmong(this.#ask, outpoints)
+  }
+
+  /** Those that were asked for until after `height`. Throws TransientError. */
+  async registrationsAfter(height: Height): Promise<Outpoint[]> {
+    return await registrationsAfter(this.#database.db, height)
+  }
+
+  /** How many have not come to their end at `tipHeight`: those that have are kept here for a while. Throws TransientError. */
+  async countLasting(tipHeight: Height): Promise<number> {
+    return await countLasting(this.#database.db, tipHeight)
   }
 
   async claim(hosts: readonly string[], leaseMs: number): Promise<Claim[]> {

@@ -3,13 +3,14 @@
  * there. It is dialled, lost and dialled again in `run`, for ever; what is asked meanwhile fails at once as weather. What
  * is in its tables it doesn't know.
  */
-import { Kysely, PostgresDialect, type PostgresPoolClient, type PostgresQueryResult } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Network } from '../../../chain/types.ts'
 import { BrokenInvariant, TransientError } from '../../../errors.ts'
 import { Backoff, sleep, type World } from '../../../world.ts'
 import { formatPostgresAddress, type PostgresAddress } from './address.ts'
 import { PostgresConnection } from './connection.ts'
 import { judgePostgres, PostgresTrouble } from './errors.ts'
+import { kyselyOver } from './kysely.ts'
 import { migrateShared, readSharedMigrations } from './migrate.ts'
 import { ConnectionPool } from './pool.ts'
 import { dialPrimary, type Primary, type ServerRole } from './primary.ts'
@@ -60,8 +61,13 @@ export class Postgres {
     this.#network = network
     this.#world = world
     this.#state = { kind: 'starting', detail: `${formatPostgresAddress(address)} is being dialled` }
-    const pool = { connect: () => this.#lendToKysely(), end: async () => {}, options: {} }
-    this.db = new Kysely<SharedSchema>({ dialect: new PostgresDialect({ pool }) })
+    this.db = kyselyOver(async () => {
+      const [session, connection] = await this.#lend()
+      return {
+        query: (text, values) => ask(session, connection, text, values),
+        giveBack: () => session.pool.giveBack(connection),
+      }
+    })
   }
 
   get state(): PostgresState {
@@ -221,13 +227,6 @@ export class Postgres {
     } catch (error) {
       throw judged(error, session)
     }
-  }
-
-  async #lendToKysely(): Promise<PostgresPoolClient> {
-    const [session, connection] = await this.#lend()
-    const query = async <R>(text: string, values: readonly unknown[]) =>
-      (await ask<R>(session, connection, text, values)) as PostgresQueryResult<R>
-    return { query: query as PostgresPoolClient['query'], release: () => session.pool.giveBack(connection) }
   }
 }
 
