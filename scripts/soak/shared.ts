@@ -10,14 +10,15 @@ import type { Ending } from '../../test/sandbox/postgres.ts'
 import type { Tracker } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
 import { type Coin, makeCoins, spend } from '../../test/support/coins.ts'
-import { Fleet, register, registrationsAt, spendOf } from '../../test/support/fleet.ts'
+import { Fleet, knows, register, registrationsAt, spendOf } from '../../test/support/fleet.ts'
 
 const LIMITS = {
   coinsPerRound: 12,
   ttlBlocks: 20_000,
   /** From the first `Register` to the kill: some of them are answered by then, and one is under way. */
   lifeMsMax: 150,
-  /** Until a spend is told by another; far more than it takes. */
+  /** Until another has learnt of a registration, and until it tells of a spend; far more than it takes. */
+  learnMs: 30_000,
   tellMs: 30_000,
 }
 
@@ -26,7 +27,9 @@ export interface SharedOutcome {
   /** Outpoints that were said to be registered, and those that were asked for without an answer. */
   registered: number
   unanswered: number
-  /** From a spend's sending to its being told by another tracker, milliseconds, by outpoint. */
+  /** From the kill until each of the others has all that was promised in its own file, milliseconds, by round. */
+  knownMs: number[]
+  /** From a spend's sending until another tracker tells of it, by outpoint. */
   toldMs: number[]
   /** From the launch of the one that was killed until it serves again, by round. */
   backMs: number[]
@@ -41,7 +44,15 @@ export async function soakShared(
   onRound: (n: number) => void = () => {},
 ): Promise<SharedOutcome> {
   await using fleet = await Fleet.start(end)
-  const outcome: SharedOutcome = { rounds, registered: 0, unanswered: 0, toldMs: [], backMs: [], losses: [] }
+  const outcome: SharedOutcome = {
+    rounds,
+    registered: 0,
+    unanswered: 0,
+    knownMs: [],
+    toldMs: [],
+    backMs: [],
+    losses: [],
+  }
   /** Who spends what was said to be registered. */
   const spenders = new Map<Outpoint, Txid>()
   for (let n = 1; n <= rounds; n++) {
@@ -50,6 +61,12 @@ export async function soakShared(
     const victim = chosen(fleet.trackers)
     const promised = await registerUntilKilled(victim, coins, outcome)
     const others = fleet.trackers.filter((tracker) => tracker !== victim)
+    const killedMs = performance.now()
+    for (const other of others) {
+      // A question is answered from the chain as well: what is watched while nobody asks is what its file says.
+      await knows(other, promised, LIMITS.learnMs).catch((error) => outcome.losses.push(`round ${n}: ${error}`))
+    }
+    outcome.knownMs.push(performance.now() - killedMs)
     for (const coin of promised) {
       const { txid } = await spend(fleet.node, [coin])
       spenders.set(coin, txid)
