@@ -31,7 +31,7 @@ async function registersAgain({ trackers: [a, b] }: Fleet, coin: Coin): Promise<
   await knows(b!, [coin])
 }
 
-test('frozen, killed, read-only: registrations are answered busy, everything else goes on, and all of it heals', async (t) => {
+test('frozen, killed, read-only, full: registrations are answered busy, everything else goes on, and all of it heals', async (t) => {
   await using fleet = await Fleet.start(t, { count: 2 })
   const { postgres } = fleet
   const coins = await makeCoins(fleet.node, 8)
@@ -69,6 +69,15 @@ test('frozen, killed, read-only: registrations are answered busy, everything els
     await registersAgain(fleet, coins[4]!)
   })
 
+  await t.test('no room left', async () => {
+    await fillDisk(postgres)
+    for (const tracker of fleet.trackers) await assert.rejects(register(tracker, [coins[6]!]), /busy/)
+    for (const tracker of fleet.trackers) assert.deepEqual(await tracker.addresses(), [])
+    assert.equal(registrationsAt(fleet.trackers[0]!).has(`${coins[6]!.txid}:${coins[6]!.vout}`), false)
+    await postgres.psql('DROP TRIGGER full_disk ON watches', DATABASE)
+    await registersAgain(fleet, coins[6]!)
+  })
+
   for (const tracker of fleet.trackers) {
     assert(registrationsAt(tracker).has(`${kept!.txid}:${kept!.vout}`), 'what was there before is there')
     assert.deepEqual(
@@ -77,6 +86,19 @@ test('frozen, killed, read-only: registrations are answered busy, everything els
     )
   }
 })
+
+/** PostgreSQL says what it says where no page can be added to a table. */
+async function fillDisk(postgres: PostgresServer): Promise<void> {
+  await postgres.psql(
+    `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$`,
+    DATABASE,
+  )
+  await postgres.psql(
+    'CREATE TRIGGER full_disk BEFORE INSERT ON watches FOR EACH ROW EXECUTE FUNCTION full_disk()',
+    DATABASE,
+  )
+}
 
 test('put back from an older dump: what was registered since is put there by the trackers', async (t) => {
   await using fleet = await Fleet.start(t)
