@@ -3,20 +3,15 @@
  * `--once`: ends after the answers, with exit code 0 only when everything was as it should be.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import type { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { formatOutpoint } from '../src/chain/types.ts'
-import { describeError } from '../src/errors.ts'
-import { formatHostPort, type HostPort, onionHostOf, parseHostPort } from '../src/tor/address.ts'
-import { expandSeed } from '../src/tor/key.ts'
-import { dial } from '../src/tor/socks.ts'
+import { formatHostPort, parseHostPort } from '../src/tor/address.ts'
 import { decode, encode } from '../src/wire/cbor.ts'
-import { ask, exchange } from '../src/wire/client.ts'
-import type { Reply, Request } from '../src/wire/messages.ts'
+import { exchange } from '../src/wire/client.ts'
+import type { Request } from '../src/wire/messages.ts'
 import { bondKey } from '../test/sandbox/bond-key.ts'
 import type { MakerSettings } from '../test/sandbox/maker.ts'
 import { Relay } from '../test/sandbox/nostr/relay.ts'
@@ -28,28 +23,22 @@ import { TorNetwork } from '../test/sandbox/tor-network.ts'
 import { runVerb, Tracker } from '../test/sandbox/tracker.ts'
 import { waitUntil } from '../test/sandbox/wait.ts'
 import { announceAt, relayRow, takerAt } from './demo-nostr.ts'
+import {
+  askThroughTor,
+  dialTor,
+  expect,
+  isOnceIn,
+  onionHost,
+  orStop,
+  play,
+  say,
+  sayVerdict,
+  step,
+  stop,
+  stopped,
+} from './demo-stage.ts'
 
-const isOnce = process.argv.includes('--once')
-const unknown = process.argv.slice(2).filter((arg) => arg !== '--once')
-if (unknown.length > 0) {
-  process.stderr.write(`demo: unknown argument ${unknown.join(' ')} (only --once can be given)\n`)
-  process.exit(2)
-}
-
-const stop = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort())
-const step = (text: string) => process.stdout.write(`\n== ${text}\n`)
-const say = (text: string) => process.stdout.write(`${text}\n`)
-const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve(), { once: true }))
-
-/** A stop while something is being set up ends the demo there. */
-const orStop = <T>(work: Promise<T>): Promise<T> =>
-  Promise.race([work, stopped.then(() => Promise.reject(new Stopped()))])
-class Stopped extends Error {}
-
-function onionHost(name: string): string {
-  return onionHostOf(expandSeed(createHash('sha256').update(name).digest()).publicKey)
-}
+const isOnce = isOnceIn(process.argv.slice(2))
 
 interface Announced {
   name: string
@@ -59,19 +48,7 @@ interface Announced {
   bond: FundedBond
 }
 
-const problems: string[] = []
-const expect = (isTrue: boolean, problem: string) => {
-  if (!isTrue) problems.push(problem)
-}
-
-try {
-  await run()
-} catch (error) {
-  // A Ctrl-C reaches what we started as well: whatever failed after it failed because of it.
-  if (stop.signal.aborted) say('stopped before it was done')
-  else process.stderr.write(`\ndemo: ${describeError(error)}\n`)
-  process.exitCode = stop.signal.aborted ? 130 : 1
-}
+await play(run)
 
 async function run(): Promise<void> {
   step('A regtest chain (real bitcoind) and a private Tor network (real Tor), both on loopback only')
@@ -194,14 +171,7 @@ async function run(): Promise<void> {
   say(`ready at ${onionAddress}`)
 
   step('A taker asks it through Tor (another Tor client, a circuit of its own)')
-  const askTor = async (request: Request): Promise<Reply> => {
-    const socket = await dialTor(parseHostPort(onionAddress)!, takerTor.socks, 'taker')
-    try {
-      return await ask(socket, request, { timeoutMs: 60_000 })
-    } finally {
-      socket.destroy()
-    }
-  }
+  const askTor = (request: Request) => askThroughTor(onionAddress, takerTor.socks, 'taker', request)
   const status = await orStop(askTor({ type: 'Status' }))
   const list = await orStop(askTor({ type: 'Get' }))
   if (status.type !== 'Status' || list.type !== 'Address')
@@ -269,7 +239,7 @@ async function run(): Promise<void> {
 
   step('A taker of today knows no trackers, but Nostr relays; it is given this one, and judges by its own bitcoind')
   const findsAll = async (relayUrl: string) => {
-    const taker = await orStop(takerAt(relayUrl, chainOf(node), takerTor.socks, stop.signal))
+    const taker = await orStop(takerAt(relayUrl, chainOf(node), takerTor.socks, stop))
     say(`${relayUrl}: ${taker.events.length} events, then EOSE after ${Math.round(taker.eoseMs ?? 0)} ms`)
     for (const { txid, verdict, why } of taker.events) {
       const name = live.find(({ bond }) => bond.txid === txid)?.name ?? '?'
@@ -296,12 +266,7 @@ async function run(): Promise<void> {
   expect(announced === 2 && publishing?.accepted === 1, 'the tracker did not send exactly the event that was lost')
   await findsAll(publicUrl)
 
-  if (problems.length > 0) {
-    process.exitCode = 1
-    say(`\nNOT AS IT SHOULD BE:\n${problems.map((problem) => `- ${problem}`).join('\n')}`)
-  } else {
-    say('\nEverything is as it should be.')
-  }
+  sayVerdict()
   if (isOnce) return
   step('All of it keeps running: try it by hand, Ctrl-C ends it')
   const program = `${relative(process.cwd(), process.execPath).replace(/^\.\.\/.*/, process.execPath)} dist/main.js`
@@ -328,15 +293,4 @@ interface BondRow {
 
 function describeState(row: BondRow): string {
   return row.refusal ? `${row.state} (${row.refusal})` : row.state
-}
-
-/** A fresh circuit can fail once: as takers do, try again. */
-async function dialTor(target: HostPort, socks: HostPort, isolation: string): Promise<ReturnType<typeof connect>> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await dial(target, { socks, isolation: `${isolation}-${attempt}`, timeoutMs: 60_000, signal: stop.signal })
-    } catch (error) {
-      if (attempt === 3 || stop.signal.aborted) throw error
-    }
-  }
 }

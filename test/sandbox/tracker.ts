@@ -24,6 +24,8 @@ export interface TrackerOptions {
   args?: string[]
   env?: NodeJS.ProcessEnv
   port?: number
+  /** Its address on this machine; others than 127.0.0.1 are for trackers that have to listen at the same port. */
+  host?: string
   /** Where it finds bitcoind: at the node itself, or at something that stands before it. */
   via?: { rpcPort: number }
   /** True: with its HTTP server, on a free port. */
@@ -46,6 +48,7 @@ export interface LogLine {
 export class Tracker implements AsyncDisposable {
   readonly dataDir: string
   readonly port: number
+  readonly #host: string
   /** Of the HTTP server; undefined without one. */
   readonly httpPort: number | undefined
   /** Of the Nostr relay; undefined without one. */
@@ -62,13 +65,14 @@ export class Tracker implements AsyncDisposable {
   private constructor(
     dataDir: string,
     ownsDir: boolean,
-    ports: { port: number; httpPort: number | undefined; nostrPort: number | undefined },
+    ports: { host: string; port: number; httpPort: number | undefined; nostrPort: number | undefined },
     main: string,
     flags: string[],
     env: NodeJS.ProcessEnv,
   ) {
     this.dataDir = dataDir
     this.#ownsDir = ownsDir
+    this.#host = ports.host
     this.port = ports.port
     this.httpPort = ports.httpPort
     this.nostrPort = ports.nostrPort
@@ -80,13 +84,14 @@ export class Tracker implements AsyncDisposable {
   /** Starts `fidelity-tracker start` without Tor (unless `args` say else) and returns at once. */
   static async start(node: Regtest, options: TrackerOptions = {}): Promise<Tracker> {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'ft-data-'))
+    const { host = '127.0.0.1' } = options
     const port = options.port ?? (await freePorts(1))[0]!
     const httpPort = options.http ? (await freePorts(1))[0]! : undefined
     const nostrPort = options.nostr === true ? (await freePorts(1))[0]! : undefined
     const flags = [
       ...['--network', 'regtest', '--rpc', `127.0.0.1:${(options.via ?? node).rpcPort}`],
       ...(options.cookie === false ? [] : ['--cookie-file', node.cookieFile]),
-      ...['--datadir', dataDir, '--address', `127.0.0.1:${port}`],
+      ...['--datadir', dataDir, '--address', `${host}:${port}`],
       ...['--http', httpPort === undefined ? 'off' : `127.0.0.1:${httpPort}`],
       ...(options.nostr === 'unsaid' ? [] : ['--nostr', nostrPort === undefined ? 'off' : `127.0.0.1:${nostrPort}`]),
       ...(options.args ?? ['--no-tor', '--allow-test-addresses']),
@@ -94,7 +99,7 @@ export class Tracker implements AsyncDisposable {
     const tracker = new Tracker(
       dataDir,
       options.dataDir === undefined,
-      { port, httpPort, nostrPort },
+      { host, port, httpPort, nostrPort },
       options.main ?? MAIN,
       flags,
       options.env ?? {},
@@ -147,7 +152,7 @@ export class Tracker implements AsyncDisposable {
   }
 
   connect(): Promise<Socket> {
-    const socket = connect({ host: '127.0.0.1', port: this.port, noDelay: true })
+    const socket = connect({ host: this.#host, port: this.port, noDelay: true })
     return new Promise((resolve, reject) => {
       socket.once('error', reject)
       socket.once('connect', () => {
