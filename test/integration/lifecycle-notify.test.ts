@@ -13,7 +13,7 @@ import { Tracker } from '../sandbox/tracker.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const UNIT = new URL('../../deploy/systemd/fidelity-tracker.service', import.meta.url).pathname
+const UNITS = new URL('../../deploy/systemd/', import.meta.url)
 
 test('READY, a true STATUS, the watchdog’s ping while it runs, and STOPPING', async () => {
   await using node = await Regtest.start({ blocks: 20 })
@@ -102,16 +102,41 @@ test('a watchdog that is meant for another process is not pinged', async () => {
   assert.equal(manager.count('WATCHDOG=1'), 0)
 })
 
-test('the unit is valid, and exposed to little', () => {
-  using dir = tempDir()
-  // The program is not installed here; everything else is as it is delivered.
-  const unit = join(dir.path, 'fidelity-tracker.service')
-  writeFileSync(unit, readFileSync(UNIT, 'utf8').replace(/^ExecStart=.*$/m, 'ExecStart=/bin/true'))
-  const complaints = execFileSync('systemd-analyze', ['verify', '--man=no', unit], { encoding: 'utf8', stdio: 'pipe' })
-  assert.equal(complaints, '')
-  const security = execFileSync('systemd-analyze', ['security', '--offline=true', '--no-pager', unit], {
-    encoding: 'utf8',
+for (const name of ['fidelity-tracker', 'fidelity-tracker@']) {
+  test(`the unit ${name} is valid, and exposed to little`, () => {
+    using dir = tempDir()
+    // The program is not installed here; everything else is as it is delivered.
+    const text = readFileSync(new URL(`${name}.service`, UNITS), 'utf8')
+    const unit = join(dir.path, `${name}${name.endsWith('@') ? 'a' : ''}.service`)
+    writeFileSync(unit, text.replace(/^ExecStart=.*$/m, 'ExecStart=/bin/true'))
+    const complaints = execFileSync('systemd-analyze', ['verify', '--man=no', unit], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
+    assert.equal(complaints, '')
+    const security = execFileSync('systemd-analyze', ['security', '--offline=true', '--no-pager', unit], {
+      encoding: 'utf8',
+    })
+    const exposure = Number(/exposure level for \S+: (\d+\.\d)/.exec(security)?.[1])
+    assert.ok(exposure <= 2, security)
   })
-  const exposure = Number(/exposure level for \S+: (\d+\.\d)/.exec(security)?.[1])
-  assert.ok(exposure <= 2, security)
+}
+
+test('the unit for several is the one for one, but for its folder, its settings and PostgreSQL', () => {
+  const settingsOf = (name: string) =>
+    readFileSync(new URL(`${name}.service`, UNITS), 'utf8')
+      .split('\n')
+      .filter((line) => /^\w+=/.test(line))
+  const [one, several] = ['fidelity-tracker', 'fidelity-tracker@'].map(settingsOf) as [string[], string[]]
+  const others = (lines: string[], than: string[]) => lines.filter((line) => !than.includes(line))
+  assert.deepEqual(
+    others(one, several).map((line) => line.split('=')[0]),
+    ['Description', 'Documentation', 'After', 'StateDirectory'],
+  )
+  assert.deepEqual(others(several, one).slice(3), [
+    'Environment=FIDELITY_TRACKER_CONFIG=/etc/fidelity-tracker/%i.toml',
+    'Environment=FIDELITY_TRACKER_DATADIR=/var/lib/fidelity-tracker-%i',
+    'EnvironmentFile=/etc/fidelity-tracker/shared.env',
+    'StateDirectory=fidelity-tracker-%i',
+  ])
 })
