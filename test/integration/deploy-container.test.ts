@@ -98,16 +98,56 @@ test('compose.yaml sets settings that exist, to values that are taken; only Tor 
   assert.doesNotMatch(compose, /^ {4}ports:/m)
 })
 
-test('Tor takes the torrc of compose.yaml', () => {
-  using dir = tempDir()
-  const { status, stdout } = spawnSync(
-    'tor',
-    [
-      ...['--defaults-torrc', '/dev/null', '-f', join(ROOT, 'deploy/torrc.compose')],
-      ...['--DataDirectory', dir.path, '--verify-config'],
-    ],
-    { encoding: 'utf8', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } },
+test('compose.scale.yaml: settings of both trackers are taken, addresses differ and ports do not; a way out has Tor alone', async () => {
+  const scale = readFileSync(join(ROOT, 'deploy/compose.scale.yaml'), 'utf8')
+  const services = new Map(
+    scale
+      .slice(scale.indexOf('\nservices:'), scale.indexOf('\nvolumes:'))
+      .split(/\n {2}(?=[\w-]+:\n)/)
+      .slice(1)
+      .map((text) => [text.slice(0, text.indexOf(':')), text]),
   )
-  assert.equal(status, 0, stdout)
-  assert.match(stdout, /Configuration was valid/)
+  const settingsOf = (text: string) =>
+    Object.fromEntries(
+      [...text.matchAll(/^ {6}(FIDELITY_TRACKER_\w+): (.*)$/gm)].map(([, name, value]) => [
+        name!,
+        value!.replace(/\$\{\w+_PASSWORD:[^}]*\}/, 'x').replaceAll("'", ''),
+      ]),
+    )
+  const first = { ...settingsOf(compose), ...settingsOf(services.get('tracker')!) }
+  const second = { ...first, ...settingsOf(services.get('tracker-b')!) }
+  assert.match(services.get('tracker-b')!, /<<: \*shared/)
+  assert.notEqual(first.FIDELITY_TRACKER_ADDRESS, second.FIDELITY_TRACKER_ADDRESS)
+  const portOf = (address = '') => address.split(':')[1]
+  assert.equal(portOf(first.FIDELITY_TRACKER_ADDRESS), portOf(second.FIDELITY_TRACKER_ADDRESS))
+  for (const env of [first, second]) {
+    const { code, stdout, stderr } = await runVerb(['print-config'], { ...env, FIDELITY_TRACKER_DATADIR: '/data' })
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^onion-lease = true {2}# environment$/m)
+    assert.match(stdout, /^# shared-store = "<secret>" {2}# environment$/m)
+  }
+  const outside = [...services].filter(([, text]) => /^ {6}outside: /m.test(text)).map(([name]) => name)
+  assert.deepEqual(outside, ['tor-b'])
+  assert.doesNotMatch(scale, /^ {4}ports:/m)
+  assert.match(scale, /^ {4}image: postgres:\d+\.\d+/m)
+  // bitcoind lets both in, and no other.
+  const allowed = [...compose.matchAll(/-rpcallowip=(\S+)/g)].map(([, address]) => address)
+  const of = (address = '') => address.split(':')[0]
+  assert.deepEqual(allowed, [of(first.FIDELITY_TRACKER_ADDRESS), of(second.FIDELITY_TRACKER_ADDRESS)])
+})
+
+test('Tor takes the torrc of compose.yaml, also with what compose.scale.yaml adds', () => {
+  using dir = tempDir()
+  for (const more of [[], ['--ControlPort', '172.30.80.13:9051']]) {
+    const { status, stdout } = spawnSync(
+      'tor',
+      [
+        ...['--defaults-torrc', '/dev/null', '-f', join(ROOT, 'deploy/torrc.compose')],
+        ...['--DataDirectory', dir.path, '--verify-config', ...more],
+      ],
+      { encoding: 'utf8', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } },
+    )
+    assert.equal(status, 0, stdout)
+    assert.match(stdout, /Configuration was valid/)
+  }
 })
