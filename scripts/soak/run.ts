@@ -2,7 +2,8 @@
  * npm run soak -- [--minutes N]: a daemon's life with everything that strangers, bitcoind and Tor do to it, and whether it
  * grows. npm run soak -- kills [COUNT]: kill -9 under load, and whether anything is lost. npm run soak -- tor-kills [COUNT]:
  * kill -9 of Tor, and whether the onion service is reached again in time. npm run soak -- shared [ROUNDS]: kill -9 of one of
- * three trackers with one PostgreSQL, and whether the others have what it promised. Exit code 1 when not so.
+ * three trackers with one PostgreSQL, and whether the others have what it promised. npm run soak -- lease [ROUNDS]: an address
+ * that three trackers share, and whether another has it soon when its holder fails, and never two. Exit code 1 when not so.
  */
 import { parseArgs } from 'node:util'
 import { formatHostPort } from '../../src/tor/address.ts'
@@ -13,6 +14,7 @@ import { Stranger } from '../../test/support/stranger.ts'
 import { quantile, report } from '../bench/report.ts'
 import type { Held } from './held.ts'
 import { soakKills } from './kills.ts'
+import { soakLease } from './lease.ts'
 import { liveThrough, ROUNDS, type Round } from './life.ts'
 import { soakShared } from './shared.ts'
 import { type Return, soakTorKills } from './tor-kills.ts'
@@ -43,8 +45,12 @@ async function run(which: string | undefined): Promise<string[]> {
       return await torKills(Number(count ?? 100))
     case 'shared':
       return await shared(Number(count ?? 200))
+    case 'lease':
+      return await lease(Number(count ?? 50))
     default:
-      throw new Error('usage: soak [--minutes N] | kills [COUNT] | tor-kills [COUNT] | shared [ROUNDS]')
+      throw new Error(
+        'usage: soak [--minutes N] | kills [COUNT] | tor-kills [COUNT] | shared [ROUNDS] | lease [ROUNDS]',
+      )
   }
 }
 
@@ -117,6 +123,30 @@ async function shared(rounds: number): Promise<string[]> {
     row('a spend to told by another', toldMs),
     row('a launch to serving again', backMs),
   ])
+  return losses
+}
+
+async function lease(wanted: number): Promise<string[]> {
+  const { rounds, looks, doubles, losses } = await soakLease(wanted, ({ what, ...took }, n) => {
+    const told = Object.entries(took).map(([part, ms]) => `${part} ${ms.toFixed(0)}`)
+    process.stderr.write(`${n} ${what}: ${told.join(', ')}\n`)
+  })
+  const kinds = [...new Set(rounds.map(({ what }) => what))]
+  report(`lease: ${rounds.length} rounds; seconds after it befell the holder`, [
+    ['the holder is', 'times', 'withdrawn', 'max', 'published', 'max', 'stranger', 'max', 'client told', 'max'],
+    ...kinds.map((kind) => {
+      const some = rounds.filter(({ what }) => what === kind)
+      const at = (of: 'withdrawnMs' | 'publishedMs' | 'servedMs' | 'toldMs') =>
+        [0.5, 1].map((q) =>
+          quantile(
+            some.map((round) => round[of] / 1000),
+            q,
+          ),
+        )
+      return [kind, String(some.length), ...at('withdrawnMs'), ...at('publishedMs'), ...at('servedMs'), ...at('toldMs')]
+    }),
+  ])
+  process.stdout.write(`${looks} looks at the control ports, ${doubles} found two\n`)
   return losses
 }
 

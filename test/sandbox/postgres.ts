@@ -120,6 +120,7 @@ export class PostgresServer {
     user = USER,
     password = PASSWORD,
     host = '127.0.0.1',
+    port = this.port,
     database = DATABASE,
     query = '',
     others = [],
@@ -127,11 +128,13 @@ export class PostgresServer {
     user?: string
     password?: string
     host?: string
+    /** Of what stands before it. */
+    port?: number
     database?: string
     query?: string
     others?: readonly PostgresServer[]
   } = {}): string {
-    const hosts = [`${host}:${this.port}`, ...others.map(({ port }) => `127.0.0.1:${port}`)]
+    const hosts = [`${host}:${port}`, ...others.map(({ port }) => `127.0.0.1:${port}`)]
     return `postgres://${user}:${encodeURIComponent(password)}@${hosts.join(',')}/${database}${query && `?${query}`}`
   }
 

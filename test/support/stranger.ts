@@ -38,12 +38,12 @@ export class Stranger implements Disposable {
   }
 
   /** One attempt: the descriptor as it is published now, a new circuit, one question. */
-  async ask(address: HostPort): Promise<Extract<Reply, { type: 'Status' }>> {
+  async ask(address: HostPort, timeoutMs = ATTEMPT_MS): Promise<Extract<Reply, { type: 'Status' }>> {
     await this.#fetch(address.host.replace('.onion', ''))
     const { signal } = new AbortController()
-    const socket = await dial(address, { socks: this.#socks, timeoutMs: ATTEMPT_MS, signal })
+    const socket = await dial(address, { socks: this.#socks, timeoutMs, signal })
     try {
-      const reply = await ask(socket, { type: 'Status' }, { timeoutMs: ATTEMPT_MS })
+      const reply = await ask(socket, { type: 'Status' }, { timeoutMs })
       if (reply.type !== 'Status') throw new Error(`it answered ${reply.type}`)
       return reply
     } finally {
