@@ -13,9 +13,7 @@ import { type HostPort, onionHostOf } from '../../src/tor/address.ts'
 import { HELD_BY_ANOTHER } from '../../src/tor/address-lease.ts'
 import { decodeOnionKey, ONION_KEY_FILE, openOnionKey } from '../../src/tor/key.ts'
 import { publicKeyOf } from '../../src/tor/public-key.ts'
-import { dial } from '../../src/tor/socks.ts'
-import { ask } from '../../src/wire/client.ts'
-import type { Reply, Request } from '../../src/wire/messages.ts'
+import type { Request } from '../../src/wire/messages.ts'
 import { freePorts } from '../sandbox/ports.ts'
 import { PostgresServer } from '../sandbox/postgres.ts'
 import { Regtest } from '../sandbox/regtest.ts'
@@ -32,9 +30,8 @@ const COUNT = 3
 /** Of the Tors behind theirs. */
 const CLIENT = COUNT
 const STRANGER = COUNT + 1
-const ATTEMPT_MS = 10_000
-/** A stranger who meets the old holder's last breath is held by its Tor for long; it hangs up, and comes again. */
-const STRANGER_MS = 3_000
+/** Who meets the old holder's last breath is held by his own Tor for long: he hangs up, and comes again. */
+const ATTEMPT_MS = 3_000
 const PATIENCE_MS = 90_000
 
 /** One tracker, and what it depends on. */
@@ -105,6 +102,7 @@ export class SharedAddress implements AsyncDisposable {
   readonly node: Regtest
   readonly tor: TorNetwork
   readonly publications: Publications
+  readonly #client: Stranger
   readonly #stranger: Stranger
   readonly #things: AsyncDisposableStack
 
@@ -112,7 +110,7 @@ export class SharedAddress implements AsyncDisposable {
     address: HostPort,
     members: readonly Member[],
     { node, tor }: { node: Regtest; tor: TorNetwork },
-    stranger: Stranger,
+    { client, stranger }: { client: Stranger; stranger: Stranger },
     publications: Publications,
     things: AsyncDisposableStack,
   ) {
@@ -120,6 +118,7 @@ export class SharedAddress implements AsyncDisposable {
     this.members = members
     this.node = node
     this.tor = tor
+    this.#client = client
     this.#stranger = stranger
     this.publications = publications
     this.#things = things
@@ -154,8 +153,16 @@ export class SharedAddress implements AsyncDisposable {
       members.push({ tracker: things.use(tracker), index, toPostgres, toNode })
     }
     const publications = things.use(new Publications(tor.clients.slice(0, COUNT), host))
+    const client = things.use(await Stranger.at(tor.clients[CLIENT]!))
     const stranger = things.use(await Stranger.at(tor.clients[STRANGER]!))
-    const shared = new SharedAddress({ host, port }, members, { node, tor }, stranger, publications, things.move())
+    const shared = new SharedAddress(
+      { host, port },
+      members,
+      { node, tor },
+      { client, stranger },
+      publications,
+      things.move(),
+    )
     try {
       for (const { tracker } of members) await tracker.caughtUp(node)
       await shared.settled()
@@ -198,23 +205,10 @@ export class SharedAddress implements AsyncDisposable {
     return holder !== undefined && listed.length === 1 && listed[0] === holder.index
   }
 
-  /** The client's request through the address, on a new circuit, by the descriptor that its Tor has kept. */
-  async ask<T extends Reply['type']>(request: Request, expected: T): Promise<Extract<Reply, { type: T }>> {
-    const { socks } = this.tor.clients[CLIENT]!
-    const socket = await dial(this.address, { socks, timeoutMs: ATTEMPT_MS, signal: new AbortController().signal })
-    try {
-      const reply = await ask(socket, request, { timeoutMs: ATTEMPT_MS })
-      if (reply.type !== expected) throw new Error(`expected ${expected}, got ${JSON.stringify(reply)}`)
-      return reply as Extract<Reply, { type: T }>
-    } finally {
-      socket.destroy()
-    }
-  }
-
   /** Until it is answered so, as a client does that comes again. */
   async register({ txid, vout }: Outpoint): Promise<void> {
     const request: Request = { type: 'Register', outpoints: [{ txid, vout }], ttlBlocks: 1_000 }
-    await this.#again('it is registered', () => this.ask(request, 'Registered'))
+    await this.#again('it is registered', () => this.#client.request(this.address, request, 'Registered', ATTEMPT_MS))
   }
 
   /**
@@ -262,7 +256,7 @@ export class SharedAddress implements AsyncDisposable {
 
   async #servedByAnother(old: Uint8Array, what: string): Promise<void> {
     await this.#again(`a stranger is answered, the holder being ${what}`, async () => {
-      const reply = await this.#stranger.ask(this.address, STRANGER_MS)
+      const reply = await this.#stranger.ask(this.address, ATTEMPT_MS)
       return Buffer.compare(reply.instance!, old) !== 0
     })
   }
@@ -279,7 +273,8 @@ export class SharedAddress implements AsyncDisposable {
 
   async #told({ txid, vout }: Coin, by: string): Promise<void> {
     await this.#again('the client is told', async () => {
-      const { spends } = await this.ask({ type: 'WatchMany', outpoints: [{ txid, vout }] }, 'Spends')
+      const request: Request = { type: 'WatchMany', outpoints: [{ txid, vout }] }
+      const { spends } = await this.#client.request(this.address, request, 'Spends', ATTEMPT_MS)
       const [told] = spends
       return told?.state === 'mempool' && told.txid === by
     })

@@ -6,7 +6,7 @@ import type { HostPort } from '../../src/tor/address.ts'
 import { TorControl } from '../../src/tor/control.ts'
 import { dial } from '../../src/tor/socks.ts'
 import { ask } from '../../src/wire/client.ts'
-import type { Reply } from '../../src/wire/messages.ts'
+import type { Reply, Request } from '../../src/wire/messages.ts'
 import type { TorClient } from '../sandbox/tor-network.ts'
 import { waitUntil } from '../sandbox/wait.ts'
 
@@ -39,13 +39,23 @@ export class Stranger implements Disposable {
 
   /** One attempt: the descriptor as it is published now, a new circuit, one question. */
   async ask(address: HostPort, timeoutMs = ATTEMPT_MS): Promise<Extract<Reply, { type: 'Status' }>> {
+    return await this.request(address, { type: 'Status' }, 'Status', timeoutMs)
+  }
+
+  /** The same with any question. */
+  async request<T extends Reply['type']>(
+    address: HostPort,
+    request: Request,
+    expected: T,
+    timeoutMs = ATTEMPT_MS,
+  ): Promise<Extract<Reply, { type: T }>> {
     await this.#fetch(address.host.replace('.onion', ''))
     const { signal } = new AbortController()
     const socket = await dial(address, { socks: this.#socks, timeoutMs, signal })
     try {
-      const reply = await ask(socket, { type: 'Status' }, { timeoutMs })
-      if (reply.type !== 'Status') throw new Error(`it answered ${reply.type}`)
-      return reply
+      const reply = await ask(socket, request, { timeoutMs })
+      if (reply.type !== expected) throw new Error(`expected ${expected}, got ${JSON.stringify(reply)}`)
+      return reply as Extract<Reply, { type: T }>
     } finally {
       socket.destroy()
     }
