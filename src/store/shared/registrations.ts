@@ -212,7 +212,8 @@ function outpointOf(row: { txid: Buffer; vout: number }): Outpoint {
   return { txid: columnTxid(row.txid), vout: row.vout }
 }
 
-function registrationOf(row: {
+/** Of a row of either database. */
+export function registrationOf(row: {
   txid: Buffer
   vout: number
   until_height: number

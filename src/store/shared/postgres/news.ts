@@ -6,7 +6,7 @@
 import { describeError } from '../../../errors.ts'
 import { DIALECTS, PROBE_FAILURES, type ProbeOutcome } from '../../../peers/types.ts'
 import { columnBlockHash, columnTxid } from '../../columns.ts'
-import type { Registration } from '../registrations.ts'
+import { registrationOf } from '../registrations.ts'
 import type { HourNews, MakerNews, ProbeNews, ProofNews, SharedNews } from '../store.ts'
 import { makerNewsOf, word } from './documents.ts'
 import type { SharedDatabase } from './session.ts'
@@ -243,19 +243,6 @@ function outpointText({ txid, vout }: { txid: Buffer; vout: number }): string {
 
 function outpointOf({ txid, vout }: { txid: Buffer; vout: number }) {
   return { txid: columnTxid(txid), vout }
-}
-
-function registrationOf(row: {
-  txid: Buffer
-  vout: number
-  until_height: number
-  unfunded_until: number | null
-}): Registration {
-  return {
-    outpoint: outpointOf(row),
-    untilHeight: row.until_height,
-    ...(row.unfunded_until !== null && { unfundedUntil: row.unfunded_until }),
-  }
 }
 
 function makerOf({ address, record, offer }: MakerRow): MakerNews {
