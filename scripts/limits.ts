@@ -295,7 +295,10 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       backoff: { at: RETRIED, metric: 'shared_store_up' },
     },
   },
-  'store/shared/backed.ts': { at: 'the rest is a further piece' },
+  'store/shared/backed.ts': {
+    at: 'the rest is a further piece',
+    but: { claimGapMs: { at: 'the next claim waits' } },
+  },
   'store/shared/local.ts': { at: 'the rest is a further piece' },
   'store/shared/whole.ts': { at: 'the rest is a further page' },
   'setting-values.ts': { at: 'refused, exit code 2' },

@@ -186,7 +186,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   if (!sharedStore) forgetSharedPosition(db)
   const untold = new Untold(db, sharedStore !== undefined, () => clock.nowMs())
   const shared = sharedStore
-    ? new BackedShared(db, sharedStore.common, () => sharedStore.link.state.kind === 'up')
+    ? new BackedShared(db, sharedStore.common, () => sharedStore.link.state.kind === 'up', clock)
     : new LocalShared(db)
   const source = randomInt(1, 2 ** 48 - 1)
   const recorder = new SpendRecorder(db, identity.keySalt, clock)

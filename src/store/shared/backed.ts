@@ -4,7 +4,7 @@
  * except with registrations.
  */
 import { TransientError } from '../../errors.ts'
-import { breathe } from '../../world.ts'
+import { after, breathe, type Clock } from '../../world.ts'
 import type { Db } from '../open.ts'
 import { type Registration, upsertRegistration } from './registrations.ts'
 import type { Claim, CommonStore, OwnShared, SharedNews } from './store.ts'
@@ -12,18 +12,32 @@ import type { Claim, CommonStore, OwnShared, SharedNews } from './store.ts'
 const LIMITS = {
   /** Rows written to our file in one go: some 2 ms. */
   rowsAtOnce: 200,
+  /** Between two claims: so that the load on the shared store has a bound, however fast probes end. */
+  claimGapMs: 250,
 }
 
 export class BackedShared implements OwnShared {
   readonly #db: Db
   readonly #common: CommonStore
   readonly #isUp: () => boolean
+  readonly #clock: Pick<Clock, 'monotonicMs'>
+  readonly #pause: (ms: number) => Promise<void>
   readonly #registering = new Set<Promise<void>>()
+  #nextClaimMs = Number.NEGATIVE_INFINITY
 
-  constructor(db: Db, common: CommonStore, isUp: () => boolean) {
+  /** `pause`: how it waits. */
+  constructor(
+    db: Db,
+    common: CommonStore,
+    isUp: () => boolean,
+    clock: Pick<Clock, 'monotonicMs'>,
+    pause = (ms: number) => new Promise<void>((resolve) => void after(ms, resolve)),
+  ) {
     this.#db = db
     this.#isUp = isUp
     this.#common = common
+    this.#clock = clock
+    this.#pause = pause
   }
 
   get isAway(): boolean {
@@ -59,8 +73,12 @@ export class BackedShared implements OwnShared {
     return this.#common.merge(news)
   }
 
-  /** While nobody can be asked, each probes for itself. */
+  /** Waits for its turn. While nobody can be asked, each probes for itself. */
   async claim(hosts: readonly string[], leaseMs: number): Promise<Claim[]> {
+    const nowMs = this.#clock.monotonicMs()
+    const atMs = Math.max(nowMs, this.#nextClaimMs)
+    this.#nextClaimMs = atMs + LIMITS.claimGapMs
+    if (atMs > nowMs) await this.#pause(atMs - nowMs)
     try {
       return await this.#common.claim(hosts, leaseMs)
     } catch (error) {
