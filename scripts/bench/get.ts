@@ -73,7 +73,7 @@ interface Load {
 }
 
 /** One request in flight on each of `connections`. */
-async function load(tracker: Tracker, connections: number): Promise<Load> {
+export async function load(tracker: Tracker, connections: number): Promise<Load> {
   const replyBytes = (await oneReply(tracker)).length
   const clients = await Promise.all(Array.from({ length: connections }, () => CountingClient.connect(tracker.port)))
   const times: number[] = []

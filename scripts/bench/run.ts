@@ -14,6 +14,7 @@ import { benchNode } from './node.ts'
 import { benchNostr } from './nostr.ts'
 import { benchProbes } from './probes.ts'
 import { benchRegistrations } from './registrations.ts'
+import { benchScale } from './scale.ts'
 import { benchScan, benchStall } from './scan.ts'
 import { benchIdle, benchStart } from './start.ts'
 import { syntheticBlock } from './synthetic-block.ts'
@@ -35,6 +36,7 @@ const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise
   watch: { run: () => benchWatch() },
   registrations: { takes: '[COUNT...]', run: benchRegistrations },
   probes: { run: () => benchProbes() },
+  scale: { takes: '[--ten-million]', run: benchScale },
   tor: { run: () => benchTor() },
   nostr: { takes: '[--tor]', run: benchNostr },
   attack: { takes: '[NUMBER...] [--seconds N]', run: benchAttack },
