@@ -36,7 +36,7 @@ const BENCHES: Record<string, { takes?: string; run: (args: string[]) => Promise
   watch: { run: () => benchWatch() },
   registrations: { takes: '[COUNT...]', run: benchRegistrations },
   probes: { run: () => benchProbes() },
-  scale: { takes: '[--ten-million]', run: benchScale },
+  scale: { takes: '[--ten-million] [register|spends|get|failover|learning|load]', run: benchScale },
   tor: { run: () => benchTor() },
   nostr: { takes: '[--tor]', run: benchNostr },
   attack: { takes: '[NUMBER...] [--seconds N]', run: benchAttack },

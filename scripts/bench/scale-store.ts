@@ -23,7 +23,7 @@ import { Tracker, type TrackerOptions } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
 import { joined, sharedCheck, sharedEnv } from '../../test/support/fleet.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
-import { peakRssMb } from './process.ts'
+import { cpuS, peakRssMb } from './process.ts'
 
 const TRACKERS = 50
 const SECONDS = 15
@@ -55,6 +55,10 @@ export interface LearningFigures {
   /** The same with none registered. */
   emptyS: number
   perRowUs: number
+  /** Processor time of the tracker until then, all its threads. */
+  cpuS: number
+  /** Of bitcoind meanwhile. */
+  nodeCpuS: number
   /** The most memory it had. */
   rssMb: number
 }
@@ -63,7 +67,7 @@ export async function measureLearning(end: Ending, count: number, options: Track
   const postgres = await PostgresServer.start(end, { settings: ['shared_buffers = 256MB', 'max_wal_size = 4GB'] })
   await using node = await Regtest.start()
   const env = sharedEnv(postgres.url())
-  const readyAfterS = async (): Promise<[number, number]> => {
+  const readyAfterS = async (): Promise<[number, number, number]> => {
     const startMs = performance.now()
     await using tracker = await Tracker.start(node, { ...options, env, http: true })
     await waitUntil(
@@ -75,13 +79,15 @@ export async function measureLearning(end: Ending, count: number, options: Track
       { timeoutMs: 7_200_000, everyMs: 50 },
     )
     await joined(tracker)
-    return [(performance.now() - startMs) / 1_000, peakRssMb(tracker.pid)]
+    return [(performance.now() - startMs) / 1_000, peakRssMb(tracker.pid), cpuS(tracker.pid)]
   }
   const [emptyS] = await readyAfterS()
   await put(postgres, count)
-  const [readyS, rssMb] = await readyAfterS()
+  const beforeCpuS = cpuS(node.pid)
+  const [readyS, rssMb, usedS] = await readyAfterS()
+  const nodeCpuS = cpuS(node.pid) - beforeCpuS
   await postgres.stop()
-  return { readyS, emptyS, perRowUs: ((readyS - emptyS) / count) * 1e6, rssMb }
+  return { readyS, emptyS, perRowUs: ((readyS - emptyS) / count) * 1e6, rssMb, cpuS: usedS, nodeCpuS }
 }
 
 // ---- fifty ----

@@ -1,5 +1,5 @@
 /**
- * scale [--ten-million]: what several trackers cost and gain: real daemons without Tor, one bitcoind, a real PostgreSQL of
+ * scale [--ten-million] [PART...]: what several trackers cost and gain: real daemons without Tor, one bitcoind, a real PostgreSQL of
  * the bench's own, all on loopback and on the same cores. Compare the ratios.
  */
 import { randomBytes } from 'node:crypto'
@@ -14,7 +14,7 @@ import { type Ending, PostgresServer } from '../../test/sandbox/postgres.ts'
 import { Regtest } from '../../test/sandbox/regtest.ts'
 import { Tracker, type TrackerOptions } from '../../test/sandbox/tracker.ts'
 import { waitUntil } from '../../test/sandbox/wait.ts'
-import { makeCoins, spend } from '../../test/support/coins.ts'
+import { makeCoins, send, sign } from '../../test/support/coins.ts'
 import { Fleet, joined, knows, register, sharedEnv } from '../../test/support/fleet.ts'
 import { Wallet } from '../../test/support/subscriber.ts'
 import { fill, load, unreachable } from './get.ts'
@@ -37,15 +37,23 @@ const UNPACED = [
 const OPTIONS: TrackerOptions = { args: ['--no-tor', '--watches-max', '10000000', ...UNPACED] }
 const TTL_BLOCKS = 5_000
 
+const PARTS: Record<string, (end: Ending, isTenMillion: boolean) => Promise<void>> = {
+  register: benchRegister,
+  spends: benchSpends,
+  get: benchGets,
+  failover: benchFailover,
+  learning: (end, isTenMillion) => benchLearning(end, isTenMillion ? [10_000_000] : [10_000, 100_000]),
+  load: benchLoad,
+}
+
+/** `args`: the parts that are wanted, all where none is named. */
 export async function benchScale(args: readonly string[]): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const end: Ending = { after: (ending) => stack.defer(ending) }
-  await benchRegister(end)
-  await benchSpends(end)
-  await benchGets(end)
-  await benchFailover(end)
-  await benchLearning(end, args.includes('--ten-million') ? [10_000_000] : [10_000, 100_000])
-  await benchLoad(end)
+  const named = args.filter((arg) => arg in PARTS)
+  for (const part of named.length > 0 ? named : Object.keys(PARTS)) {
+    await PARTS[part]!(end, args.includes('--ten-million'))
+  }
 }
 
 // ---- registering ----
@@ -148,11 +156,12 @@ async function benchSpends(end: Ending): Promise<void> {
   for (const wallet of wallets) await wallet.subscribe(coins.map(({ txid, vout }) => ({ txid, vout })))
   const times: number[][] = [[], []]
   for (const coin of coins) {
-    const { txid } = await spend(fleet.node, [coin])
+    const signed = await sign(fleet.node, [coin])
     const sentMs = performance.now()
+    await send(fleet.node, signed)
     await Promise.all(
       wallets.map(async (wallet, i) => {
-        await waitUntil('it is pushed', () => wallet.last(coin)?.txid === txid, { everyMs: 1 })
+        await waitUntil('it is pushed', () => wallet.last(coin)?.txid === signed.txid, { everyMs: 1 })
         times[i]!.push(performance.now() - sentMs)
       }),
     )
@@ -161,7 +170,7 @@ async function benchSpends(end: Ending): Promise<void> {
     rows.push([name, quantile(times[i]!, 0.5), quantile(times[i]!, 0.99)])
   }
   for (const wallet of wallets) wallet[Symbol.dispose]()
-  report(`scale: from bitcoind's answer to who spends until the push, ${SPENDS} coins, by tracker`, [
+  report(`scale: from sending the spend to bitcoind until the push, ${SPENDS} coins, by tracker`, [
     ['', 'p50 ms', 'p99 ms'],
     ...rows,
   ])
@@ -239,11 +248,11 @@ async function failover(end: Ending, node: Regtest): Promise<number> {
 async function benchLearning(end: Ending, counts: readonly number[]): Promise<void> {
   const rows: (string | number)[][] = []
   for (const count of counts) {
-    const { readyS, perRowUs, rssMb, emptyS } = await measureLearning(end, count, OPTIONS)
-    rows.push([count.toLocaleString('en'), readyS, readyS - emptyS, perRowUs, rssMb])
+    const { readyS, perRowUs, rssMb, cpuS, nodeCpuS, emptyS } = await measureLearning(end, count, OPTIONS)
+    rows.push([count.toLocaleString('en'), readyS, readyS - emptyS, perRowUs, cpuS, nodeCpuS, rssMb])
   }
   report('scale: a tracker without a file starts, with so many registrations in PostgreSQL', [
-    ['', 'ready s', 'more s', 'us a row', 'RSS MB'],
+    ['', 'ready s', 'more s', 'us a row', 'CPU s', 'node CPU s', 'RSS MB'],
     ...rows,
   ])
 }
