@@ -50,7 +50,7 @@ class Load {
       const startMs = performance.now()
       await tracker.addresses().catch((error) => this.faults.push(`Get: ${error}`))
       const tookMs = performance.now() - startMs
-      if (tookMs > 2_000) this.faults.push(`Get took ${tookMs.toFixed(0)} ms`)
+      if (tookMs > 10_000) this.faults.push(`Get took ${tookMs.toFixed(0)} ms`)
       this.lists++
       await pause(20)
     }
