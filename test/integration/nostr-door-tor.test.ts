@@ -61,7 +61,7 @@ async function reached(url: string, route: Route): Promise<DoorVisitor> {
       return undefined
     })
   }
-  return waitUntil('the door is reached through Tor', attempt, PATIENT).catch((error: unknown) => {
+  return await waitUntil('the door is reached through Tor', attempt, PATIENT).catch((error: unknown) => {
     throw new Error(`${error}; met: ${met.join('; ')}`)
   })
 }
