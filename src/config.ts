@@ -15,7 +15,7 @@ import { ConfigError, describeError } from './errors.ts'
 import { printable } from './format.ts'
 import { Secret } from './secret.ts'
 import { isServiceLink } from './service-links.ts'
-import { isOfOwnNetwork, type LogLevel } from './setting-values.ts'
+import { isOfOwnNetwork, type LogFormat, type LogLevel } from './setting-values.ts'
 import {
   CONFIG_ENV,
   ENV_PREFIX,
@@ -94,6 +94,7 @@ export interface Config {
   readonly servePartial: boolean
   readonly startTimeoutS: number
   readonly logLevel: LogLevel
+  readonly logFormat: LogFormat
   readonly retentionBlocks: number
   /** Absent when nobody is to be told. */
   readonly webhook?: {
@@ -250,6 +251,7 @@ function assemble(values: Values, origins: Config['origins']): Config {
     servePartial: values['serve-partial']!,
     startTimeoutS: values['start-timeout']!,
     logLevel: values['log-level']!,
+    logFormat: values['log-format']!,
     retentionBlocks: values['retention-blocks']!,
     ...(webhook && { webhook }),
     trackers: { configured: values.trackers ?? [], intervalMs: values['tracker-interval']! * 1000 },

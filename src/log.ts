@@ -1,10 +1,11 @@
 /**
- * The pino root: pretty on a terminal, JSON lines else, in the journal with their priority. No instance is exported;
- * `main.ts` makes one and hands it on.
+ * The pino root: JSON lines, in the journal with their priority, or text for people, a line each too. No instance is
+ * exported; `main.ts` makes one and hands it on.
  */
+import { isatty } from 'node:tty'
 import pino, { type Logger } from 'pino'
 import { isJournal, withPriority } from './journal.ts'
-import { LOG_LEVELS, type LogLevel } from './setting-values.ts'
+import { LOG_LEVELS, type LogFormat, type LogLevel } from './setting-values.ts'
 
 /** Field names that never reach the log, wherever they stand. */
 const REDACTED = ['password', 'auth', 'cookie', 'privateKey', '*.password', '*.auth', '*.cookie', '*.privateKey']
@@ -12,9 +13,10 @@ const REDACTED = ['password', 'auth', 'cookie', 'privateKey', '*.password', '*.a
 /** A root and the loggers made from it (one per room): a child keeps the level it was born with. */
 const families = new WeakMap<Logger, Logger[]>()
 
-export async function openLog(level: LogLevel): Promise<Logger> {
+/** `fd`: where it is written, standard output if nothing is said. */
+export async function openLog(level: LogLevel, format: LogFormat, fd = 1): Promise<Logger> {
   const children: Logger[] = []
-  const log = await openRoot(level, (child) => children.push(child))
+  const log = await openRoot(level, format, fd, (child) => children.push(child))
   families.set(log, children)
   return log
 }
@@ -38,7 +40,12 @@ export function writeAnyway(log: Logger, fields: object, msg: string): void {
   log.level = level
 }
 
-async function openRoot(level: LogLevel, onChild: (child: Logger) => void): Promise<Logger> {
+async function openRoot(
+  level: LogLevel,
+  format: LogFormat,
+  fd: number,
+  onChild: (child: Logger) => void,
+): Promise<Logger> {
   const options = {
     level,
     onChild,
@@ -47,12 +54,19 @@ async function openRoot(level: LogLevel, onChild: (child: Logger) => void): Prom
     timestamp: pino.stdTimeFunctions.isoTime,
   }
   // Synchronous both ways: the last line before an exit is the one that matters.
-  if (process.stdout.isTTY) {
+  const isTerminal = isatty(fd)
+  if (format === 'pretty' || (format === 'auto' && isTerminal)) {
     const { default: pretty } = await import('pino-pretty')
-    return pino(options, pretty({ sync: true, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }))
+    // With the date, and how far the clock is from UTC: whoever reads in the morning may sit elsewhere.
+    const text = {
+      translateTime: 'SYS:yyyy-mm-dd HH:MM:ss o',
+      singleLine: true,
+      ...(!isTerminal && { colorize: false }),
+    }
+    return pino(options, pretty({ ...text, sync: true, destination: fd }))
   }
-  const out = pino.destination({ dest: 1, sync: true })
-  return pino(options, isJournal(1, process.env.JOURNAL_STREAM) ? withPriorities(out) : out)
+  const out = pino.destination({ dest: fd, sync: true })
+  return pino(options, isJournal(fd, process.env.JOURNAL_STREAM) ? withPriorities(out) : out)
 }
 
 /** Puts each line's priority before it: pino says of which level it is to a stream that asks for it. */

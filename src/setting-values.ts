@@ -154,6 +154,10 @@ function readRelayUrl(value: string): string | undefined {
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
+/** `auto`: for people on a terminal, JSON else. */
+export const LOG_FORMATS = ['auto', 'pretty', 'json'] as const
+export type LogFormat = (typeof LOG_FORMATS)[number]
+
 /** As other programs call the networks. */
 const NETWORK_ALIASES: { readonly [name: string]: string } = { mainnet: 'main', testnet: 'testnet3' }
 const network = text.transform((name) => NETWORK_ALIASES[name] ?? name).pipe(z.enum(NETWORKS))

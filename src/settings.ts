@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { NETWORKS } from './chain/types.ts'
-import { LOG_LEVELS, SETTING_VALUES } from './setting-values.ts'
+import { LOG_FORMATS, LOG_LEVELS, SETTING_VALUES } from './setting-values.ts'
 import { ONION_LIMITS } from './tor/torrc.ts'
 import { WIRE_LIMITS } from './wire/limits.ts'
 
@@ -192,6 +192,12 @@ export const SETTINGS = {
     default: 0,
   },
   'log-level': { schema: z.enum(LOG_LEVELS), argument: '<level>', about: LOG_LEVELS.join(', '), default: 'info' },
+  'log-format': {
+    schema: z.enum(LOG_FORMATS),
+    argument: '<format>',
+    about: 'json, a line each; pretty, for people; auto: pretty on a terminal, else json',
+    default: 'auto',
+  },
   'probe-interval': {
     schema: whole(1, 1_800),
     argument: '<seconds>',

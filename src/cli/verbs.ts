@@ -76,7 +76,7 @@ function addStart({ verb, signal }: Cli, signals: SignalHandlers): void {
       const { openLog } = await import('../log.ts')
       const { readSupervisor } = await import('../notify.ts')
       const { runDaemon } = await import('../daemon.ts')
-      const log = await openLog(config.logLevel)
+      const log = await openLog(config.logLevel, config.logFormat)
       try {
         const supervisor = readSupervisor(process.env, process.pid)
         await runDaemon(config, { clock: systemClock, random: Math.random, log }, signal, { signals, supervisor })
