@@ -123,6 +123,8 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'doctor/relays.ts': { at: 'a finding' },
   'doctor/tor-places.ts': { at: 'a finding' },
   'doctor/tor.ts': { at: 'a finding' },
+  'events/crowds.ts': { at: 'the rest is told as a number, once the time is over' },
+  'events/market-log.ts': { at: 'held back until the next is due; nothing is told if it is as before by then' },
   'events/feed.ts': { at: '`reset` is told instead: the lists have to be read again' },
   'events/stream.ts': {
     at: '`reset` is told instead: the lists have to be read again',

@@ -9,6 +9,7 @@ import { raceAbort, runAll } from './concurrency.ts'
 import { type Config, exposedDoors, socksOf } from './config.ts'
 import { type Core, openCore } from './core.ts'
 import { ConfigError, UnreachableError } from './errors.ts'
+import { runMarketLog } from './events/market-log.ts'
 import { runForgetting } from './forgetting.ts'
 import { serveHttp } from './http/server.ts'
 import { nextLogLevel, setLogLevel, writeAnyway } from './log.ts'
@@ -106,6 +107,7 @@ export async function runDaemon(
     forgetting: (s) => runForgetting(core, s),
     rereading: (s) => runRereading({ ...core, api: core.node.with(s), log: chain.log, following }, s),
     status: (s) => runStatus(core, s),
+    log: (s) => runMarketLog(core, s),
     monitor: (s) => monitor.run(s),
     ...(core.link && { link: (s: AbortSignal) => raceAbort(core.link!.failed, s) }),
     ...(core.sharing && { sharing: (s: AbortSignal) => core.sharing!.run(monitor, s) }),
@@ -190,27 +192,23 @@ function newMonitor(core: Core, signal: AbortSignal): Monitor {
   )
 }
 
-/** Keeps the stored status true, and says in the log when readiness changes. */
+/** Keeps the stored status true. */
 async function runStatus(core: Core, signal: AbortSignal): Promise<void> {
   const { clock, db, log } = core
-  let saidReady: boolean | undefined
   let stored = ''
   let storedMs = 0
   for (;;) {
     const row = statusRow(core)
-    const { ready, not_ready: notReady, address, unseen } = row
-    if (ready !== saidReady) {
-      if (ready) log.info({ address, ...(unseen && { unseen }) }, 'ready')
-      else if (saidReady === undefined)
-        log.info({ notReady }, 'not ready') // everything is still coming up
-      else log.warn({ notReady }, 'not ready')
-    }
-    saidReady = ready
     const text = JSON.stringify({ ...row, time: 0, uptime_s: 0 })
     const nowMs = clock.monotonicMs()
     if (text !== stored || nowMs - storedMs >= LIMITS.heartbeatMs) {
       storeStatus(db, row)
       storedMs = nowMs
+      if (log.isLevelEnabled('debug')) {
+        const { ready, height, connections, subscriptions, registrations, mempool } = row
+        const counts = { connections, subscriptions, registrations, mempool: mempool.transactions }
+        log.debug({ ready, height, ...counts, rssBytes: process.memoryUsage.rss() }, 'status stored')
+      }
     }
     stored = text
     await sleep(LIMITS.statusMs, signal)

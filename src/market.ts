@@ -266,10 +266,16 @@ function liveIn(bonds: readonly ConfirmedKnown[]): number[] {
 }
 
 /** Where in `bonds`, which are in order, the one of `key` is. */
-function indexOf(bonds: readonly ConfirmedKnown[], key: string): number | undefined {
+function indexOf(bonds: readonly KnownBond[], key: string): number | undefined {
   const outpoint = parseOutpoint(key)
   const at = outpoint && indexAfter(bonds, outpoint) - 1
   return at !== undefined && bonds[at]?.key === key ? at : undefined
+}
+
+/** The one of `key` among `bonds`, which are in order. */
+export function findKnown(bonds: readonly KnownBond[], key: string): KnownBond | undefined {
+  const at = indexOf(bonds, key)
+  return at === undefined ? undefined : bonds[at]
 }
 
 function isSpentFrom({ spentBy }: ConfirmedBond, from: Height): boolean {

@@ -67,6 +67,8 @@ export interface Following {
   tip: BlockRef | undefined
   /** The lowest height scanned. */
   scannedFrom: Height | undefined
+  /** The scan that has begun with nothing, until it has reached the tip; monotonic. */
+  scan?: { from: Height; sinceMs: number } | undefined
   /** The operator's --serve-partial: lists are given although blocks of the window were never read. */
   readonly servesPartial: boolean
   /** Whether our tip has once been the node's since this process started. */

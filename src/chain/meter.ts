@@ -1,11 +1,13 @@
-/** Counts a catch-up: rate, time left, a line in the log now and then. */
+/** Counts a catch-up: rate, time left, a line in the log now and then, and one at its end. */
 import type { World } from '../world.ts'
 import type { Following } from './following.ts'
 import type { Height } from './types.ts'
 
 const LIMITS = {
   /** A line of progress in the log this often, while catching up. */
-  progressLogMs: 10_000,
+  progressLogMs: 30_000,
+  /** So many blocks at once are told of: the day's course brings one or two. What was behind at the start always is. */
+  toldBlocks: 6,
 }
 
 interface MeterDeps extends Pick<World, 'clock' | 'log'> {
@@ -16,6 +18,8 @@ export class Meter {
   readonly #deps: MeterDeps
   readonly #from: Height
   readonly #startMs: number
+  /** The tip was not reached before. */
+  readonly #isFirst: boolean
   #loggedMs: number
   #blocks = 0
   #bytes = 0
@@ -24,6 +28,7 @@ export class Meter {
     this.#deps = deps
     this.#from = from
     this.#startMs = deps.clock.monotonicMs()
+    this.#isFirst = !deps.following.hasReachedTip
     this.#loggedMs = this.#startMs
   }
 
@@ -46,6 +51,14 @@ export class Meter {
     this.#loggedMs = nowMs
     const span = to - this.#from + 1
     const percent = span > 0 ? Math.round((1000 * (height - this.#from + 1)) / span) / 10 : 100
-    this.#deps.log.info({ height, percent, ...progress }, 'catching up')
+    const { at: _, ...rest } = progress
+    this.#deps.log.info({ height, percent, ...rest }, 'catching up')
+  }
+
+  /** The tip is reached: what was behind it is told, if it was much. */
+  done(height: Height): void {
+    if (!this.#isFirst && this.#blocks < LIMITS.toldBlocks) return
+    const tookMs = Math.round(this.#deps.clock.monotonicMs() - this.#startMs)
+    this.#deps.log.info({ from: this.#from, height, blocks: this.#blocks, bytes: this.#bytes, tookMs }, 'caught up')
   }
 }

@@ -116,6 +116,8 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
         throw wrongNode(following, gapAdvice(step, index.scannedFrom() ?? 0, view.pruneHeight))
       case 'idle':
         // A chain that has become shorter is half a reorg: the other half comes with the blocks that replace it.
+        if (following.scan) noteScanned(deps, view.best)
+        else meter?.done(view.best.height)
         meter = undefined
         contact.idle()
         await api.waitForTip(view.best.hash, SYNC_LIMITS.tipWaitMs)
@@ -130,8 +132,9 @@ async function follow(deps: SyncDeps, api: NodeApi, contact: Contact, signal: Ab
 }
 
 /** Says once where the scan begins, and what will be missing. */
-function noteStart({ log, following }: SyncDeps, from: Height, { best }: ChainView): void {
+function noteStart({ log, following, clock }: SyncDeps, from: Height, { best }: ChainView): void {
   if (following.progress?.from === from) return // begun before bitcoind was lost
+  following.scan = { from, sinceMs: clock.monotonicMs() }
   log.info({ fromHeight: from, tipHeight: best.height }, 'scan begins')
   following.progress = { from, at: from, to: best.height, blocksPerS: 0, mbPerS: 0, etaS: undefined }
   const unseen = unseenHeights(from, best)
@@ -142,6 +145,26 @@ function noteStart({ log, following }: SyncDeps, from: Height, { best }: ChainVi
       ? 'bitcoind does not have all blocks of the window: bonds confirmed in them are not known, and lists are partial (--serve-partial)'
       : 'bitcoind does not have all blocks of the window: bonds confirmed in them are not known, and no list is given',
   )
+}
+
+/** Once, with all that kept it from its end. */
+function noteScanned({ log, following, clock }: SyncDeps, { height }: BlockRef): void {
+  const { from, sinceMs } = following.scan!
+  following.scan = undefined
+  log.info(
+    { fromHeight: from, height, blocks: height - from + 1, tookMs: Math.round(clock.monotonicMs() - sinceMs) },
+    'scan done',
+  )
+}
+
+/** `tookMs`: all of them together, once they were there. */
+function noteConnected({ log }: SyncDeps, blocks: readonly NextBlock[], tookMs: number): void {
+  if (!log.isLevelEnabled('debug')) return
+  const together = blocks.length > 1 ? { together: blocks.length } : {}
+  for (const { block, height } of blocks) {
+    const { hash: blockHash, transactions, bytes } = block
+    log.debug({ height, blockHash, transactions, bytes, ...together, tookMs: Math.round(tookMs) }, 'block connected')
+  }
 }
 
 /** A block that bitcoind can't give, and why. */
@@ -183,7 +206,9 @@ async function connectAll(
   }
   const batch = new Batch(deps.clock)
   const connect = async (blocks: readonly NextBlock[]) => {
+    const startMs = deps.clock.monotonicMs()
     await index.connect(blocks, best, api)
+    noteConnected(deps, blocks, deps.clock.monotonicMs() - startMs)
     for (const { block, height } of blocks) meter.count(block.bytes, height, best)
     noteTip(deps)
     contact.moved()

@@ -246,7 +246,10 @@ export class Webhook {
       'fidelity-tracker-event': event.event,
       'fidelity-tracker-signature': `t=${sentS},v1=${webhookSignature(secret, sentS, body)}`,
     }
+    const { clock, log } = this.#world
+    const startMs = clock.monotonicMs()
     const status = await this.#post(url, headers, body, signal)
+    log.debug({ id, event: event.event, status, tookMs: Math.round(clock.monotonicMs() - startMs) }, 'webhook answered')
     if (status >= 200 && status < 300) return
     const isRefusal = status >= 300 && status < 500 && status !== 408 && status !== 429
     const message = `${url.host} answered ${status}`

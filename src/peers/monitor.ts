@@ -223,13 +223,12 @@ export class Monitor {
     }
     const finding = await this.#findingOf(result, mark, signal)
     this.#counts[finding.outcome]++
-    const reachBefore = liveness.reachOf(address)
     const record = liveness.recordProbe(address, atMs, finding, result)
     // Who closes was tried again at once, and is due as anybody else.
     this.#turns.probed(record, before, finding.outcome === 'unjudged' && finding.closed === undefined)
     if (result.latencyMs > LIMITS.slowShare * timeoutMs) this.#slow.add(address)
     else this.#slow.delete(address)
-    this.#tell(address, reachBefore, result)
+    this.#tell(address, finding, result)
     this.#deps.onProbe?.(finding.outcome, result.latencyMs)
     if (result.kind === 'answered' && isOfferDue) await this.#judge(address, clock.nowMs(), result)
     await this.#release(host)
@@ -277,13 +276,15 @@ export class Monitor {
     }
   }
 
-  #tell(address: string, before: string, result: ProbeResult): void {
+  /** Each probe; what it changes is told by whoever listens to changes. */
+  #tell(maker: string, { outcome }: ProbeFinding, result: ProbeResult): void {
     const { liveness, log } = this.#deps
-    const reach = liveness.reachOf(address)
-    if (reach === before) return
-    if (reach === 'up') log.info({ maker: address, latencyMs: Math.round(result.latencyMs) }, 'maker up')
-    if (reach === 'down' && result.kind === 'failed') {
-      log.info({ maker: address, failure: result.failure, detail: result.text }, 'maker down')
-    }
+    if (!log.isLevelEnabled('debug')) return
+    const { kind, latencyMs } = result
+    const said = kind === 'answered' ? { dialect: result.dialect } : { failure: result.failure, detail: result.text }
+    log.debug(
+      { maker, outcome, reach: liveness.reachOf(maker), ...said, tookMs: Math.round(latencyMs) },
+      'maker probed',
+    )
   }
 }

@@ -98,7 +98,7 @@ test('a canary that comes and goes does not flood, and what is so in the end is 
   assert.equal(sender.dropped, 0)
 })
 
-test('the daemon tells of bonds that end, makers that go and come, deep reorgs, trackers that disagree', async (t) => {
+test('the daemon tells of bonds that end, makers that go and come, deep reorgs; the log has them for the morning', async (t) => {
   await using node = await Regtest.start()
   await using receiver = await Receiver.start()
   const [port] = await freePorts(1)
@@ -154,6 +154,31 @@ test('the daemon tells of bonds that end, makers that go and come, deep reorgs, 
     receiver.told.some(({ event, data }) => event === 'maker_up' && data.address === address),
   )
   assert.equal(receiver.events().filter((name) => name === 'bond_expiring').length, 1)
+
+  const of = (msg: string, field: string, value: string) => () =>
+    tracker.log.find((line) => line.msg === msg && line[field] === value)
+  const began = await tracker.said('the market is known: from here on its changes are told')
+  assert.deepEqual([began.bonds, began.makers, tracker.logged('bond found')], [2, 2, undefined], 'of a scan the sum')
+  assert.ok((await tracker.said('scan done')).blocks)
+  assert.equal((await tracker.said('ready')).level, 30)
+  const found = await node.fundBond({ key: bondKey('f'), format: 'B', address: '127.0.0.1:8', amountSats: 70_000 })
+  await node.mine(10)
+  const line = await waitUntil('a bond is found', of('bond found', 'outpoint', `${found.txid}:0`))
+  assert.deepEqual([line.level, line.maker, line.amountSats], [30, '127.0.0.1:8', 70_000])
+  await waitUntil('one is past its end', of('bond expired', 'outpoint', `${ending.txid}:0`))
+  const { txid } = await node.spendBond(ending)
+  await node.mine(1)
+  const spent = await waitUntil('it is spent', of('bond spent', 'outpoint', `${ending.txid}:0`))
+  assert.equal(spent.by, txid)
+  const down = of('maker down', 'maker', address)()!
+  const back = await waitUntil('the maker is back', () =>
+    tracker.log.findLast(({ msg, maker, lastUp }) => msg === 'maker up' && maker === address && lastUp === down.lastUp),
+  )
+  assert.deepEqual([back.level, down.level, typeof back.downS], [30, 30, 'number'])
+
+  assert.equal(tracker.logged('maker probed'), undefined)
+  process.kill(tracker.pid, 'SIGUSR2')
+  await tracker.said('maker probed')
   assert.ok(!JSON.stringify(tracker.log).includes(SECRET))
   const shown = await runVerb(['print-config', '--webhook-url', receiver.url], {
     FIDELITY_TRACKER_WEBHOOK_SECRET: SECRET,

@@ -121,6 +121,7 @@ test('a block that can not be read: those before it are connected, it alone is a
     'scan begins',
     'waiting for a block that bitcoind can not give',
     'the block that was waited for is there',
+    'scan done',
   ])
 })
 
@@ -135,7 +136,8 @@ test('an exchange that fails again and again after a good look is one line, and 
   assert.equal(node.connects(), 51)
   const expected = ['bitcoind connected', 'scan begins', 'bitcoind unreachable', 'bitcoind connected']
   assert.deepEqual(node.told.slice(0, 4), expected)
-  assert.ok(node.told.length <= 6, `${node.told}`)
+  assert.ok(node.told.length <= 7, `${node.told}`)
+  assert.equal(node.told.at(-1), 'scan done')
 })
 
 const ALL = Array.from({ length: BEST + 1 }, (_, height) => height)
