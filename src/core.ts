@@ -171,7 +171,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
   held.add(db)
   if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')
-  const node = held.add(await openNode(nodeOptions(config, identity.keySalt)))
+  const node = held.add(await openNode(nodeOptions(config, identity.keySalt), log.child({ room: 'chain' })))
   const api = node.with(signal)
 
   const cells = newStatusCells(config.tor.kind !== 'none', config.servePartial)
@@ -237,7 +237,9 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
   const publicOnion = tor.kind === 'torrc' ? tor.publicOnion : undefined
   const hasName = () => publicOnion !== undefined || cells.onionHost !== undefined
   const looks =
-    tor.kind !== 'none' && tor.control ? new DescriptorLooks({ ...tor, control: tor.control }, clock) : undefined
+    tor.kind !== 'none' && tor.control
+      ? new DescriptorLooks({ ...tor, control: tor.control, log: log.child({ room: 'tor' }) }, clock)
+      : undefined
   const canary =
     socks &&
     new Canary(

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import BitcoinCore from 'bitcoin-core'
 import { AccessRefused, ConfigError, describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
+import { systemClock } from '../world.ts'
 import { describeAnswer, isJsonBody, isNoRoom, type RpcQuestion, repliesIn } from './answers.ts'
 import { BLOCK_LIMITS } from './decode.ts'
 import type { HttpAnswer } from './http-answer.ts'
@@ -21,6 +22,14 @@ export interface RpcOptions {
   host: string
   port: number
   auth: RpcAuth
+}
+
+/** What the log tells of one exchange: never what was asked or answered in it. `asked`: a method, how many in a batch, or REST. */
+export interface Exchange {
+  asked: string
+  status: number
+  bytes: number
+  tookMs: number
 }
 
 export const CLIENT_LIMITS = {
@@ -60,11 +69,14 @@ export class BitcoindClient {
   readonly #options: RpcOptions
   readonly #receiver: Receiver
   readonly #window = new ExchangeWindow()
+  readonly #onExchange: ((exchange: Exchange) => void) | undefined
   #client: BitcoinCore | undefined
   #isMet = false
 
-  constructor(options: RpcOptions) {
+  /** `onExchange`: gets each, once it has been answered. */
+  constructor(options: RpcOptions, onExchange?: (exchange: Exchange) => void) {
     this.#options = options
+    this.#onExchange = onExchange
     this.#receiver = new Receiver({ host: options.host, port: options.port })
   }
 
@@ -123,7 +135,7 @@ export class BitcoindClient {
   async #rest(path: string): Promise<HttpAnswer> {
     let answer: HttpAnswer
     try {
-      answer = await this.#exchange({ method: 'GET', path, bytesMax: BLOCK_LIMITS.blockBytes })
+      answer = await this.#exchange('REST', { method: 'GET', path, bytesMax: BLOCK_LIMITS.blockBytes })
     } catch (error) {
       throw this.#asFate('REST', error)
     }
@@ -240,7 +252,9 @@ export class BitcoindClient {
 
   async #post({ body, auth = {} }: Post, takeTxid?: TakeTxid): Promise<object> {
     const asked = [JSON.parse(body) as RpcQuestion | RpcQuestion[]].flat()
-    const answer = await this.#exchange({
+    const [first] = asked
+    const named = asked.length > 1 ? `${asked.length} × ${first?.method}` : String(first?.method)
+    const answer = await this.#exchange(named, {
       method: 'POST',
       path: '/',
       body,
@@ -261,9 +275,13 @@ export class BitcoindClient {
     }
   }
 
-  #exchange(asked: Omit<HttpRequest, 'deadlineMs'>): Promise<HttpAnswer> {
+  /** `named`: as it is told of. */
+  #exchange(named: string, asked: Omit<HttpRequest, 'deadlineMs'>): Promise<HttpAnswer> {
     return this.#window.run(async () => {
+      const startMs = systemClock.monotonicMs()
       const answer = await this.#receiver.exchange({ ...asked, deadlineMs: CLIENT_LIMITS.deadlineMs })
+      const tookMs = Math.round(systemClock.monotonicMs() - startMs)
+      this.#onExchange?.({ asked: named, status: answer.status, bytes: answer.body.length, tookMs })
       if (!isNoRoom(answer.status, answer.body)) return answer
       const said = describeAnswer(answer.status, answer.reason, answer.body)
       answer.release()

@@ -67,6 +67,8 @@ export async function runMempool(deps: MempoolDeps, signal: AbortSignal): Promis
       const changes = told
       await deps.index.applyMempool(changes, api)
       told = undefined
+      const [added, removed] = [changes.added.length, changes.removed.length]
+      if (added + removed > 0) deps.log.trace({ added, removed, size: changes.size }, 'mempool has changed')
       following.mempool = { ...following.mempool, size: changes.size, isComplete: deps.index.isSettled }
       if (!changes.isComplete) continue
       backoff.reset()

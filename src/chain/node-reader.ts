@@ -7,7 +7,7 @@ import { BlockUnavailable, ConfigError, describeError, TransientError } from '..
 import { systemClock } from '../world.ts'
 import { admit, adviceOnForbidden, type Leaving, leavingBitcoin, NEEDED_CALLS } from './admission.ts'
 import { type BlockRead, Blocks } from './blocks.ts'
-import type { RpcOptions } from './client.ts'
+import type { Exchange, RpcOptions } from './client.ts'
 import { blockHashOf, type SpentInput } from './decode.ts'
 import { type Found, Mempool, type MempoolChanges } from './mempool.ts'
 import { readMerkleBlock } from './merkle-block.ts'
@@ -160,9 +160,10 @@ export class NodeReader implements NodeApi {
   #hearsBlocks = false
   #mayWait = true
 
-  constructor(options: NodeReaderOptions) {
+  /** `onExchange`: gets each exchange with bitcoind. */
+  constructor(options: NodeReaderOptions, onExchange?: (exchange: Exchange) => void) {
     this.#options = options
-    this.#rpc = new BitcoindRpc(options.rpc)
+    this.#rpc = new BitcoindRpc(options.rpc, onExchange)
     this.#keys = new OutpointKeys(options.keySalt)
     const mempool = new Mempool(this.#rpc, this.#keys)
     this.#mempool = mempool

@@ -7,7 +7,10 @@ import { NodeReader, type NodeReaderOptions } from './node-reader.ts'
 
 const port = parentPort
 if (!port) throw new Error('node-thread.ts runs as a worker')
-const reader = new NodeReader(workerData as NodeReaderOptions)
+let isTraced = false
+const reader = new NodeReader(workerData as NodeReaderOptions, (exchange) => {
+  if (isTraced) port.postMessage({ exchange } satisfies ThreadReply)
+})
 
 port.on('message', async (request: ThreadRequest | 'close') => {
   if (request === 'close') {
@@ -16,6 +19,7 @@ port.on('message', async (request: ThreadRequest | 'close') => {
     return
   }
   const { id, method, args } = request
+  isTraced = request.isTraced
   try {
     const call = reader[method] as (...args: unknown[]) => Promise<unknown>
     const value = await call.apply(reader, args)

@@ -5,8 +5,10 @@
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import type { Logger } from 'pino'
 import { AccessRefused, BlockUnavailable, BrokenInvariant, ConfigError, TransientError } from '../errors.ts'
 import { after } from '../world.ts'
+import type { Exchange } from './client.ts'
 import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 import type { Spender } from './types.ts'
 
@@ -24,11 +26,14 @@ export interface ThreadRequest {
   id: number
   method: keyof NodeApi
   args: unknown[]
+  /** Exchanges with bitcoind are to be told from now on. */
+  isTraced: boolean
 }
 
 export type ThreadReply =
   | 'ready'
   | 'closed'
+  | { exchange: Exchange }
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; name: string; message: string; stack: string | undefined }
 
@@ -71,7 +76,8 @@ export interface Node extends AsyncDisposable {
   readonly broken: Promise<never>
 }
 
-export async function openNode(options: NodeReaderOptions): Promise<Node> {
+/** `log`: gets each exchange with bitcoind, at level trace. */
+export async function openNode(options: NodeReaderOptions, log?: Logger): Promise<Node> {
   const script = new URL(`./node-thread${extname(import.meta.url)}`, import.meta.url)
   // No environment: nothing over there may obey HTTP_PROXY and send our credentials elsewhere.
   const worker = new Worker(script, {
@@ -104,6 +110,7 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
       isReady = true
       return
     }
+    if ('exchange' in reply) return log?.trace(reply.exchange, 'bitcoind asked')
     const call = pending.get(reply.id)
     pending.delete(reply.id)
     if (!call) return // its caller was stopped meanwhile
@@ -133,7 +140,8 @@ export async function openNode(options: NodeReaderOptions): Promise<Node> {
           reject(error)
         },
       })
-      worker.postMessage({ id, method, args } satisfies ThreadRequest)
+      const isTraced = log?.isLevelEnabled('trace') === true
+      worker.postMessage({ id, method, args, isTraced } satisfies ThreadRequest)
     })
 
   return {

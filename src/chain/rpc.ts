@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { describeError, TransientError } from '../errors.ts'
 import { printable } from '../format.ts'
-import { BitcoindClient, type Call, type RpcOptions, type RpcRefusal, type RpcReply } from './client.ts'
+import { BitcoindClient, type Call, type Exchange, type RpcOptions, type RpcRefusal, type RpcReply } from './client.ts'
 import { txidOf } from './decode.ts'
 import type { HttpAnswer } from './http-answer.ts'
 import type { TakeTxid } from './txid-listing.ts'
@@ -143,8 +143,8 @@ export type BatchEntry<T> = { value: T } | { code: number }
 export class BitcoindRpc {
   readonly #client: BitcoindClient
 
-  constructor(options: RpcOptions) {
-    this.#client = new BitcoindClient(options)
+  constructor(options: RpcOptions, onExchange?: (exchange: Exchange) => void) {
+    this.#client = new BitcoindClient(options, onExchange)
   }
 
   get where(): string {

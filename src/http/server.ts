@@ -13,6 +13,7 @@ import { z } from 'zod'
 import type { Core } from '../core.ts'
 import { ConfigError, describeError, isAbort } from '../errors.ts'
 import { EventStreams } from '../events/stream.ts'
+import { printable } from '../format.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
 import { withBroken } from '../views/broken.ts'
@@ -78,6 +79,10 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, sign
       visitors.laneOf(socket).charge(priceOfBytes(payload.length))
     }
     return payload
+  })
+  app.addHook('onResponse', async ({ method, url }, { statusCode: status, elapsedTime }) => {
+    if (!log.isLevelEnabled('debug')) return
+    log.debug({ method, path: printable(url, 200), status, tookMs: Math.round(elapsedTime) }, 'HTTP request answered')
   })
   app.setNotFoundHandler((request) => {
     throw new HttpFault('not_found', `there is nothing at ${request.url.slice(0, 200)}`)

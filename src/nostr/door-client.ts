@@ -45,7 +45,7 @@ export interface DoorWorld {
   /** An event that names a bond, by the client with this account. */
   onNamed(outpoint: Outpoint, from: object): void
   onGroup(client: DoorClient, group: SlotGroup): void
-  count(type: DoorMessage, outcome: DoorOutcome): void
+  count(client: DoorClient, type: DoorMessage, outcome: DoorOutcome): void
 }
 
 /** Codes of RFC 6455, section 7.4.1. */
@@ -180,7 +180,7 @@ export class DoorClient {
     this.#midMessageSinceMs = undefined
     if (!this.isOpen) return
     if (isBinary) {
-      this.#world.count('unknown', 'closed')
+      this.#world.count(this, 'unknown', 'closed')
       return this.close(CLOSE.unsupported, 'text messages only')
     }
     this.#put(data.toString())
@@ -228,7 +228,7 @@ export class DoorClient {
     this.#lane.charge(PRICES.signature)
     const { clock, network, count, onNamed } = this.#world
     const judged = judgeArrived(value, network, Math.floor(clock.nowMs() / 1000))
-    count('EVENT', judged.ok ? 'ok' : 'invalid')
+    count(this, 'EVENT', judged.ok ? 'ok' : 'invalid')
     this.#send(okText(judged.id, judged.ok ? undefined : judged.refusal))
     if (judged.ok) onNamed(judged.outpoint, this.#lane.account)
   }
@@ -237,13 +237,13 @@ export class DoorClient {
     this.#hasRequested = true
     const { type, token } = message
     if ('refusal' in message) {
-      this.#world.count(type, 'invalid')
+      this.#world.count(this, type, 'invalid')
       this.#send(closedText(token, message.refusal))
     } else {
       if (this.#subscriptions.size === 0) this.#pingedAtMs = this.#world.clock.monotonicMs()
       const refusal = this.#subscriptions.put(message, chars)
       this.#noteGroup()
-      this.#world.count(type, refusal === undefined ? 'ok' : 'limit')
+      this.#world.count(this, type, refusal === undefined ? 'ok' : 'limit')
       if (refusal !== undefined) this.#send(closedText(token, refusal))
     }
     this.#tellFault()
@@ -251,7 +251,7 @@ export class DoorClient {
   }
 
   #closeSubscription(id: string): void {
-    this.#world.count('CLOSE', 'ok')
+    this.#world.count(this, 'CLOSE', 'ok')
     this.#subscriptions.remove(id)
     this.#noteGroup()
   }
@@ -262,7 +262,7 @@ export class DoorClient {
 
   /** In words to who is subscribed, or once it is: a maker reads one message, and takes this one for its answer. */
   #refuse(fault: string): void {
-    this.#world.count('unknown', 'invalid')
+    this.#world.count(this, 'unknown', 'invalid')
     this.#fault = fault
     this.#tellFault()
   }

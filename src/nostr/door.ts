@@ -86,8 +86,12 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
   const visitOf = new WeakMap<DoorClient, Visit>()
   const evicted: Record<SlotGroup, number> = { silent: 0, asked: 0, subscribed: 0 }
   const counts = new Map<string, number>()
-  const count = (type: DoorMessage, outcome: DoorOutcome) =>
+  const count = (client: DoorClient, type: DoorMessage, outcome: DoorOutcome) => {
     counts.set(`${type}/${outcome}`, (counts.get(`${type}/${outcome}`) ?? 0) + 1)
+    if (!log.isLevelEnabled('debug')) return
+    const { id, circuit } = visitOf.get(client)!
+    log.debug({ type, client: id, ...(circuit !== undefined && { circuit }), outcome }, 'Nostr message answered')
+  }
   const world: DoorWorld = {
     network,
     limits,
@@ -148,6 +152,10 @@ export async function openDoor({ listen, signer, onNamed }: DoorOptions, core: D
     socket.once('close', () => {
       slots.remove(visit)
       visit.gone.abort(new DOMException('the client has gone', 'AbortError'))
+      if (!log.isLevelEnabled('debug')) return
+      const { id: client, circuit } = visit
+      const gone = { client, ...(circuit !== undefined && { circuit }), messages: visit.client?.messages ?? 0 }
+      log.debug({ ...gone, afterMs: Math.round(clock.nowMs() - visit.sinceMs) }, 'Nostr client gone')
     })
     const enter = (circuit: string | undefined) => {
       visit.circuit = circuit

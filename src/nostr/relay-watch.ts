@@ -205,9 +205,11 @@ export class RelayWatch {
   }
 
   async #readWhole(session: RelaySession, id: string, signal: AbortSignal): Promise<void> {
+    const startMs = this.#nowMs()
     this.ledger.beginWhole()
     await session.read(id, this.#filter(), signal)
     this.ledger.endWhole()
+    this.#deps.log.debug({ relay: this.url, tookMs: Math.round(this.#nowMs() - startMs) }, 'relay read as a whole')
     this.#wholeDueMs = this.#nowMs() + this.#wholeMs * (0.9 + 0.2 * this.#deps.random())
   }
 
@@ -327,6 +329,9 @@ export class RelayWatch {
   }
 
   #enter(state: RelayState): void {
+    const { log } = this.#deps
+    const waits = state === 'waiting' ? { failures: this.#failures, detail: this.#failure } : {}
+    log.debug({ relay: this.url, state, bonds: this.ledger.counts, ...waits }, 'relay session')
     this.#state = state
     this.#stateSinceS = this.#nowS()
   }

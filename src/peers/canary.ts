@@ -190,6 +190,7 @@ export class Canary implements OwnNetwork {
     this.#proof = isOurs ? look : undefined
     const latencyMs = Math.round(this.#clock.monotonicMs() - startMs)
     if (this.#state.kind !== 'green') this.#log.info({ latencyMs }, 'canary green')
+    else this.#log.debug({ latencyMs, descriptor: look.kind }, 'canary is green as before')
     this.#become({ kind: 'green', detail: `our own onion service answers through Tor${howSeen(look)}`, latencyMs })
     return true
   }
@@ -231,6 +232,7 @@ export class Canary implements OwnNetwork {
     else if (isReplaced) this.#tellElsewhere(replaced(detail))
     else {
       if (this.#state.kind !== 'red') this.#log.warn({ detail }, 'canary red')
+      else this.#log.debug({ detail }, 'canary is red as before')
       this.#become({ kind: 'red', detail })
     }
     this.#redRuns = kind === 'silent' ? this.#redRuns + 1 : 0

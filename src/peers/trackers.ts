@@ -228,12 +228,20 @@ export class Trackers {
 
   /** What goes wrong with another tracker is its answer; anything else is thrown. */
   async #ask(target: HostPort, mayDialTwice: boolean, signal: AbortSignal): Promise<TrackerAnswer | TransientError> {
-    const visit = { target, read: this.#read.get(formatHostPort(target)), mayDialTwice }
+    const tracker = formatHostPort(target)
+    const { clock, log } = this.#deps
+    const startMs = clock.monotonicMs()
+    const tell = (said: object) =>
+      log.debug({ tracker, ...said, tookMs: Math.round(clock.monotonicMs() - startMs) }, 'tracker asked')
     try {
-      return await visitTracker(visit, this.#options, this.#deps, signal)
+      const visit = { target, read: this.#read.get(tracker), mayDialTwice }
+      const answer = await visitTracker(visit, this.#options, this.#deps, signal)
+      tell({ answer: answer.kind })
+      return answer
     } catch (error) {
-      if (error instanceof TransientError) return error
-      throw error
+      if (!(error instanceof TransientError)) throw error
+      tell({ detail: printable(describeError(error), LIMITS.failureChars) })
+      return error
     }
   }
 

@@ -103,7 +103,7 @@ export class BalancedOnion {
 
   /** One control connection's life. Always ends by throwing. */
   async #hold(signal: AbortSignal, onLetIn: () => void): Promise<never> {
-    using control = new TorControl(this.#options)
+    using control = new TorControl({ ...this.#options, log: this.#deps.log })
     using life = new ScopedAbort(signal)
     void control.closed.then((reason) => life.abort(reason))
     const orEnd = <T>(work: Promise<T>): Promise<T> => raceAbort(work, life.signal)

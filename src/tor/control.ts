@@ -5,10 +5,11 @@
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import type { Logger } from 'pino'
 import { Tor } from 'tor-control-ts'
 import { TransientError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { after } from '../world.ts'
+import { after, systemClock } from '../world.ts'
 import { formatHostPort, formatTorPort, type HostPort, type TorPort } from './address.ts'
 import { type Credentials, type Login, logIn } from './login.ts'
 import { describeConnectFault } from './port-fault.ts'
@@ -47,6 +48,8 @@ export interface ControlOptions extends Credentials {
    * `signal` fires.
    */
   openLine?: ((control: TorPort, signal: AbortSignal) => Promise<ControlLine>) | undefined
+  /** Gets each command at level trace, without what may be secret. */
+  log?: Logger
 }
 
 /** One reply: `lines` without their codes, data lines unstuffed; `message` is the last one. */
@@ -132,6 +135,8 @@ export class TorControl extends Tor implements Disposable {
 
   /** One command, one reply, whatever its code. Rejects with TransientError when the connection ends or is silent. */
   override sendCommand(command: string): Promise<ControlReply> {
+    const { log } = this.#options
+    const startMs = systemClock.monotonicMs()
     return new Promise((resolve, reject) => {
       const socket = this.#socket
       if (!socket || this.#closed) return reject(this.#closed ?? new TransientError('not connected to Tor'))
@@ -143,6 +148,10 @@ export class TorControl extends Tor implements Disposable {
       this.#pending.push({
         resolve: (reply) => {
           cancel()
+          if (log?.isLevelEnabled('trace')) {
+            const tookMs = Math.round(systemClock.monotonicMs() - startMs)
+            log.trace({ command: nameOf(command), code: reply.type, tookMs }, 'Tor asked')
+          }
           resolve(reply)
         },
         reject: (error) => {

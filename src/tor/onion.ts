@@ -134,7 +134,7 @@ export class OnionService {
   }
 
   #newControl(openLine?: ControlOptions['openLine']): TorControl {
-    return new TorControl({ ...this.#options, demandsProof: this.#demandsProof, openLine })
+    return new TorControl({ ...this.#options, log: this.#deps.log, demandsProof: this.#demandsProof, openLine })
   }
 
   async #enter(control: TorControl): Promise<void> {

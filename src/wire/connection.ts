@@ -383,7 +383,14 @@ export class Connection implements Peer {
 
   #handled(handling: Handling, outcome: Outcome): Answer {
     this.#noteHandled(handling)
-    this.#world.count(handling.type, outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok')
+    const came = outcome === 'nothing' ? 'ignored' : outcome === 'close' ? 'closed' : 'ok'
+    this.#world.count(handling.type, came)
+    const { log } = this.#world
+    if (log.isLevelEnabled('debug')) {
+      const bytes = typeof outcome === 'object' ? outcome.send.length : 0
+      const tookMs = Math.round(10 * (this.#activeAtMs - handling.startMs)) / 10
+      log.debug({ kind: handling.type, ...this.#who(), outcome: came, bytes, tookMs }, 'request answered')
+    }
     return typeof outcome === 'object' ? { reply: outcome.send, closes: false } : { closes: outcome === 'close' }
   }
 
@@ -425,8 +432,15 @@ export class Connection implements Peer {
   /** An Error, counted. */
   #refusal(kind: Request['type'] | 'unknown', code: WireErrorCode, message: string): Buffer {
     this.#world.count(kind, code)
-    this.#world.log.debug({ kind, code, detail: message }, 'request refused')
+    const { log } = this.#world
+    if (log.isLevelEnabled('debug')) log.debug({ kind, ...this.#who(), code, detail: message }, 'request refused')
     return encodeError(code, message)
+  }
+
+  /** Whom the log names: its number, and its circuit where Tor tells it. */
+  #who(): { client: number; circuit?: string } {
+    const { circuit } = this.#inbox
+    return circuit === undefined ? { client: this.id } : { client: this.id, circuit }
   }
 
   /** What came is no request. In the middle of a long push there is no place for an Error: then the end must do. */
