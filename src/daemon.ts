@@ -243,7 +243,7 @@ async function runWebhook({ changes, webhook, log }: Core, signal: AbortSignal):
       log.info('webhook: what happens from here on is told')
     }
     webhook?.tell(told)
-  })
+  }, false)
   try {
     await webhook?.run(signal)
   } finally {

@@ -107,8 +107,8 @@ export interface MarketLook {
   bonds: ReadonlyMap<string, { address: string; state: BondState; blocksLeft?: number }>
   /** Listed makers, by address. */
   makers: ReadonlyMap<string, { reach: Reach; lastUpS: number | null }>
-  /** By outpoint and spender. */
-  spends: ReadonlyMap<string, SeenSpend>
+  /** By outpoint and spender; undefined where nobody is told of them. */
+  spends: ReadonlyMap<string, SeenSpend> | undefined
   /** There are more spends than were looked at: they can't be compared. */
   areSpendsCut: boolean
   /** How many there were since the start, and the last of them, the newest last. */
@@ -148,7 +148,7 @@ function marketChanges(
     ...chainChanges(before, after),
     ...bondChanges(before, after, expiringBlocks),
     ...makerChanges(before, after),
-    ...(before.areSpendsCut || after.areSpendsCut || isTorn ? [] : spendChanges(before, after)),
+    ...(before.areSpendsCut || after.areSpendsCut || isTorn ? [] : spendChanges(before.spends, after.spends, after)),
     ...trackerChanges(before, after),
     ...(isTorn ? [reset] : []),
   ]
@@ -192,6 +192,7 @@ function chainChanges(before: MarketLook, after: MarketLook): Change[] {
 }
 
 function bondChanges(before: MarketLook, after: MarketLook, expiringBlocks: number): Change[] {
+  if (before.bonds === after.bonds) return [] // as most looks find them, and there may be 20,000
   const { height } = after.blocks[0]!
   const changes: Change[] = []
   for (const [outpoint, { address, state, blocksLeft }] of after.bonds) {
@@ -235,18 +236,23 @@ function makerChanges(before: MarketLook, after: MarketLook): Change[] {
 }
 
 /** A confirmed spend that merely grew too old to be remembered is no change. */
-function spendChanges(before: MarketLook, after: MarketLook): Change[] {
-  const { height } = after.blocks[0]!
-  const oldest = after.blocks.at(-1)!.height
+function spendChanges(
+  before: MarketLook['spends'],
+  after: MarketLook['spends'],
+  { blocks }: Pick<MarketLook, 'blocks'>,
+): Change[] {
+  if (!before || !after) return []
+  const { height } = blocks[0]!
+  const oldest = blocks.at(-1)!.height
   const changes: Change[] = []
-  for (const [key, { outpoint, txid, state, height: spentHeight }] of after.spends) {
-    const previous = before.spends.get(key)
+  for (const [key, { outpoint, txid, state, height: spentHeight }] of after) {
+    const previous = before.get(key)
     if (previous?.state === state && previous.height === spentHeight) continue
     if (!previous && state === 'evicted') continue // recorded before we looked
     changes.push({ kind: 'spend', data: { outpoint, txid, state, spent_height: spentHeight, height } })
   }
-  for (const [key, { outpoint, txid, height: spentHeight }] of before.spends) {
-    if (after.spends.has(key) || (spentHeight !== null && spentHeight < oldest)) continue
+  for (const [key, { outpoint, txid, height: spentHeight }] of before) {
+    if (after.has(key) || (spentHeight !== null && spentHeight < oldest)) continue
     changes.push({ kind: 'spend', data: { outpoint, txid, state: 'gone', spent_height: null, height } })
   }
   return changes

@@ -30,7 +30,8 @@ export type ChangeListener = (changes: readonly Change[]) => void
 
 export class ChangeFeed implements Disposable {
   readonly #core: Core
-  readonly #listeners = new Set<ChangeListener>()
+  /** Whether each is told of spends, too. */
+  readonly #listeners = new Map<ChangeListener, boolean>()
   readonly #stop: () => void
   #last: Look | undefined
   /** What store and memory had been through at the last look at the market. */
@@ -53,12 +54,24 @@ export class ChangeFeed implements Disposable {
     })
   }
 
-  /** `listener` is told what happens from now on, until the returned function is called. */
-  listen(listener: ChangeListener): () => void {
+  /**
+   * `listener` is told what happens from now on, until the returned function is called. Spends are looked at only while
+   * somebody wants them: there may be thousands.
+   */
+  listen(listener: ChangeListener, wantsSpends: boolean): () => void {
     if (this.#listeners.size === 0) this.#forget()
     this.#look() // what has happened until now is no news to this one
-    this.#listeners.add(listener)
+    const isFirst = wantsSpends && !this.#wantsSpends()
+    this.#listeners.set(listener, wantsSpends)
+    if (isFirst) {
+      this.#seen = ''
+      this.#look() // as they are now
+    }
     return () => this.#listeners.delete(listener)
+  }
+
+  #wantsSpends(): boolean {
+    return [...this.#listeners.values()].includes(true)
   }
 
   #look(): void {
@@ -79,7 +92,7 @@ export class ChangeFeed implements Disposable {
       this.#isResetDue = false
       this.#resetAtMs = nowMs
     }
-    if (changes.length > 0) for (const listener of this.#listeners) listener(changes)
+    if (changes.length > 0) for (const listener of this.#listeners.keys()) listener(changes)
   }
 
   /** Only who answered, or a descriptor, says whose it is; a canary that reached nobody says nothing. */
@@ -109,7 +122,9 @@ export class ChangeFeed implements Disposable {
     const { db, cells, liveness, trackers } = this.#core
     const { reorgs, lastReorgs } = cells.following
     const blocks = readRecentBlocks(db, FEED_LIMITS.blocksRemembered)
-    const spends = readRecentSpends(db, blocks.at(-1)!.height, FEED_LIMITS.spendsRemembered)
+    const wantsSpends = this.#wantsSpends()
+    const oldest = blocks.at(-1)!.height
+    const spends = wantsSpends ? readRecentSpends(db, oldest, FEED_LIMITS.spendsRemembered) : undefined
     return {
       blocks,
       digest: list.digest.toString('hex'),
@@ -121,8 +136,8 @@ export class ChangeFeed implements Disposable {
           return [address, { reach, lastUpS: lastUpS ?? null }]
         }),
       ),
-      spends: new Map(spends?.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])),
-      areSpendsCut: spends === undefined,
+      spends: wantsSpends ? new Map(spends?.map((spend) => [`${spend.outpoint} ${spend.txid}`, spend])) : undefined,
+      areSpendsCut: wantsSpends && spends === undefined,
       reorgs: { count: reorgs, last: lastReorgs },
       trackers: new Map(
         trackers.list().flatMap(({ address, source, compared }) => {

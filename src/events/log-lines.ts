@@ -26,11 +26,6 @@ export function lineOf(change: Change, bondOf: (outpoint: string) => KnownBond |
       const { outpoint, address: maker, blocks_left: blocksLeft } = change.data
       return { level: 'info', msg: 'bond ends soon', fields: { outpoint, maker, blocksLeft } }
     }
-    case 'spend': {
-      const { outpoint, txid, state, spent_height: spentHeight } = change.data
-      const fields = { outpoint, txid, state, ...(spentHeight !== null && { spentHeight }) }
-      return { level: 'debug', msg: 'spend of a watched output', fields }
-    }
     default:
       return undefined
   }

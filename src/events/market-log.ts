@@ -33,7 +33,7 @@ interface ReadinessNews {
 /** Runs until the signal. */
 export async function runMarketLog(core: Listener, signal: AbortSignal): Promise<void> {
   const log = new MarketLog(core)
-  const mute = core.changes.listen((changes) => log.tell(changes))
+  const mute = core.changes.listen((changes) => log.tell(changes), false)
   try {
     for (;;) {
       log.tellDue()

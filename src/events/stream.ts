@@ -46,7 +46,7 @@ export class EventStreams implements Disposable {
     const mute = this.#feed.listen((changes) => {
       const text = format(changes)
       if (text !== '') write(response, text)
-    })
+    }, true)
     response.writeHead(200, { ...headers, 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     response.write('retry: 2000\n\n')
     this.#streams.set(response, mute)

@@ -113,7 +113,7 @@ function setUp(t: TestContext) {
 }
 
 /** Everything a listener was told since it was last asked, each in short: as a stream tells it, or a webhook. */
-function listenTo(feed: ChangeFeed) {
+function listenTo(feed: ChangeFeed, wantsSpends = true) {
   const told: string[] = []
   const hooks: string[] = []
   const mute = feed.listen((changes: readonly Change[]) => {
@@ -122,7 +122,7 @@ function listenTo(feed: ChangeFeed) {
       told.push(kind === 'reset' ? `reset ${count}` : state === undefined ? kind! : `${kind} ${state}`)
     }
     for (const { event, data } of webhookEvents(changes, 3)) hooks.push(`${event} ${JSON.stringify(data)}`)
-  })
+  }, wantsSpends)
   return { told: () => told.splice(0), hooks: () => hooks.splice(0), mute }
 }
 
@@ -232,6 +232,29 @@ test('who listens before the first list is told to read it; what happened before
   lose(undefined)
   look()
   assert.deepEqual(fourth.told(), ['reset null'])
+})
+
+test('spends are told from the moment that somebody wants them, and what was there before is no news', (t) => {
+  const { feed, look, spend, evict, announce } = setUp(t)
+  const log = listenTo(feed, false)
+  look(() => {
+    spend(1)
+    announce(1)
+  })
+  assert.deepEqual(log.told(), ['bond pending'])
+  const stream = listenTo(feed)
+  look()
+  assert.deepEqual(stream.told(), [])
+  look(() => {
+    spend(2)
+    evict(1)
+  })
+  assert.deepEqual(stream.told().sort(), ['spend evicted', 'spend mempool'])
+  stream.mute()
+  look(() => spend(3))
+  const other = listenTo(feed)
+  look(() => spend(4))
+  assert.deepEqual(other.told(), ['spend mempool'])
 })
 
 test('what learnt trackers say of us is no news; what configured ones say is', (t) => {
