@@ -29,5 +29,5 @@ export default async function* report(source) {
   for (const { name, cause } of failures) yield `\n--- ${name}\n${cause}\n`
   for (const name of skipped) yield `skipped  ${name}\n`
   yield `\n${passed} passed, ${failures.length + skipped.length} failed\n`
-  if (skipped.length > 0) process.exitCode = 1
+  if (failures.length + skipped.length > 0) process.exitCode = 1
 }

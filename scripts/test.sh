@@ -30,6 +30,4 @@ case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
 case " ${files[*]} " in *onionbalance*) setup_onionbalance ;; esac
 case " ${files[*]} " in *nostr-client*) setup_nostr_sdk ;; esac
 say "running ${#files[@]} test files"
-# Two at a time: each integration test runs a bitcoind, some a Tor network.
-# No test takes more than two minutes; one that hangs is named after ten.
-exec node --test --test-concurrency=2 --test-timeout=600000 --test-reporter=./scripts/test-reporter.mjs "${files[@]}"
+exec node scripts/run-tests.mjs "${files[@]}"

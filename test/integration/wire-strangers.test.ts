@@ -11,8 +11,8 @@ import { test } from 'node:test'
 import type { Txid } from '../../src/chain/types.ts'
 import { DIALECT } from '../../src/peers/dialects.ts'
 import { encode } from '../../src/wire/cbor.ts'
-import { ask, exchange } from '../../src/wire/client.ts'
-import { encodeRequest, type Reply, type Request } from '../../src/wire/messages.ts'
+import { exchange } from '../../src/wire/client.ts'
+import { encodeRequest, type Request } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { offerMessage } from '../sandbox/offer.ts'
 import { freePorts } from '../sandbox/ports.ts'
@@ -75,26 +75,24 @@ const RUBBISH = [
   Buffer.alloc(70_000),
 ]
 
-/** All replies, in words. A request without one (v1, while behind) adds nothing. */
+/** All replies, in words, to strangers who ask at once: who has to wait for bitcoind keeps no other one waiting. */
 async function replies(tracker: Tracker, asked: readonly Request[]): Promise<string[]> {
-  const said: string[] = []
-  const note = (reply: Reply) =>
-    said.push(
-      JSON.stringify(reply, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString() : value)),
-    )
   const payloads = [...asked.map((request) => encodeRequest(request)), ...RUBBISH]
-  for (const payload of payloads) {
-    const socket = await tracker.connect()
-    const text = await exchange(socket, payload, { timeoutMs: 30_000 })
-      .then((bytes) => bytes.toString('latin1'))
-      .catch((error: Error) => error.name)
-    said.push(text)
-    socket.destroy()
-  }
-  const socket = await tracker.connect()
-  note(await ask(socket, { type: 'Status' }, { timeoutMs: 30_000 }))
-  socket.destroy()
-  return said
+  const said = await Promise.all(
+    payloads.map(async (payload) => {
+      const socket = await tracker.connect()
+      const text = await exchange(socket, payload, { timeoutMs: 30_000 })
+        .then((bytes) => bytes.toString('latin1'))
+        .catch((error: Error) => error.name)
+      socket.destroy()
+      return text
+    }),
+  )
+  const status = await tracker.ask({ type: 'Status' }, 'Status')
+  return [
+    ...said,
+    JSON.stringify(status, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString() : value)),
+  ]
 }
 
 /** Fails on everything that is the operator's. `secrets`: paths, names and ports of this test. */
