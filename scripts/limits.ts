@@ -274,6 +274,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
       againMs: { at: 'asked for again' },
     },
   },
+  'store/before-migration.ts': { at: 'no copy, and a warning in the log' },
   'store/backup.ts': { at: 'a look at the signal' },
   'store/local/bonds.ts': { at: 'the youngest are read, the rest is not' },
   'store/check.ts': { at: 'no further ones are listed' },

@@ -29,6 +29,7 @@ import { type ProbeRules, probeRules } from './peers/reach.ts'
 import { Trackers } from './peers/trackers.ts'
 import type { Secret } from './secret.ts'
 import { Sharing } from './sharing.ts'
+import { type BeforeMigration, copyBeforeMigration } from './store/before-migration.ts'
 import { awaitSoleUse, lockDataDir } from './store/lock.ts'
 import { closeToOthers } from './store/modes.ts'
 import { databasePath, openStore } from './store/open.ts'
@@ -155,6 +156,18 @@ async function openSharedStore(url: Secret, network: Network, world: World) {
   return openPostgresShared(url, network, { ...world, log: world.log.child({ room: 'shared' }) })
 }
 
+function tellOfCopy(before: BeforeMigration, log: World['log']): void {
+  if (before.kind === 'copied') {
+    log.info({ file: before.file, bytes: before.bytes }, 'database copied before its schema is brought up to date')
+  } else if (before.kind === 'no-room') {
+    const { freeBytes, neededBytes } = before
+    log.warn(
+      { freeBytes, neededBytes },
+      'database not copied before its schema is brought up to date: too little room on its disk',
+    )
+  }
+}
+
 async function assemble(config: Config, world: World, signal: AbortSignal, held: Held): Promise<Core> {
   const { clock, log } = world
   const { network } = config
@@ -168,6 +181,7 @@ async function assemble(config: Config, world: World, signal: AbortSignal, held:
     )
   }
   await awaitSoleUse(databasePath(config.dataDir), clock, signal)
+  tellOfCopy(await copyBeforeMigration(config.dataDir, signal), log)
   const { db, identity, migrated } = openStore(config.dataDir, config.network)
   held.add(db)
   if (migrated.length > 0) log.info({ migrated }, 'database schema brought up to date')

@@ -4,12 +4,14 @@ import type { Config } from '../config.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
 import { checkDatabase } from '../store/check.ts'
 import { isLocked, lockDataDir } from '../store/lock.ts'
-import { databasePath, openExisting } from '../store/open.ts'
+import { databasePath, NoDatabase, openExisting } from '../store/open.ts'
 import { type Salvage, salvageDatabase } from '../store/salvage.ts'
 
 export interface DatabaseCheck {
   database: string
   complaints: string[]
+  /** The file may never have been a database. */
+  isNone?: true
 }
 
 /** Throws ConfigError where there is no database, or one of another network or version. */
@@ -20,6 +22,7 @@ export function checkDataDir({ dataDir, network }: Config): DatabaseCheck {
     return { database, complaints: checkDatabase(database) }
   } catch (error) {
     if (!(error instanceof StoreError)) throw error
+    if (error instanceof NoDatabase) return { database, complaints: ["its first bytes are not SQLite's"], isNone: true }
     return { database, complaints: [describeError(error)] }
   }
 }
@@ -38,8 +41,17 @@ export function salvageDataDir(config: Config): Salvage | undefined {
   return salvageDatabase(path, network)
 }
 
-export function describeCheck({ database, complaints }: DatabaseCheck): string {
+export function describeCheck({ database, complaints, isNone }: DatabaseCheck): string {
   if (complaints.length === 0) return `${database} is sound`
+  if (isNone) {
+    return [
+      `${database} is no database: ${complaints[0]}.`,
+      'Was another file put there, a packed backup for instance? Then stop the daemon, move it away, and put the database',
+      'or a backup back under this name. If it was the database, stop the daemon and type, with the same settings:',
+      '  fidelity-tracker check-db --salvage',
+      "What can still be read of registrations and the makers' history goes into a new database; this file is kept.",
+    ].join('\n')
+  }
   return [
     ...complaints,
     '',

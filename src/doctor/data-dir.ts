@@ -128,7 +128,7 @@ function databaseFinding(dataDir: string, network: Network): Finding {
     return broken(
       'database',
       `${path} was written by a newer fidelity-tracker (schema ${found.schema}, known here: ${found.knownSchema})`,
-      'upgrade fidelity-tracker, or put the backup back that was made before the upgrade',
+      'upgrade fidelity-tracker, or put back the copy from before the upgrade: tracker.sqlite.schema-<number> beside it, or a backup',
     )
   }
   if (found.network !== undefined && found.network !== network) {

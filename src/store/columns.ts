@@ -16,6 +16,9 @@ export function columnBlockHash(column: Buffer): BlockHash {
 export const SALVAGE_ADVICE =
   'stop the daemon and run check-db --salvage with the same settings: it saves registrations and the makers’ history, keeps the damaged file, and the rest is scanned again at the next start'
 
+/** What to do about a file without SQLite's first bytes: it may never have been a database. */
+export const NO_DATABASE_ADVICE = `was another file put there, a packed backup for instance? Then stop the daemon, move it away, and put the database or a backup back under this name. If not: ${SALVAGE_ADVICE}`
+
 export function damagedRow(table: string, cause: unknown): StoreError {
   return new StoreError(`the database is damaged (a row of ${table}): ${SALVAGE_ADVICE}`, { cause })
 }

@@ -42,7 +42,7 @@ export function assertNotNewer(path: string, schema: number): void {
   const known = readMigrations().length
   if (schema > known) {
     throw new ConfigError(
-      `the database ${path} has schema ${schema}, this program knows ${known}: upgrade fidelity-tracker, or put the backup back that was made before the upgrade`,
+      `the database ${path} has schema ${schema}, this program knows ${known}: upgrade fidelity-tracker, or put back the copy from before the upgrade: tracker.sqlite.schema-<number> beside it, or a backup`,
     )
   }
 }

@@ -21,7 +21,7 @@ import {
 } from 'kysely'
 import { NETWORKS, type Network } from '../chain/types.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
-import { SALVAGE_ADVICE } from './columns.ts'
+import { NO_DATABASE_ADVICE, SALVAGE_ADVICE } from './columns.ts'
 import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
 import { assertSchema, migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
@@ -263,7 +263,13 @@ function asOpenFailure(path: string, error: unknown): unknown {
   return error
 }
 
+/** The file has not SQLite's first bytes: another one, or one whose beginning is destroyed. */
+export class NoDatabase extends StoreError {}
+
 function storeFailure(what: string, error: InstanceType<typeof Database.SqliteError>): StoreError {
+  if (error.code === 'SQLITE_NOTADB') {
+    return new NoDatabase(`${what} (${error.code}): ${error.message}; ${NO_DATABASE_ADVICE}`, { cause: error })
+  }
   const advice = isDamage(error) ? `; ${SALVAGE_ADVICE}` : ''
   return new StoreError(`${what} (${error.code}): ${error.message}${advice}`, { cause: error })
 }

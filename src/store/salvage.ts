@@ -76,6 +76,7 @@ export function salvageDatabase(path: string, network: Network): Salvage {
       db.close()
       const complaints = checkDatabase(fresh)
       if (complaints.length > 0) throw new StoreError(`what was saved makes no sound database: ${complaints[0]}`)
+      removeAll(fresh, ['-wal', '-shm']) // of the check: empty, and named after a file that is about to have another name
       syncFile(fresh)
       const keptAs = putInPlaceOf(path, fresh)
       const tables = SALVAGED.filter((table) => table !== 'identity').map((table) => {
@@ -289,6 +290,6 @@ function freeName(path: string): string {
   throw new ConfigError(`${LIMITS.keptMax} damaged databases are kept beside ${path}: move them away`)
 }
 
-function removeAll(path: string): void {
-  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true })
+function removeAll(path: string, suffixes = ['', '-wal', '-shm']): void {
+  for (const suffix of suffixes) rmSync(path + suffix, { force: true })
 }

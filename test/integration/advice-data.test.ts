@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import Database from 'better-sqlite3'
 import { ConfigError } from '../../src/errors.ts'
 import { claimSignet, openStore } from '../../src/store/open.ts'
@@ -140,6 +141,25 @@ test('of another signet: name the node it was made with', () => {
   claimSignet(db, '51')
 })
 
+test('another file in its place: moved away, and the database put back', async () => {
+  using data = copyOfData()
+  const file = join(data.path, 'tracker.sqlite')
+  const backup = join(data.path, 'backup')
+  assert.equal((await runVerb(['backup', backup, ...about(data.path)])).code, 0)
+  for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+  writeFileSync(file, gzipSync(readFileSync(backup)))
+  assert.match(await refusal(74, about(data.path)), /put the database or a backup back under this name\. If not: /)
+  const checked = await runVerb(['check-db', ...about(data.path)])
+  assert.equal(checked.code, 74, checked.stderr)
+  assert.match(
+    checked.stdout,
+    /tracker\.sqlite is no database: .*\n.*move it away, and put the database\n.*backup back/,
+  )
+  renameSync(file, `${file}.other`)
+  renameSync(backup, file)
+  await isReadyWithAll(data.path)
+})
+
 test('of a newer version: upgrade, or put the backup back', async () => {
   using data = copyOfData()
   const file = join(data.path, 'tracker.sqlite')
@@ -150,7 +170,10 @@ test('of a newer version: upgrade, or put the backup back', async () => {
   db.pragma('user_version = 999')
   db.close()
   const said = await refusal(2, about(data.path))
-  assert.match(said, /upgrade fidelity-tracker, or put the backup back that was made before the upgrade/)
+  assert.match(
+    said,
+    /upgrade fidelity-tracker, or put back the copy from before the upgrade: tracker.sqlite.schema-<number> beside it, or a backup/,
+  )
   const checked = await runVerb(['check-db', '--salvage', ...about(data.path)])
   assert.equal(checked.code, 2, 'what is only newer is not taken apart')
   assert.match(checked.stderr, /has schema 999, .*upgrade fidelity-tracker/)
@@ -410,7 +433,7 @@ const FOLLOWED: Record<string, readonly string[]> = {
     'the daemon of --datadir … is running: stop it first, it scans when it starts',
     'the database … belongs to another signet than bitcoind: name the node it was made with (--rpc), or another --datadir',
     'the database … belongs to network …, but --network is …: give --network …, or another --datadir',
-    'the database … has schema …, this program knows …: upgrade fidelity-tracker, or put the backup back that was made before the upgrade',
+    'the database … has schema …, this program knows …: upgrade fidelity-tracker, or put back the copy from before the upgrade: tracker.sqlite.schema-<number> beside it, or a backup',
     'the database … has schema …, this program knows …: start the daemon once, which brings it up to date',
     'there is no database in --datadir …: has the daemon been started with it?',
     '… is there already: name another file, or move it away',

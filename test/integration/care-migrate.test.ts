@@ -1,9 +1,11 @@
 /** A database of the first schema, with rows in every table, is brought up to date: nothing of it is lost on the way. */
 import assert from 'node:assert/strict'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import Database from 'better-sqlite3'
 import type { Txid } from '../../src/chain/types.ts'
+import { copyBeforeMigration } from '../../src/store/before-migration.ts'
 import { checkDatabase } from '../../src/store/check.ts'
 import { readSpenderTx, readSpends } from '../../src/store/local/spends.ts'
 import { migrate, readMigrations } from '../../src/store/migrate.ts'
@@ -79,14 +81,57 @@ test('from the first schema to the newest: every row is carried over, and a daem
   db[Symbol.dispose]()
   assert.deepEqual(checkDatabase(file), [])
 
-  // The block is none of this chain's: the scan begins anew, what was registered and seen stays.
-  const altered = new Database(file)
+  // A daemon that meets it keeps it as it was. The block is none of this chain's: the scan begins anew, what was registered
+  // and seen stays.
+  using other = tempDir()
+  const old = join(other.path, 'tracker.sqlite')
+  writeFirstSchema(old, coins, confirmed, evicted)
+  const altered = new Database(old)
   altered.exec(
-    'PRAGMA foreign_keys = OFF; UPDATE spenders SET height = NULL; DELETE FROM bonds; DELETE FROM spent_keys; DELETE FROM blocks',
+    'PRAGMA foreign_keys = OFF; UPDATE spends SET height = NULL; DELETE FROM bonds; DELETE FROM spent_keys; DELETE FROM blocks',
   )
   altered.close()
-  await using tracker = await Tracker.start(node, { dataDir: dir.path })
+  await using tracker = await Tracker.start(node, { dataDir: other.path })
   await tracker.caughtUp(node)
-  using kept = openStoreReadonly(dir.path)
+  using kept = openStoreReadonly(other.path)
   assert.equal(readRegistrations(kept).length, coins.length)
+  const told = tracker.logged('database copied before its schema is brought up to date')
+  assert.equal(told?.file, `${old}.schema-1`)
+  assert.equal(schemaIn(`${old}.schema-1`), 1)
+  assert.deepEqual(await tracker.stop(), 0)
 })
+
+test('before a newer schema is put on a database, it is copied: for us alone, in place of an older copy, if there is room', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'tracker.sqlite')
+  const { signal } = new AbortController()
+  assert.deepEqual(await copyBeforeMigration(dir.path, signal), { kind: 'not-needed' }, 'a first start')
+  const before = new Database(file)
+  before.pragma('journal_mode = WAL')
+  migrate(before, readMigrations().slice(0, 1))
+  before.prepare("INSERT INTO identity VALUES (1, 'main', NULL, ?)").run(Buffer.alloc(16, 5))
+  const noRoom = await copyBeforeMigration(dir.path, signal, () => 10_000)
+  assert.equal(noRoom.kind, 'no-room')
+  assert.deepEqual(
+    readdirSync(dir.path).filter((name) => name.includes('schema')),
+    [],
+  )
+  assert.equal((await copyBeforeMigration(dir.path, signal)).kind, 'copied')
+  before.exec('DELETE FROM watches') // an older program has gone on with it meanwhile
+  before.close()
+  assert.equal((await copyBeforeMigration(dir.path, signal)).kind, 'copied')
+  const copy = `${file}.schema-1`
+  assert.equal(statSync(copy).mode & 0o777, 0o600)
+  assert.equal(schemaIn(copy), 1)
+  openStore(dir.path, 'main').db[Symbol.dispose]()
+  assert.deepEqual(await copyBeforeMigration(dir.path, signal), { kind: 'not-needed' }, 'it is up to date')
+})
+
+function schemaIn(file: string): unknown {
+  const db = new Database(file, { readonly: true })
+  try {
+    return db.pragma('user_version', { simple: true })
+  } finally {
+    db.close()
+  }
+}

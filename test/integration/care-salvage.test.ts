@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import Database from 'better-sqlite3'
 import { StoreError } from '../../src/errors.ts'
@@ -219,6 +219,11 @@ test('no damage is too much: a sound database comes out, or a StoreError, and th
       const { keptAs, tables } = salvageDatabase(copy, 'regtest')
       assert.deepEqual(checkDatabase(copy), [], way)
       assert.deepEqual(readFileSync(keptAs), before, way)
+      assert.deepEqual(
+        readdirSync(dirname(copy)).filter((name) => name.includes('salvaged')),
+        [],
+        way,
+      )
       assert.ok(
         tables.every(({ saved, lost }) => saved >= 0 && (lost === null || lost >= 0)),
         way,
