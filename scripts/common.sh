@@ -301,6 +301,28 @@ setup_onionbalance() {
     || fail "Debian's onionbalance does not run (above): install it by hand"
 }
 
+# A minimal Debian 12 in one tarball, for tests that install into one or build containers on it: $DEBIAN_BASE (180 MB).
+# Making and unpacking it takes root.
+DEBIAN_BASE_SUITE=bookworm
+setup_debian_base() {
+  local home="$TOOLS/debian-$DEBIAN_BASE_SUITE" mirror
+  export DEBIAN_BASE=$home.tar
+  if [ -s "$DEBIAN_BASE" ]; then return 0; fi
+  PATH="$PATH:/usr/sbin:/sbin"
+  need_package debootstrap debootstrap
+  # The first archive of Debian in this system's own sources.
+  mirror=$(apt-get --print-uris update 2>/dev/null | sed -n "s#^'\(.*/debian\)/dists/[a-z]*/InRelease'.*#\1#p" | head -n 1) || mirror=
+  say "making a Debian $DEBIAN_BASE_SUITE for tests (debootstrap, half a minute): $DEBIAN_BASE"
+  as_root rm -rf --one-file-system "$home.new" || fail 'a Debian can only be made by root'
+  as_root debootstrap --variant=minbase "$DEBIAN_BASE_SUITE" "$home.new" "${mirror:-http://deb.debian.org/debian}" >"$home.log" 2>&1 \
+    || fail "debootstrap failed: see $home.log"
+  as_root tar -cf "$home.tar.part" -C "$home.new" --exclude './var/cache/apt/archives/*.deb' --exclude './proc/*' --exclude './sys/*' . \
+    || fail "$home.tar can't be written"
+  as_root rm -rf --one-file-system "$home.new"
+  rm -f "$home.log"
+  mv "$home.tar.part" "$DEBIAN_BASE"
+}
+
 setup_all() {
   mkdir -p "$TOOLS"
   setup_node
