@@ -110,6 +110,15 @@ setup_node() {
   export PATH
 }
 
+# The lowest Node that package.json allows, as $LOWEST_NODE. Not in a folder node-*: deploy/install.sh takes the first of these.
+setup_lowest_node() {
+  local lowest
+  lowest=$(cd "$ROOT" && node -p 'const [, minor, patch = ".0"] = /^>=(\d+\.\d+)(\.\d+)?$/.exec(require("./package.json").engines.node); minor + patch') \
+    || fail 'engines.node in package.json names no lowest version (>=22.14)'
+  bring_node "$lowest" "$TOOLS/lowest/node-$lowest"
+  export LOWEST_NODE=$TOOLS/lowest/node-$lowest/bin/node
+}
+
 # Dependencies, from the lock file, when that has changed.
 setup_packages() {
   local want stamp="$ROOT/node_modules/.from-lockfile"

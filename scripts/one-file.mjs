@@ -1,7 +1,9 @@
 /**
  * The build's last step, after tsc: libraries of many small files go into dist/libraries/, each as one file with what is
  * used of it, and what was compiled imports them from there. Node takes a third of a millisecond and some 60 kB of memory
- * for every file of ES modules: kysely alone is 255 of them, more than half of what `status` would take in all.
+ * for every file of ES modules: kysely alone is 255 of them, more than half of what `status` would take in all. They are
+ * devDependencies, then: nobody who installs the package gets them a second time, nor what they depend on, in versions
+ * that our `overrides` don't reach there. What is in the files, dist/libraries/packages.json tells.
  */
 import { readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -61,6 +63,11 @@ for (const { fileName, moduleIds } of output) {
   const path = join(FOLDER, fileName)
   writeFileSync(path, `${licencesOf(moduleIds)}\n${readFileSync(path, 'utf8')}`)
 }
+const manifests = foldersOf(output.flatMap(({ moduleIds }) => moduleIds)).map(manifestOf)
+const versions = Object.fromEntries(
+  manifests.map(({ name, version }) => [name, version]).sort(([a], [b]) => (a < b ? -1 : 1)),
+)
+writeFileSync(join(FOLDER, 'packages.json'), `${JSON.stringify(versions, null, 2)}\n`)
 
 /** Has all that was compiled import the library from its file; returns a module that exports what is imported. */
 function pointTo(library) {
@@ -81,12 +88,21 @@ function pointTo(library) {
   return `export { ${[...names].sort().join(', ')} } from '${library}'`
 }
 
-/** The licences of the packages that some modules are of, as one comment. */
-function licencesOf(moduleIds = []) {
+/** The folders of the packages that some modules are of, each once. */
+function foldersOf(moduleIds = []) {
   const folders = moduleIds.map((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0])
-  const texts = [...new Set(folders)].filter(Boolean).map((folder) => {
+  return [...new Set(folders)].filter(Boolean)
+}
+
+function manifestOf(folder) {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+}
+
+/** The licences of the packages that some modules are of, as one comment. */
+function licencesOf(moduleIds) {
+  const texts = foldersOf(moduleIds).map((folder) => {
     const file = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name))
-    const terms = file === undefined ? JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).license : ''
+    const terms = file === undefined ? manifestOf(folder).license : ''
     return `${relative(PACKAGES, folder)}\n${file === undefined ? terms : readFileSync(join(folder, file), 'utf8').trim()}`
   })
   return `/*!\n${texts.join('\n\n').replaceAll('*/', '* /')}\n*/`

@@ -78,12 +78,23 @@ if ! cmp -s "$work/one/$name.tgz" "$work/two/$name.tgz"; then
 fi
 
 # ---- SBOM and sums ---------------------------------------------------------
-# What is installed with it on any platform, as the lock file has it; of the time at which CHANGELOG.md got the section
-# (the tag's commit is not there yet), and without npm's random number, so that it comes out the same again.
-options=(--sbom-format cyclonedx --sbom-type application --omit dev --package-lock-only --loglevel=error)
+# What is installed with it on any platform, as the lock file has it, and what was built into it; of the time at which
+# CHANGELOG.md got the section (the tag's commit is not there yet), and without npm's random number, so that it comes out
+# the same again.
+options=(--sbom-format cyclonedx --sbom-type application --package-lock-only --loglevel=error)
 (cd "$work/one/fidelity-tracker" && npm sbom "${options[@]}") >"$work/sbom.json" || fail 'the SBOM could not be made (above)'
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- CHANGELOG.md) node - "$work/sbom.json" >"$work/one/$name.cdx.json" <<'SCRIPT'
-const sbom = JSON.parse(require('node:fs').readFileSync(process.argv[2], 'utf8'))
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- CHANGELOG.md) node - "$work/sbom.json" "$work/one/fidelity-tracker" >"$work/one/$name.cdx.json" <<'SCRIPT'
+const [sbom, builtIn] = [process.argv[2], `${process.argv[3]}/dist/libraries/packages.json`].map((path) =>
+  JSON.parse(require('node:fs').readFileSync(path, 'utf8')),
+)
+const isBuiltIn = ({ name, version }) => builtIn[name] === version
+const isDev = ({ properties }) => properties.some(({ name }) => name === 'cdx:npm:package:development')
+const left = sbom.components.filter((component) => isBuiltIn(component) || !isDev(component))
+sbom.components = left.map((component) => (isBuiltIn(component) ? { ...component, scope: 'required', properties: [] } : component))
+const refs = new Set([sbom.metadata.component, ...left].map((component) => component['bom-ref']))
+sbom.dependencies = sbom.dependencies
+  .filter(({ ref }) => refs.has(ref))
+  .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter((ref) => refs.has(ref)) }))
 delete sbom.serialNumber
 sbom.metadata.tools.push({ vendor: 'nodejs.org', name: 'node', version: process.versions.node });
 sbom.metadata.timestamp = new Date(process.env.SOURCE_DATE_EPOCH * 1000).toISOString()

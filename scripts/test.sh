@@ -27,6 +27,7 @@ done < <(find test -name '*.test.ts' | sort)
 [ ${#files[@]} -gt 0 ] || fail "no test matches: $*"
 
 case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
+case " ${files[*]} " in *deploy-package*) setup_lowest_node ;; esac
 case " ${files[*]} " in *onionbalance*) setup_onionbalance ;; esac
 case " ${files[*]} " in *nostr-client*) setup_nostr_sdk ;; esac
 say "running ${#files[@]} test files"

@@ -1,6 +1,6 @@
 /**
- * The package as it would be published: what is in the tarball of a fresh clone and what is not, that the program in it
- * runs, that it comes out the same each time, and what release.sh refuses. Of the last commit, without the network.
+ * The package as it would be published, of the last commit: what is in the tarball of a fresh clone and what is not, that
+ * it comes out the same each time, that npm installs it and what it installs runs, and what release.sh refuses.
  */
 import assert from 'node:assert/strict'
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
@@ -15,8 +15,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { Regtest } from '../sandbox/regtest.ts'
+import { Tracker } from '../sandbox/tracker.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const ROOT = new URL('../../', import.meta.url).pathname
@@ -64,7 +66,7 @@ test('npm pack in a fresh clone: built, complete, without sources, tests or secr
   ])
   const files = readdirSync(unpacked, { recursive: true, encoding: 'utf8' })
   assert.deepEqual(
-    files.filter((file) => /\.env$|\.test\.|(?<!\.d)\.ts$/.test(file)),
+    files.filter((file) => /\.env$|\.map$|\.test\.|(?<!\.d)\.ts$/.test(file)),
     [],
   )
   for (const folder of ['migrations', 'docs']) {
@@ -72,16 +74,58 @@ test('npm pack in a fresh clone: built, complete, without sources, tests or secr
   }
   assert.ok(files.includes('dist/http/dashboard/index.html'))
 
-  symlinkSync(join(ROOT, 'node_modules'), join(out.path, 'node_modules'))
-  const program = join(unpacked, manifestOf(unpacked).bin[name])
-  accessSync(program, constants.X_OK)
-  const asked = spawnSync(process.execPath, [program, '--version'], { cwd: '/', encoding: 'utf8' })
-  assert.deepEqual([asked.status, asked.stdout], [0, `${version}\n`], asked.stderr)
-
   // In other folders, by release.sh, whose tree must be clean: deploy/.env and dist/ are ignored.
   const dry = clone.run('scripts/release.sh', '--dry-run', version)
   assert.equal(dry.status, 0, dry.stderr)
   assert.ok(dry.stdout.startsWith(`${sum}  ${name}-${version}.tgz\n`), dry.stdout)
+})
+
+test('installed from the tarball by the lowest Node: nothing abandoned comes along, and it runs there and on this Node', async () => {
+  const lowest = process.env.LOWEST_NODE
+  assert.ok(lowest, 'LOWEST_NODE names no program: scripts/test.sh brings it')
+  using clone = freshClone()
+  using out = tempDir()
+  const { name, version } = manifestOf(clone.path)
+  const packed = clone.run('npm', 'pack', '--pack-destination', out.path)
+  assert.equal(packed.status, 0, packed.stderr)
+  // As anybody installs it: versions are npm's choice, and our `overrides` say nothing there.
+  const npm = (...args: string[]) =>
+    spawnSync('npm', [...args, '--global', '--prefix', out.path], {
+      cwd: out.path,
+      env: { ...process.env, PATH: `${dirname(lowest)}:${process.env.PATH}`, npm_config_engine_strict: 'true' },
+      encoding: 'utf8',
+    })
+  const installed = npm('install', '--ignore-scripts', '--loglevel=error', join(out.path, `${name}-${version}.tgz`))
+  assert.equal(installed.status, 0, installed.stderr)
+  const tree = npm('ls', '--all', '--parseable', '--loglevel=error')
+  assert.equal(tree.status, 0, `what is there is not what is asked for: ${tree.stdout}${tree.stderr}`)
+  const folders = tree.stdout.trim().split('\n')
+  assert.ok(
+    folders.some((folder) => folder.endsWith('/node_modules/zeromq')),
+    tree.stdout,
+  )
+  assert.deepEqual(
+    folders.filter((folder) => /\/(bitcoin-core|request|tough-cookie|uuid|kysely)$/.test(folder)),
+    [],
+  )
+
+  const home = join(out.path, 'lib/node_modules', name)
+  const main = join(home, manifestOf(home).bin[name])
+  accessSync(main, constants.X_OK)
+  await using node = await Regtest.start({ blocks: 5 })
+  for (const program of [lowest, process.execPath]) {
+    const asked = (...args: string[]) => spawnSync(program, [main, ...args], { cwd: '/', encoding: 'utf8' })
+    assert.deepEqual([asked('--version').status, asked('--version').stdout], [0, `${version}\n`], program)
+    assert.match(asked('print-torrc').stdout, /^ControlPort 127\.0\.0\.1:9051$/m)
+    await using tracker = await Tracker.start(node, { main, node: program, http: true })
+    await tracker.caughtUp(node)
+    assert.deepEqual(await tracker.addresses(), [])
+    const plots = await fetch(`http://127.0.0.1:${tracker.httpPort}/assets/uplot.js`)
+    assert.deepEqual([plots.status, plots.headers.get('content-type')], [200, 'text/javascript; charset=utf-8'])
+    const nodeOfIt = ['--network', 'regtest', '--rpc', `127.0.0.1:${node.rpcPort}`, '--cookie-file', node.cookieFile]
+    const { stdout } = asked('doctor', '--no-tor', '--datadir', tracker.dataDir, ...nodeOfIt)
+    assert.match(stdout, /^✓ bitcoind /m)
+  }
 })
 
 test('release.sh: nothing is kept of a dry run, and what is not ready is refused', () => {

@@ -36,6 +36,8 @@ export interface TrackerOptions {
   cookie?: boolean
   /** Another build of the program than ours: the path of its main.js. */
   main?: string
+  /** Another Node than the test's: its path. */
+  node?: string
 }
 
 /** A log line, as JSON. */
@@ -57,7 +59,7 @@ export class Tracker implements AsyncDisposable {
   /** What it wrote that is no log line: its last words. */
   stderr = ''
   readonly #ownsDir: boolean
-  readonly #main: string
+  readonly #command: string[]
   readonly #flags: string[]
   readonly #env: NodeJS.ProcessEnv
   #process!: ChildProcess
@@ -66,7 +68,7 @@ export class Tracker implements AsyncDisposable {
     dataDir: string,
     ownsDir: boolean,
     ports: { host: string; port: number; httpPort: number | undefined; nostrPort: number | undefined },
-    main: string,
+    command: string[],
     flags: string[],
     env: NodeJS.ProcessEnv,
   ) {
@@ -76,7 +78,7 @@ export class Tracker implements AsyncDisposable {
     this.port = ports.port
     this.httpPort = ports.httpPort
     this.nostrPort = ports.nostrPort
-    this.#main = main
+    this.#command = command
     this.#flags = flags
     this.#env = env
   }
@@ -100,7 +102,7 @@ export class Tracker implements AsyncDisposable {
       dataDir,
       options.dataDir === undefined,
       { host, port, httpPort, nostrPort },
-      options.main ?? MAIN,
+      [options.node ?? process.execPath, options.main ?? MAIN],
       flags,
       options.env ?? {},
     )
@@ -111,7 +113,7 @@ export class Tracker implements AsyncDisposable {
   /** Starts the program (again). */
   launch(): void {
     // The kernel ends it with us, however we end.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, this.#main, 'start', ...this.#flags], {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.#command, 'start', ...this.#flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#env },
     })
