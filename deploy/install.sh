@@ -9,6 +9,7 @@
 #   --cookie FILE      bitcoind's cookie (else looked for in the usual places)
 #   --network NAME     main (default), testnet3, testnet4, signet, regtest
 #   --root FOLDER      a system in FOLDER instead of this one: nothing is started there
+# Where there is no Node 22.14 or later it brings one from npm's registry, and it builds what isn't built.
 # A second run brings a new version; settings and data stay as they are.
 set -euo pipefail
 
@@ -20,10 +21,14 @@ ASK=1
 DRY=''
 PURGE=''
 COOKIE=''
-NETWORK=main
+NETWORK=''
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+need_package() { have "$1" || fail "$1 is missing: apt install $2"; }
+# shellcheck source=deploy/bring-node.sh
+. "$HERE/deploy/bring-node.sh"
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 
 while [ $# -gt 0 ]; do
@@ -41,7 +46,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $NETWORK in mainnet) NETWORK=main ;; testnet) NETWORK=testnet3 ;; esac
-case $NETWORK in main | testnet3 | testnet4 | signet | regtest) ;; *) fail "--network $NETWORK is none of main, testnet3, testnet4, signet, regtest" ;; esac
+case $NETWORK in '' | main | testnet3 | testnet4 | signet | regtest) ;; *) fail "--network $NETWORK is none of main, testnet3, testnet4, signet, regtest" ;; esac
 [ -z "$PURGE" ] || [ "$ACTION" = uninstall ] || fail '--purge goes with --uninstall'
 
 # Where things go. Names without $ROOT are those that the installed system sees.
@@ -49,6 +54,7 @@ PROGRAM=/opt/fidelity-tracker
 COMMAND=/usr/local/bin/fidelity-tracker
 SETTINGS=/etc/fidelity-tracker.toml
 DATA=/var/lib/fidelity-tracker
+SHARE=/usr/local/share
 UNIT=/etc/systemd/system/fidelity-tracker.service
 TORRC=/etc/tor/torrc
 # What we added ourselves, so that only that is taken away again.
@@ -70,12 +76,24 @@ has_torrc_line() { grep -qiE "^[[:space:]]*$1([[:space:]]|\$)" "$ROOT$TORRC"; }
 # ---- what is there ---------------------------------------------------------
 find_node() {
   local node major minor
-  for node in "$HERE/.tools"/node-*/bin/node "$(command -v node || true)"; do
+  for node in "$HERE/.tools"/node-*/bin/node "$(command -v node || true)" "$ROOT$PROGRAM/bin/node"; do
     [ -x "$node" ] || continue
     IFS=. read -r major minor _ <<<"$("$node" -p process.versions.node)"
     if [ "$major" -gt 22 ] || { [ "$major" = 22 ] && [ "$minor" -ge 14 ]; }; then readlink -f -- "$node"; return; fi
   done
 }
+
+# A clone that is not built, or was changed since.
+must_build() {
+  [ -d "$HERE/src" ] || return 1
+  [ -d "$HERE/node_modules" ] && [ -f "$HERE/dist/main.js" ] || return 0
+  [ -n "$(find "$HERE/src" "$HERE/package.json" "$HERE/tsconfig.build.json" "$HERE/scripts/one-file.mjs" -newer "$HERE/dist/main.js" -print -quit)" ]
+}
+
+# What the settings file that is there says of a setting.
+setting() { sed -nE "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']([^\"']*)[\"'].*/\1/p" "$ROOT$SETTINGS" 2>/dev/null | head -n 1 || true; }
+# A password for bitcoind is there, in the settings or in a drop-in of the unit.
+has_auth() { [ -n "$(setting auth)" ] || grep -rqs FIDELITY_TRACKER_AUTH= "$ROOT$UNIT.d"; }
 
 find_cookie() {
   local sub folder
@@ -95,16 +113,25 @@ missing_torrc_lines() {
 
 # ---- what will be done: the same list is shown and executed ----------------
 STEPS=()
+ADVICE=()
 step() { STEPS+=("$1" "$2"); } # step FUNCTION WORDS
 
+BROUGHT=$HERE/.tools/node-$NODE_VERSION
+OWNER=$(stat -c %U "$HERE")
 plan_install() {
   NODE=$(find_node)
-  [ -n "$NODE" ] || fail "Node 22.14 or later is needed: install Node 24, or run $HERE/scripts/test.sh once, which brings it"
-  if [ ! -f "$HERE/dist/main.js" ] || [ ! -d "$HERE/node_modules" ]; then fail "not built yet: cd $HERE && npm ci --ignore-scripts && npm run build"; fi
+  if [ ! -f "$HERE/package.json" ] || { [ ! -f "$HERE/dist/main.js" ] && [ ! -d "$HERE/src" ]; }; then
+    fail "$HERE is neither a clone of fidelity-tracker nor its package: there is no program to install"
+  fi
   [ -f "$ROOT$TORRC" ] || fail "Tor is not installed: apt install tor"
-  [ -n "$COOKIE" ] || COOKIE=$(find_cookie)
+  known_settings
+  if [ -z "$NODE" ] || { must_build && ! have npm && [ ! -x "$BROUGHT/bin/npm" ]; }; then
+    NODE=$BROUGHT/bin/node
+    step bring "bring Node $NODE_VERSION and npm $NPM_VERSION from $REGISTRY, checked by SHA-512, to $BROUGHT"
+  fi
+  if must_build; then step build "as $OWNER, build it in $HERE: npm ci --ignore-scripts && npm run build"; fi
   has_user $USER_NAME || step add_user "add the system user $USER_NAME, without a shell or a password"
-  step copy_program "copy the program and $NODE to $PROGRAM, and make the command $COMMAND"
+  step copy_program "copy the program and $NODE to $PROGRAM, and make the command $COMMAND, its man page and completions"
   if [ ! -e "$ROOT$SETTINGS" ]; then
     step write_settings "write $SETTINGS: network $NETWORK, data in $DATA, bitcoind's cookie ${COOKIE:-NOT FOUND: name it there}"
   fi
@@ -116,26 +143,41 @@ $(missing_torrc_lines | sed 's/^/         /')"
   if has_group debian-tor && ! in_group $USER_NAME debian-tor; then
     step join_tor "add $USER_NAME to the group debian-tor, for Tor's cookie"
   fi
-  plan_cookie_group
+  if [ -n "$COOKIE" ] || ! has_auth; then plan_cookie_group; fi
   step write_unit "write $UNIT"
   if is_live; then step start_service 'reload Tor and systemd, enable and start the service'; fi
 }
 
+# Network and cookie are those of the settings that are there; of what was named else, the advice says where to write it.
+known_settings() {
+  local network cookie
+  if [ -e "$ROOT$SETTINGS" ]; then
+    network=$(setting network) cookie=$(setting cookie-file)
+    case ${network:-main} in mainnet) network=main ;; testnet) network=testnet3 ;; esac
+    if [ -n "$NETWORK" ] && [ "$NETWORK" != "${network:-main}" ]; then ADVICE+=("$SETTINGS stays as it is: write network = \"$NETWORK\" there yourself"); fi
+    if [ -n "$COOKIE" ] && [ "$COOKIE" != "$cookie" ]; then ADVICE+=("$SETTINGS stays as it is: write cookie-file = \"$COOKIE\" there yourself"); fi
+    NETWORK=${network:-main}
+    COOKIE=${COOKIE:-$cookie}
+    if [ -n "$COOKIE" ] || has_auth; then return 0; fi
+  fi
+  NETWORK=${NETWORK:-main}
+  [ -n "$COOKIE" ] || COOKIE=$(find_cookie)
+}
+
 # The cookie's group, where bitcoind lets a group read it; the advice else.
 COOKIE_GROUP=''
-COOKIE_ADVICE=()
 plan_cookie_group() {
   local folder group
   if [ -z "$COOKIE" ]; then
-    COOKIE_ADVICE+=("bitcoind's cookie was not found. Name it as cookie-file in $SETTINGS (doctor says how to let $USER_NAME read it), then: sudo systemctl restart fidelity-tracker")
+    ADVICE+=("bitcoind's cookie was not found. Name it as cookie-file in $SETTINGS (doctor says how to let $USER_NAME read it), then: sudo systemctl restart fidelity-tracker")
     return 0
   fi
   case $COOKIE in
-    /home/* | /root/*) COOKIE_ADVICE+=("The service can't see home directories: see docs/operating.md, \"bitcoind in a home directory\".") ;;
+    /home/* | /root/*) ADVICE+=("The service can't see home directories: see docs/operating.md, \"bitcoind in a home directory\".") ;;
   esac
   folder=$ROOT$(dirname -- "$COOKIE")
   if [ ! -d "$folder" ]; then
-    COOKIE_ADVICE+=("There is no folder $(dirname -- "$COOKIE") yet: run this again when bitcoind has started once.")
+    ADVICE+=("There is no folder $(dirname -- "$COOKIE") yet: run this again when bitcoind has started once.")
     return 0
   fi
   group=$(group_name "$(stat -c %g "$folder")")
@@ -144,10 +186,10 @@ plan_cookie_group() {
     in_group $USER_NAME "$group" || step join_bitcoin "add $USER_NAME to the group $group, for bitcoind's cookie"
   fi
   if [ -z "$(find "$folder" -maxdepth 0 -perm -g+x)" ]; then
-    COOKIE_ADVICE+=("bitcoind keeps its folder to itself: sudo chmod g+x $(dirname -- "$COOKIE")")
+    ADVICE+=("bitcoind keeps its folder to itself: sudo chmod g+x $(dirname -- "$COOKIE")")
   fi
   if [ -e "$ROOT$COOKIE" ] && [ -z "$(find "$ROOT$COOKIE" -perm -g+r)" ]; then
-    COOKIE_ADVICE+=("bitcoind keeps its cookie to itself: put rpccookieperms=group into bitcoin.conf, then: sudo systemctl restart bitcoind")
+    ADVICE+=("bitcoind keeps its cookie to itself: put rpccookieperms=group into bitcoin.conf, then: sudo systemctl restart bitcoind")
   fi
 }
 
@@ -157,7 +199,7 @@ plan_uninstall() {
   if [ -f "$ROOT$TORRC" ] && grep -qxF "$TORRC_BEGIN" "$ROOT$TORRC"; then
     step restore_torrc "take our lines out of $TORRC, and have it read again"
   fi
-  if [ -e "$ROOT$COMMAND" ] || [ -e "$ROOT$PROGRAM" ]; then step remove_program "remove $PROGRAM and $COMMAND"; fi
+  if [ -e "$ROOT$COMMAND" ] || [ -e "$ROOT$PROGRAM" ]; then step remove_program "remove $PROGRAM, $COMMAND, its man page and completions"; fi
   if [ -n "$PURGE" ]; then
     [ ! -e "$ROOT$SETTINGS" ] || step remove_settings "remove $SETTINGS"
     [ ! -e "$ROOT$DATA" ] || step remove_data "remove $DATA WITH THE ONION KEY: the address is lost for ever"
@@ -169,6 +211,21 @@ plan_uninstall() {
 }
 
 # ---- the steps -------------------------------------------------------------
+# As whoever the clone belongs to, so that it stays theirs.
+as_owner() {
+  if [ "$(id -u)" != 0 ] || [ "$OWNER" = root ]; then "$@"
+  else runuser -u "$OWNER" -- env HOME="$(getent passwd "$OWNER" | cut -d: -f6)" "$@"; fi
+}
+bring() {
+  export -f say fail have need_package
+  # shellcheck disable=SC2016  # the inner shell's
+  as_owner bash -euc '. "$1/deploy/bring-node.sh"; bring_node "$NODE_VERSION" "$2"; bring_npm "$2"' bash "$HERE" "$BROUGHT" || exit 1
+}
+build() {
+  # shellcheck disable=SC2016
+  as_owner env PATH="$(dirname -- "$NODE"):$BROUGHT/bin:$PATH" sh -euc 'cd "$1"; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; npm run --silent build' sh "$HERE" \
+    || fail 'it could not be built (above); nothing was installed'
+}
 record() { mkdir -p "$ROOT$PROGRAM"; grep -qxF "$*" "$ROOT$RECORD" 2>/dev/null || printf '%s\n' "$*" >>"$ROOT$RECORD"; }
 recorded() { sed -n "s/^$1 //p" "$ROOT$RECORD" 2>/dev/null; }
 own() { if [ "$(id -u)" = 0 ]; then chown -R "$(ids_of $USER_NAME)" "$1"; fi; }
@@ -178,17 +235,13 @@ add_user() {
   useradd $(prefix) --system --user-group --no-create-home --home-dir "$DATA" --shell /usr/sbin/nologin "$USER_NAME"
 }
 copy_program() {
-  local new="$ROOT$PROGRAM.new" old="$ROOT$PROGRAM.old" name
+  local new="$ROOT$PROGRAM.new" old="$ROOT$PROGRAM.old"
   rm -rf "$new" "$old"
   mkdir -p "$new/bin" "$ROOT$(dirname "$COMMAND")"
-  for name in dist node_modules migrations docs package.json torrc.example LICENSE CHANGELOG.md; do cp -a "$HERE/$name" "$new/"; done
+  "$NODE" "$HERE/deploy/copy-program.mjs" "$HERE" "$new"
   cp -L "$NODE" "$new/bin/node"
+  chmod -R u+w "$new"
   chmod 755 "$new" "$new/bin" "$new/bin/node"
-  # What only building needs is left behind, where npm is at hand.
-  if command -v npm >/dev/null; then
-    cp "$HERE/package-lock.json" "$new/"
-    npm prune --prefix "$new" --omit=dev --offline --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
-  fi
   if [ "$(id -u)" = 0 ]; then chown -R 0:0 "$new"; fi
   chmod -R go+rX "$new"
   if [ -e "$ROOT$RECORD" ]; then cp "$ROOT$RECORD" "$new/"; fi
@@ -203,6 +256,28 @@ export FIDELITY_TRACKER_CONFIG
 exec $PROGRAM/bin/node $PROGRAM/dist/main.js "\$@"
 WRAPPER
   chmod 755 "$ROOT$COMMAND"
+  copy_share
+}
+# Man page and completions, as the build left them, instead of those of the version before.
+copy_share() {
+  local file folder part
+  remove_share
+  [ -d "$HERE/dist/share" ] || return 0
+  while IFS= read -r file; do
+    folder=${SHARE%/*}
+    for part in ${SHARE##*/} $(dirname "$file" | tr / ' '); do
+      folder=$folder/$part
+      if [ ! -d "$ROOT$folder" ]; then install -d -m 755 "$ROOT$folder"; record "folder $folder"; fi
+    done
+    install -m 644 "$HERE/dist/share/$file" "$ROOT$SHARE/$file"
+    record "file $SHARE/$file"
+  done < <(cd "$HERE/dist/share" && find . -type f -printf '%P\n' | sort)
+}
+remove_share() {
+  local path
+  while IFS= read -r path; do rm -f "$ROOT$path"; done < <(recorded file)
+  while IFS= read -r path; do rmdir --ignore-fail-on-non-empty "$ROOT$path" 2>/dev/null || true; done < <(recorded folder | tac)
+  [ ! -e "$ROOT$RECORD" ] || sed -i '/^file /d;/^folder /d' "$ROOT$RECORD"
 }
 write_settings() {
   {
@@ -254,7 +329,7 @@ restore_torrc() {
   if is_live; then systemctl reload-or-restart tor; fi
 }
 GROUPS_JOINED=''
-remove_program() { GROUPS_JOINED=$(recorded group); rm -rf "$ROOT${PROGRAM:?}" "$ROOT${COMMAND:?}"; }
+remove_program() { GROUPS_JOINED=$(recorded group); remove_share; rm -rf "$ROOT${PROGRAM:?}" "$ROOT${COMMAND:?}"; }
 leave_groups() {
   local group file="$ROOT/etc/group"
   for group in $GROUPS_JOINED; do
@@ -285,5 +360,5 @@ if [ -n "$ASK" ]; then
   case $answer in y | Y | yes) ;; *) say 'Nothing was done.'; exit 1 ;; esac
 fi
 for ((i = 0; i < ${#STEPS[@]}; i += 2)); do "${STEPS[i]}"; done
-for advice in "${COOKIE_ADVICE[@]}"; do say "Still to do: $advice"; done
+for advice in "${ADVICE[@]}"; do say "Still to do: $advice"; done
 if [ "$ACTION" = install ]; then say "Done. What it needs, checked: sudo -u $USER_NAME fidelity-tracker doctor"; else say 'Done.'; fi

@@ -5,20 +5,6 @@
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 TOOLS=${SANDBOX_TOOLS:-$ROOT/.tools}
-REGISTRY=${npm_config_registry:-https://registry.npmjs.org}
-REGISTRY=${REGISTRY%/}
-
-# Node 24 LTS and npm as npm's registry has them, with the registry's own integrity values: Node's by version and machine,
-# of 24 and of the lowest that package.json allows.
-NODE_VERSION=24.21.0
-declare -A NODE_SHA512=(
-  [24.21.0-x64]='3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q=='
-  [24.21.0-arm64]='FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g=='
-  [22.14.0-x64]='R9k0h0zCZkX4/rlJbwS2c/CaOlmbAz3FkcQnQTJneQgJFaMntb8GVT64oArZEvrnzSyck8tGpcss6u3nT7hqxg=='
-  [22.14.0-arm64]='pg8rI8Ka8Qf4gwBfaa3vYAuBeiK1LcGxNEsW+VADvpJz4ZAq3yZ64oMwnighJW57tObnd9U0cANhNkL+BgG6OA=='
-)
-NPM_VERSION=11.19.1
-NPM_SHA512='ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g=='
 
 say() { printf '[set-up] %s\n' "$*" >&2; }
 fail() { printf '[set-up] error: %s\n' "$*" >&2; exit 1; }
@@ -51,40 +37,9 @@ install_package() {
     || fail "apt-get install $2 failed: install it by hand"
 }
 
-# download URL FILE SHA512: fetches, checks, then moves into place.
-download() {
-  local got
-  if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then need_package update-ca-certificates ca-certificates; fi
-  if have curl; then curl -fsSL --retry 3 -o "$2.part" "$1" || fail "can't download $1"
-  else
-    need_package wget wget
-    wget -q -O "$2.part" "$1" || fail "can't download $1"
-  fi
-  got=$(sha512sum "$2.part" | cut -d' ' -f1 | sed 's/../\\x&/g')
-  got=$(printf '%b' "$got" | base64 -w0)
-  [ "$got" = "$3" ] || fail "$1 is not what it should be (sha512 $got)"
-  mv -f "$2.part" "$2"
-}
-
-# bring_node VERSION FOLDER: that Node, without npm, unpacked into FOLDER.
-bring_node() {
-  local arch sha
-  if [ -x "$2/bin/node" ]; then return 0; fi
-  case $(uname -m) in
-    x86_64) arch=x64 ;;
-    aarch64) arch=arm64 ;;
-    *) fail "no packaged Node for $(uname -m): install Node 24 and npm by hand" ;;
-  esac
-  sha=${NODE_SHA512[$1-$arch]:-}
-  [ -n "$sha" ] || fail "no integrity value for Node $1 on $arch: put it into scripts/common.sh"
-  say "bringing Node $1 into $2"
-  rm -rf "$2" "$2.new"
-  mkdir -p "$2.new"
-  download "$REGISTRY/node-linux-$arch/-/node-linux-$arch-$1.tgz" "$2.new/node.tgz" "$sha"
-  tar -xzf "$2.new/node.tgz" -C "$2.new" --strip-components=1
-  rm -f "$2.new/node.tgz"
-  mv "$2.new" "$2"
-}
+# NODE_VERSION, bring_node, bring_npm: what deploy/install.sh brings, too.
+# shellcheck source=deploy/bring-node.sh
+. "$ROOT/deploy/bring-node.sh"
 
 # Node 24 with npm: the host's when it is that new, else a private one. Sets PATH.
 setup_node() {
@@ -95,17 +50,7 @@ setup_node() {
   fi
   [ -x "$home/bin/npm" ] || say "no Node 24 with npm here${major:+ (Node $major)}: a private one"
   bring_node "$NODE_VERSION" "$home"
-  if [ ! -x "$home/bin/npm" ]; then
-    say "bringing npm $NPM_VERSION into $home"
-    mkdir -p "$home/npm"
-    download "$REGISTRY/npm/-/npm-$NPM_VERSION.tgz" "$home/npm.tgz" "$NPM_SHA512"
-    tar -xzf "$home/npm.tgz" -C "$home/npm" --strip-components=1
-    for name in npx npm; do
-      printf '#!/bin/sh\nexec node "%s/npm/bin/%s-cli.js" "$@"\n' "$home" "$name" >"$home/bin/$name"
-      chmod +x "$home/bin/$name"
-    done
-    rm -f "$home/npm.tgz"
-  fi
+  bring_npm "$home"
   PATH="$home/bin:$PATH"
   export PATH
 }

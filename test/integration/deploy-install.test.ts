@@ -12,6 +12,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -20,6 +21,14 @@ import { test } from 'node:test'
 import { tempDir } from '../support/temp-dir.ts'
 
 const SCRIPT = new URL('../../deploy/install.sh', import.meta.url).pathname
+const ROOT = join(SCRIPT, '../..')
+/** What `npm run build` leaves in dist/share. */
+const SHARE = [
+  'man/man1/fidelity-tracker.1',
+  'bash-completion/completions/fidelity-tracker',
+  'zsh/site-functions/_fidelity-tracker',
+  'fish/vendor_completions.d/fidelity-tracker.fish',
+]
 const isRoot = process.getuid?.() === 0
 const TORRC = '## mine\nControlPort 9051\n#SocksPort 9050\n'
 
@@ -112,11 +121,22 @@ test('installed: user, groups, program, settings, torrc, unit; again: nothing lo
     `${TORRC}# fidelity-tracker begin (install.sh --uninstall removes these lines)\nSocksPort 127.0.0.1:9050 IsolateSOCKSAuth\nCookieAuthentication 1\nCookieAuthFileGroupReadable 1\n# fidelity-tracker end\n`,
   )
   assert.ok(existsSync(debian.at('etc/systemd/system/fidelity-tracker.service')))
-  assert.equal(
-    existsSync(debian.at('opt/fidelity-tracker/node_modules/@biomejs/biome')),
-    false,
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+  const installed = Object.keys(packages).filter(
+    (path) => path && existsSync(debian.at(`opt/fidelity-tracker/${path}`)),
+  )
+  assert.deepEqual(
+    installed.filter((path) => packages[path].dev),
+    [],
     'only what running needs',
   )
+  assert.ok(installed.includes('node_modules/better-sqlite3'))
+  // What the build has left for them, where man and the shells look.
+  for (const file of SHARE) {
+    const path = `usr/local/share/${file}`
+    assert.equal(readFileSync(debian.at(path), 'utf8'), readFileSync(join(ROOT, 'dist/share', file), 'utf8'))
+    assert.equal(statSync(debian.at(path)).mode & 0o777, 0o644)
+  }
 
   // The installed program runs, from there alone, and has the settings.
   const program = debian.at('opt/fidelity-tracker')
@@ -129,13 +149,17 @@ test('installed: user, groups, program, settings, torrc, unit; again: nothing lo
   assert.match(shown, /^datadir = "\/var\/lib\/fidelity-tracker" {2}# file$/m)
 
   // The operator changes things, then installs the next version.
-  writeFileSync(debian.at('etc/fidelity-tracker.toml'), 'network = "main"\n')
+  writeFileSync(debian.at('etc/fidelity-tracker.toml'), 'network = "main"\nauth = "tracker:secret"\n')
+  chmodSync(debian.at('var/lib/bitcoind'), 0o700)
+  writeFileSync(debian.at('usr/local/share/man/man1/theirs.1'), '.TH theirs 1\n')
   writeFileSync(debian.at('var/lib/fidelity-tracker/onion.key'), 'key')
   writeFileSync(debian.at('etc/tor/torrc'), `${readFileSync(debian.at('etc/tor/torrc'), 'utf8')}## later\n`)
   const changed = snapshot(debian.at('etc'))
   const second = install(debian.path, '--yes')
   assert.equal(second.code, 0, second.stderr)
   assert.deepEqual(snapshot(debian.at('etc')), changed)
+  assert.doesNotMatch(second.stdout, /Still to do|cookie/, 'it has a password')
+  chmodSync(debian.at('var/lib/bitcoind'), 0o755)
   assert.equal(readFileSync(debian.at('var/lib/fidelity-tracker/onion.key'), 'utf8'), 'key')
 
   const third = install(debian.path, '--uninstall', '--yes')
@@ -143,13 +167,35 @@ test('installed: user, groups, program, settings, torrc, unit; again: nothing lo
   assert.match(third.stdout, /Left where they are .*\/var\/lib\/fidelity-tracker/)
   assert.equal(readFileSync(debian.at('etc/tor/torrc'), 'utf8'), `${TORRC}## later\n`)
   assert.equal(existsSync(debian.at('usr/local/bin/fidelity-tracker')), false)
+  assert.deepEqual(readdirSync(debian.at('usr/local/share'), { recursive: true }).sort(), [
+    ...['man', 'man/man1', 'man/man1/theirs.1'],
+  ])
   assert.equal(readFileSync(debian.at('var/lib/fidelity-tracker/onion.key'), 'utf8'), 'key')
   assert.match(readFileSync(debian.at('etc/group'), 'utf8'), /^bitcoin:x:110:alice$/m)
 
   assert.equal(install(debian.path, '--uninstall', '--purge', '--yes').code, 0)
   writeFileSync(debian.at('etc/tor/torrc'), TORRC)
+  rmSync(debian.at('usr/local/share'), { recursive: true }) // the page of somebody else
   assert.deepEqual(snapshot(debian.path), before)
   assert.match(install(debian.path, '--uninstall', '--yes').stdout, /nothing to do/)
+})
+
+test('settings that are there say which network and cookie it is about; what was named else is said, and not written', () => {
+  using debian = aDebian()
+  const settings = debian.at('etc/fidelity-tracker.toml')
+  const plan = (text: string) => {
+    writeFileSync(settings, text)
+    return install(debian.path, '--dry-run').stdout
+  }
+  assert.match(plan('network = "signet"\n'), /to the group bitcoin, for bitcoind's cookie/)
+  assert.doesNotMatch(plan('network = "testnet4"\n'), /to the group bitcoin/, 'it has no cookie there')
+  assert.match(plan(`network = "testnet4"\n cookie-file='/var/lib/bitcoind/.cookie'\n`), /to the group bitcoin/)
+  assert.doesNotMatch(plan('auth = "tracker:secret"\n'), /bitcoind's cookie/)
+  if (!isRoot) return
+  const done = install(debian.path, '--yes', '--network', 'signet', '--cookie', '/run/bitcoind/.cookie')
+  assert.equal(readFileSync(settings, 'utf8'), 'auth = "tracker:secret"\n')
+  assert.match(done.stdout, /^Still to do: .*stays as it is: write network = "signet" there yourself$/m)
+  assert.match(done.stdout, /^Still to do: .*write cookie-file = "\/run\/bitcoind\/\.cookie" there yourself$/m)
 })
 
 test('without --root: the same, on the system itself', () => {
@@ -157,7 +203,7 @@ test('without --root: the same, on the system itself', () => {
   using debian = aDebian()
   const before = snapshot(debian.path)
   // A mount namespace in which our folder is the system, and no systemd runs.
-  const mounts = ['etc', 'opt', 'usr/local/bin', 'var/lib'].map((name) => `mount --bind ${debian.at(name)} /${name}`)
+  const mounts = ['etc', 'opt', 'usr/local', 'var/lib'].map((name) => `mount --bind ${debian.at(name)} /${name}`)
   const inPlace = (...args: string[]) => {
     const command = [...mounts, 'mount -t tmpfs none /run', `exec ${SCRIPT} --yes "$@"`].join(' && ')
     const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', command, 'sh', ...args], {
@@ -185,7 +231,7 @@ test('a cookie that is nowhere: said, with what to write where', () => {
   assert.match(readFileSync(debian.at('etc/fidelity-tracker.toml'), 'utf8'), /^#cookie-file = /m)
 })
 
-test('without Tor, on another system, or not built: said before anything is done', () => {
+test('without Tor, on another system, or without a program: said before anything is done', () => {
   using debian = aDebian()
   using elsewhere = tempDir()
   assert.match(install(elsewhere.path, '--yes').stderr, /this is no Debian/)
@@ -193,7 +239,7 @@ test('without Tor, on another system, or not built: said before anything is done
   const copy = join(elsewhere.path, 'deploy')
   cpSync(join(SCRIPT, '..'), copy, { recursive: true })
   const unbuilt = spawnSync(join(copy, 'install.sh'), ['--root', debian.path, '--yes'], { encoding: 'utf8' })
-  assert.match(unbuilt.stderr, /not built yet: cd .* && npm ci --ignore-scripts && npm run build/)
+  assert.match(unbuilt.stderr, /is neither a clone of fidelity-tracker nor its package: there is no program to install/)
   assert.deepEqual(snapshot(debian.path), before)
   cpSync(debian.at('etc/tor/torrc'), debian.at('etc/tor/torrc.sample'))
   execFileSync('rm', [debian.at('etc/tor/torrc')])
