@@ -200,7 +200,7 @@ function readPages(): Page[] {
   return [
     page('/', 'html', own('index.html')),
     page('/favicon.svg', 'svg', own('favicon.svg')),
-    page('/assets/style.css', 'css', own('style.css')),
+    ...['style', 'makers'].map((name) => page(`/assets/${name}.css`, 'css', own(`${name}.css`))),
     ...['app', 'dom', 'live', 'makers', 'plots', 'relays', 'status', 'words'].map((name) =>
       page(`/assets/${name}.js`, 'js', own(`${name}.js`)),
     ),
