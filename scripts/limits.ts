@@ -50,6 +50,7 @@ export const AT_SETTING: Partial<Record<SettingName, Bound>> = {
 export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> = {
   'bonds/announcement.ts': { at: 'the transaction announces nothing' },
   'bonds/op-return.ts': { at: 'more is written behind PUSHDATA1' },
+  'bonds/sybil.ts': { at: 'the cost is told as exactly as that' },
   'bonds/today.ts': { at: '`today` is false, and `today_refusals` says why' },
   'bonds/verify-proof.ts': { at: 'the proof fails its check' },
   'bonds/verify.ts': { at: 'the bond is refused, and the row says why', metric: 'bonds' },
@@ -387,7 +388,12 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'tor/torrc.ts': { at: 'Tor closes that circuit with all its streams, and no other', metric: 'connections' },
   'views/closed.ts': { at: 'the verbs say that the daemon hangs' },
   'views/history.ts': { at: 'the oldest are left out' },
+  'views/maker-probes.ts': { at: 'the oldest are left out' },
   'views/relays.ts': { at: 'the rest is not named; the count has them all' },
+  'views/sybil.ts': {
+    at: 'fewer blocks of the past are reckoned',
+    but: { makersMax: { at: 'refused with an HTTP status that says so' } },
+  },
   'views/why.ts': { at: 'the rest is left out', but: { addressMax: { at: SHORTENED } } },
   'watch/answers.ts': { at: '`Error{busy}`: nothing was kept for it', metric: 'requests_total' },
   'watch/book.ts': { at: 'the oldest entries make room, and are looked up anew when asked about again' },

@@ -24,6 +24,16 @@ export function fidelityValue(bond: {
   return Math.floor((amountSats * timeValue) ** EXPONENT)
 }
 
+/** Sats that are worth `value` when they are locked for `lockBlocks` from their confirmation on; rounded up. */
+export function amountForValue(value: number, lockBlocks: number): number {
+  return Math.ceil(value ** (1 / EXPONENT) / Math.expm1((INTEREST_PER_YEAR * lockBlocks * BLOCK_S) / YEAR_S))
+}
+
+/** What sats could have earned meanwhile, by the interest that the value is reckoned with; rounded. */
+export function interestOf(amountSats: number, lockBlocks: number): number {
+  return Math.round(amountSats * Math.expm1((INTEREST_PER_YEAR * lockBlocks * BLOCK_S) / YEAR_S))
+}
+
 /** When `lockHeight` is expected, judged from the tip: ten minutes a block. Unix seconds. */
 export function lockUnixSOf(lockHeight: number, tip: Tip): number {
   return tip.timeS + BLOCK_S * (lockHeight - tip.height)

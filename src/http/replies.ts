@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { brokenRows } from '../views/broken.ts'
 import {
   address,
+  announcedSchema,
   blockHash,
   bondSchema,
   checksSchema,
@@ -13,10 +14,14 @@ import {
   height,
   historyPointSchema,
   makerSchema,
+  probeHourSchema,
   probePointSchema,
+  probeSchema,
   relayPointSchema,
   relaySchema,
   spendSchema,
+  sybilPlaceSchema,
+  sybilPointSchema,
   trackerSchema,
   unseen,
 } from '../views/schemas.ts'
@@ -80,6 +85,36 @@ export const makerReply = component(
     listed: z.boolean(),
     maker: makerSchema.nullable().describe('null when it has no live bond'),
     bonds: z.array(bondSchema).describe('all it ever announced, as far as scanned'),
+    relays: z.array(announcedSchema).describe('those that are watched; empty when it has no live bond'),
+    broken: brokenRows,
+  }),
+)
+
+export const probesReply = component(
+  'MakerProbes',
+  z.strictObject({
+    address,
+    hours: z.array(probeHourSchema).describe('hours in which it was probed, oldest first'),
+    probes: z.array(probeSchema).describe('the last single ones, newest first; they are kept for 7 days'),
+    broken: brokenRows,
+  }),
+)
+
+export const sybilReply = component(
+  'Sybil',
+  z.strictObject({
+    ...atTip,
+    makers: count.describe('of the swap'),
+    chance_ppm: count.describe('with which the places are to be held'),
+    complete_from: height.describe('before it, bonds older than the scan are missing'),
+    counted: z.strictObject({
+      makers: count.describe(
+        'with a bond that has a value and that takers of today accept, whether they answer or not',
+      ),
+      value: z.number().min(0).describe("of each of them the best bond's, together"),
+    }),
+    places: z.array(sybilPlaceSchema).describe('by how many are held, from one to all'),
+    points: z.array(sybilPointSchema).describe('oldest first, evenly apart, the last at the tip'),
     broken: brokenRows,
   }),
 )

@@ -7,15 +7,18 @@ import { formatOutpoint, type Outpoint, parseOutpoint, type Txid } from '../chai
 import type { Core } from '../core.ts'
 import { PeerFault } from '../errors.ts'
 import { bondsAsked, indexAfter, type Market } from '../market.ts'
+import { ROUTE_MAKERS } from '../peers/pick.ts'
 import { RELAY_HISTORY_LIMITS } from '../store/local/relays.ts'
 import { parseHostPort } from '../tor/address.ts'
 import { bondRow } from '../views/bonds.ts'
 import { clientRows } from '../views/clients.ts'
 import { historyOf } from '../views/history.ts'
-import { makerRow } from '../views/makers.ts'
-import { relayHistory } from '../views/relays.ts'
+import { MAKER_PROBES_LIMITS, makerProbes } from '../views/maker-probes.ts'
+import { makerPicks, makerRow } from '../views/makers.ts'
+import { announcedAt, relayHistory } from '../views/relays.ts'
 import { spendRow } from '../views/spends.ts'
 import { currentReadiness, statusRow } from '../views/status.ts'
+import { SYBIL_LIMITS, sybilReport } from '../views/sybil.ts'
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import type { WatchAnswer } from '../watch/watcher.ts'
@@ -168,7 +171,8 @@ export const ROUTES: readonly AnyRoute[] = [
     answer: (core, _, query) => {
       const market = synced(core)
       const { rows, next } = page([...market.makers.values()], query.limit, query.after, ({ address }) => address)
-      const makers = rows.map((maker) => makerRow(maker, market, core))
+      const picks = makerPicks(market, core)
+      const makers = rows.map((maker) => makerRow(maker, market, core, picks))
       return { body: { ...listOf(core, market), total: market.makers.size, makers, next } }
     },
   }),
@@ -190,9 +194,41 @@ export const ROUTES: readonly AnyRoute[] = [
           ...tipOf(market),
           address,
           listed: listed !== undefined,
-          maker: listed ? makerRow(listed, market, core) : null,
+          maker: listed ? makerRow(listed, market, core, makerPicks(market, core)) : null,
           bonds: bonds.map((known) => bondRow(known, market, core)),
+          relays: listed ? announcedAt(core, listed.bonds[0]!.bond.outpoint.txid) : [],
         },
+      }
+    },
+  }),
+  route({
+    path: '/api/v1/makers/{address}/probes',
+    name: 'makerProbes',
+    about: 'What probes of one maker found: hour by hour, and the last ones singly',
+    params: addressParams,
+    query: z.strictObject({ hours: wholeText(1, MAKER_PROBES_LIMITS.hoursMax).default(MAKER_PROBES_LIMITS.hours) }),
+    reply: replies.probesReply,
+    otherwise: [],
+    answer: (core, { address }, { hours }) => ({ body: { address, ...makerProbes(core, address, hours) } }),
+  }),
+  route({
+    path: '/api/v1/sybil',
+    name: 'sybil',
+    about: 'What it would cost somebody to hold places of a swap, now and in the past',
+    params: nothing,
+    query: z.strictObject({
+      makers: wholeText(2, SYBIL_LIMITS.makersMax).default(ROUTE_MAKERS),
+      chance: wholeText(1, 99).default(50),
+      points: wholeText(2, SYBIL_LIMITS.pointsMax).default(SYBIL_LIMITS.pointsMax),
+    }),
+    reply: replies.sybilReply,
+    otherwise: [503],
+    answer: (core, _, query) => {
+      const market = synced(core)
+      const { completeFrom, ...report } = sybilReport(core, market, query)
+      const { makers, chance } = query
+      return {
+        body: { ...tipOf(market), makers, chance_ppm: chance * 10_000, complete_from: completeFrom, ...report },
       }
     },
   }),

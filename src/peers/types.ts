@@ -97,7 +97,8 @@ export type ProbeResult = { latencyMs: number /** A v1 Ping was sent. */; hasPin
 )
 
 /** `unjudged`: it failed while our own Tor was not known to work, or was closed without an answer. */
-export type ProbeOutcome = 'answered' | 'failed' | 'unjudged'
+export const PROBE_OUTCOMES = ['answered', 'failed', 'unjudged'] as const
+export type ProbeOutcome = (typeof PROBE_OUTCOMES)[number]
 
 /** `up`: answered within the last hour; `down`: kept failing while our Tor was proven to work; `unknown`: else. */
 export const REACHES = ['up', 'down', 'unknown'] as const

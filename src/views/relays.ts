@@ -1,10 +1,10 @@
 /** Watched relays as rows, and how they were hour by hour. */
-import { formatOutpoint } from '../chain/types.ts'
+import { formatOutpoint, type Txid } from '../chain/types.ts'
 import { type FaultCounts, sumOfFaults } from '../nostr/relay-view.ts'
 import type { RelayRecord } from '../nostr/relay-watch.ts'
 import { readRelayHours } from '../store/local/relays.ts'
 import type { Facts } from './facts.ts'
-import type { RelayPointRow, RelayRow } from './schemas.ts'
+import type { AnnouncedRow, RelayPointRow, RelayRow } from './schemas.ts'
 
 const LIMITS = {
   /** Missing bonds named in a row. */
@@ -69,6 +69,15 @@ export function relayHistory(
     url,
     time: Math.min((hour + 1) * 3_600, nowS),
     ...counts,
+  }))
+}
+
+/** Whether each relay announces the bond of that transaction; not known where its view is not, or the bond is not due there. */
+export function announcedAt({ relays }: Pick<Facts, 'relays'>, txid: Txid): AnnouncedRow[] {
+  const without = new Set(relays.without(txid))
+  return relays.rows().map(({ url, announced }) => ({
+    url,
+    announces: announced === null ? null : !without.has(url),
   }))
 }
 

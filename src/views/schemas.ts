@@ -8,7 +8,8 @@ import { ANNOUNCEMENT_FORMATS, BOND_STATES, REFUSALS, TODAY_REFUSALS } from '../
 import { NETWORKS } from '../chain/types.ts'
 import { MENDED_OUTCOMES } from '../nostr/mender.ts'
 import { EVENT_FAULTS } from '../nostr/relay-view.ts'
-import { DIALECTS, REACHES } from '../peers/types.ts'
+import { PICK_OBSTACLES } from '../peers/pick.ts'
+import { DIALECTS, PROBE_FAILURES, PROBE_OUTCOMES, REACHES } from '../peers/types.ts'
 import { SPEND_STATES } from '../watch/spend.ts'
 import { SLOT_GROUPS } from '../wire/slots.ts'
 
@@ -124,6 +125,23 @@ export const offerSchema = component(
 )
 export type OfferRow = z.infer<typeof offerSchema>
 
+const pickSchema = component(
+  'Pick',
+  z.strictObject({
+    chance_ppm: ppm
+      .nullable()
+      .describe(
+        'of a million swaps of 1,000,000 sats with two makers, those for which takers pick it; null: not known',
+      ),
+    place: count
+      .nullable()
+      .describe('among the makers that they can pick, by address, from 1 on; null where it is none'),
+    obstacle: z.enum(PICK_OBSTACLES).nullable().describe('why the chance is 0, or not known'),
+    text: z.string().describe('the same for people'),
+  }),
+)
+export type PickRow = z.infer<typeof pickSchema>
+
 export const makerSchema = component(
   'Maker',
   z.strictObject({
@@ -152,9 +170,38 @@ export const makerSchema = component(
     protocols: z.array(z.string()).nullable().describe('of swaps, as it lists them'),
     offer: offerSchema.nullable().describe('its last one; null when it never gave one, or one that can not be meant'),
     offer_fault: z.string().nullable().describe('what is wrong with its last offer, which is therefore not shown'),
+    pick: pickSchema,
   }),
 )
 export type MakerRow = z.infer<typeof makerSchema>
+
+/** One probe of a maker, and what was counted of them within an hour. */
+export const probeSchema = z.strictObject({
+  time: unixS,
+  outcome: z.enum(PROBE_OUTCOMES).describe('unjudged: it failed while our own way through Tor was not known to work'),
+  failure: z.enum(PROBE_FAILURES).nullable(),
+  text: z.string().nullable().describe('what was met'),
+  dialect: z.enum(DIALECTS).nullable(),
+  latency_ms: z.number().min(0),
+})
+export type ProbeRowShown = z.infer<typeof probeSchema>
+export const probeHourSchema = z.strictObject({
+  time: unixS.describe('when the hour began'),
+  answered: count,
+  failed: count,
+  unjudged: count,
+})
+export type ProbeHourRow = z.infer<typeof probeHourSchema>
+
+/** Whether a relay announces a maker's bonds to takers that know no tracker. */
+export const announcedSchema = z.strictObject({
+  url: z.string().max(300),
+  announces: z
+    .boolean()
+    .nullable()
+    .describe('whether a valid event there announces its best bond; null where that is not known'),
+})
+export type AnnouncedRow = z.infer<typeof announcedSchema>
 
 /** Why a maker is listed, or is not. */
 export const REASON_CODES = [
@@ -448,6 +495,42 @@ export const probePointSchema = z.strictObject({
 })
 export type HistoryRow = z.infer<typeof historyPointSchema>
 export type ProbePointRow = z.infer<typeof probePointSchema>
+
+// ---- what an attack costs --------------------------------------------------------------------------------------------
+
+const cost = { sats: sats.describe('all that is locked'), bonds: count.describe('in so many bonds of equal size') }
+export const sybilPlaceSchema = z.strictObject({
+  held: count.describe('at least so many places of the swap'),
+  by_value: z
+    .strictObject({
+      ...cost,
+      lock_blocks: count,
+      interest: sats.describe('what they could have earned meanwhile, at 1.5 % a year'),
+    })
+    .describe('for the chance asked for, were makers picked in proportion to the value of their best bond'),
+  today: z
+    .strictObject({
+      ...cost,
+      lock_blocks: count,
+      before: address
+        .nullable()
+        .describe('the first maker that takers can pick: names before it are picked in its place'),
+      names: z
+        .number()
+        .min(0)
+        .nullable()
+        .describe('onion names made until enough come before it; null where it has none'),
+    })
+    .describe('for nearly every swap, as takers of today pick: by address'),
+})
+export type SybilPlaceRow = z.infer<typeof sybilPlaceSchema>
+export const sybilPointSchema = z.strictObject({
+  height,
+  time: unixS,
+  makers: count.describe('with a bond then alive that has a value and that takers of today accept'),
+  places: z.array(z.strictObject({ held: count, ...cost })).describe('as `by_value`, at that block'),
+})
+export type SybilPointRow = z.infer<typeof sybilPointSchema>
 
 // ---- clients ---------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { asTxid } from '../../src/chain/types.ts'
 import { STREAM_LIMITS } from '../../src/events/stream.ts'
 import { HTTP_LIMITS } from '../../src/http/guard.ts'
+import type { SybilPlaceRow } from '../../src/views/schemas.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { mineMarket } from '../sandbox/market.ts'
 import { freePorts } from '../sandbox/ports.ts'
@@ -154,6 +155,30 @@ test('every path answers what its document says, and the facts are those of the 
   assert.equal(maker.bonds[0].outpoint, `${first.txid}:0`)
   const ended = await get('/api/v1/makers/{address}', `/api/v1/makers/${ending.address}`)
   assert.deepEqual([ended.listed, ended.maker, ended.bonds.length], [false, null, 1])
+  assert.equal(maker.maker.pick.obstacle, 'not-today')
+  const probes = await get('/api/v1/makers/{address}/probes', `/api/v1/makers/${first.address}/probes?hours=24`)
+  assert.deepEqual([probes.address, probes.hours, probes.probes], [first.address, [], []])
+  const sybil = await get('/api/v1/sybil', '/api/v1/sybil?makers=3&chance=75&points=20')
+  assert.deepEqual([sybil.makers, sybil.chance_ppm, sybil.points.length], [3, 750_000, 20])
+  assert.deepEqual(
+    sybil.places.map(({ held, today }: SybilPlaceRow) => [held, today.bonds, today.sats]),
+    [
+      [1, 1, 10_000],
+      [2, 2, 20_000],
+      [3, 3, 30_000],
+    ],
+  )
+  const costs = sybil.places.map(({ by_value }: SybilPlaceRow) => by_value.sats)
+  assert.deepEqual(
+    costs,
+    costs.toSorted((a: number, b: number) => a - b),
+  )
+  const { makers: counted, places: now } = sybil.points.at(-1)
+  assert.equal(counted, sybil.counted.makers)
+  assert.deepEqual(
+    now.map(({ sats }: Json) => sats),
+    costs,
+  )
 
   const found = await get('/api/v1/spends/{txid}/{vout}', `/api/v1/spends/${ending.txid}/0`)
   assert.deepEqual([found.spend.state, found.spend.txid, found.spend.tx], ['confirmed', spend.txid, spend.hex])
@@ -195,6 +220,8 @@ test('every path answers what its document says, and the facts are those of the 
     ['/api/v1/spends/{txid}/{vout}', `/api/v1/spends/${A_TXID}/-1`],
     ['/api/v1/why/{address}', '/api/v1/why/nobody'],
     ['/api/v1/history', '/api/v1/history?points=1'],
+    ['/api/v1/sybil', '/api/v1/sybil?makers=1'],
+    ['/api/v1/makers/{address}/probes', `/api/v1/makers/${UNSERVED}/probes?hours=9601`],
   ] as const) {
     const { error } = await get(path, url, 400)
     assert.equal(error.code, 'bad_request')

@@ -94,6 +94,7 @@ const PURE = [
     'peers/dial-budget.ts',
     'peers/hints.ts',
     'peers/list-comparison.ts',
+    'peers/pick.ts',
     'peers/probe-turns.ts',
     'watch/spend.ts',
     'watch/effort.ts',

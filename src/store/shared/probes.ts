@@ -182,6 +182,29 @@ export function readUptime(db: Db, address: string, sinceMs: number): Uptime {
   return { answered, observed: answered + (row?.failed ?? 0) }
 }
 
+/** The maker's probes by the hour, from hour `from` on, oldest first; whoever has made them. */
+export function readHours(
+  db: Db,
+  address: string,
+  from: number,
+): { hour: number; answered: number; failed: number; unjudged: number }[] {
+  return db.all(
+    sql
+      .selectFrom('probe_hours as h')
+      .innerJoin('makers as m', 'm.id', 'h.maker_id')
+      .select(({ fn }) => [
+        'h.hour',
+        fn.sum<number>('h.answered').as('answered'),
+        fn.sum<number>('h.failed').as('failed'),
+        fn.sum<number>('h.unjudged').as('unjudged'),
+      ])
+      .where('m.address', '=', address)
+      .where('h.hour', '>=', from)
+      .groupBy('h.hour')
+      .orderBy('h.hour'),
+  )
+}
+
 /** Probes of all makers within a while that begins at `fromMs`. */
 export interface ProbeStep {
   fromMs: number

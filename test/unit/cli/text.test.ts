@@ -48,6 +48,7 @@ function aRow(name: string, overrides: Partial<MakerRow>): MakerRow {
     protocols: null,
     offer: OFFER,
     offer_fault: null,
+    pick: { chance_ppm: null, place: null, obstacle: 'not-known', text: 'nobody knows' },
     ...overrides,
   })
 }
