@@ -195,15 +195,18 @@ const TYPES = {
 const DASHBOARD = new URL('./dashboard/', import.meta.url)
 const { resolve } = createRequire(import.meta.url)
 
+const MODULES = [
+  ...['app', 'dom', 'live', 'place', 'plots', 'relays', 'status', 'strips', 'sybil', 'words'],
+  ...['maker', 'makers', 'maker-cells', 'maker-words', 'not-listed'],
+]
+
 function readPages(): Page[] {
   const own = (name: string) => fileURLToPath(new URL(name, DASHBOARD))
   return [
     page('/', 'html', own('index.html')),
     page('/favicon.svg', 'svg', own('favicon.svg')),
-    ...['style', 'makers'].map((name) => page(`/assets/${name}.css`, 'css', own(`${name}.css`))),
-    ...['app', 'dom', 'live', 'makers', 'plots', 'relays', 'status', 'words'].map((name) =>
-      page(`/assets/${name}.js`, 'js', own(`${name}.js`)),
-    ),
+    ...['style', 'makers', 'maker'].map((name) => page(`/assets/${name}.css`, 'css', own(`${name}.css`))),
+    ...MODULES.map((name) => page(`/assets/${name}.js`, 'js', own(`${name}.js`))),
     page('/assets/uplot.js', 'js', resolve('uplot/dist/uPlot.esm.js')),
     page('/assets/uplot.css', 'css', resolve('uplot/dist/uPlot.min.css')),
   ]

@@ -1,20 +1,27 @@
 /** The page: what is known, shown in its places, whenever it changes. */
 import { byId, make, setHidden, setText, showEmpty } from './dom.js'
 import { watchTracker } from './live.js'
+import { MakerPage } from './maker.js'
 import { MakersTable } from './makers.js'
 import { Plots } from './plots.js'
 import { showRelays } from './relays.js'
 import { showStatus } from './status.js'
+import { SybilPanel } from './sybil.js'
 import { ago, number, plural, shortAddress } from './words.js'
 
+// First: what it shows or hides is so when the table hears of another place.
+const page = new MakerPage()
 const table = new MakersTable()
 const plots = new Plots()
+const sybil = new SybilPanel()
 
 watchTracker((known) => {
   document.body.dataset.state = stateOf(known)
   document.body.dataset.lists = known.makers?.total > 0 ? 'some' : 'none'
   showStatus(known)
-  table.show(known.makers, known.refusal)
+  table.show(known)
+  page.show(known)
+  sybil.show(known)
   if (!known.status) return
   showTrackers(known.trackers, known.status)
   showRelays(known.relays?.relays, known.status)

@@ -124,7 +124,8 @@ export function watchTracker(show) {
   void read({ withLists: true })
 }
 
-async function get(path) {
+/** Throws Refused with the tracker's own words, or whatever `fetch` throws. */
+export async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(LIMITS.answerMs), cache: 'no-store' })
   const body = await response.json()
   if (!response.ok) throw new Refused(response.status, body.error?.code, body.error?.message)

@@ -47,11 +47,16 @@ export function median(values) {
 }
 
 /** An offer's fees in short: what is fixed and what grows with the amount. */
-export function fees(offer) {
+export function feesInShort(offer) {
   const parts = []
   if (offer.base_fee > 0) parts.push(`${number(offer.base_fee)} sats`)
   if (offer.amount_relative_fee_pct > 0) parts.push(`${trimmed(offer.amount_relative_fee_pct)} %`)
   return parts.length > 0 ? parts.join(' + ') : 'none'
+}
+
+/** What grows with the time; nothing where nothing does. */
+export function timeFee({ time_relative_fee_pct: perBlock }) {
+  return perBlock > 0 ? `+ ${trimmed(perBlock)} % a block` : ''
 }
 
 /** What takers of today hold against an announcement, by the codes of `today_refusals`. */
@@ -72,20 +77,7 @@ const TODAY = {
 
 export const todayRefusals = (codes) => codes.map((code) => TODAY[code] ?? code).join('; ')
 
-/** The whole of it, with what grows with the time. */
-export function feesInFull(offer) {
-  const { time_relative_fee_pct: perBlock, min_size: min, max_size: max, swap_fee: total } = offer
-  const waiting = perBlock > 0 ? ` + ${trimmed(perBlock)} % for each block of the refund lock` : ''
-  const example = `${number(total)} sats for a swap of 1,000,000 with a lock of 20 blocks`
-  return `${fees(offer)}${waiting}: ${example}; swaps from ${number(min)} to ${number(max)} sats${withLightning(offer)}`
-}
-
-function withLightning({ lightning }) {
-  const ways = lightning ? [lightning.swap_in && 'in', lightning.swap_out && 'out'].filter(Boolean) : []
-  return ways.length > 0 ? `; with Lightning, ${ways.join(' and ')}: ${fees(lightning)}` : ''
-}
-
-const trimmed = (value) => String(Number(value.toPrecision(3)))
+export const trimmed = (value) => String(Number(value.toPrecision(3)))
 
 /** `host.onion:port` as a bold beginning and a quiet rest. */
 export function shortAddress(address) {
