@@ -13,6 +13,14 @@ import type { Network } from '../chain/types.ts'
 import { describeError } from '../errors.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { dial } from '../tor/socks.ts'
+import {
+  bitcoindFix,
+  LOOK_AT_PEERS,
+  READ_PRUNED_AGAIN,
+  RESTART_BITCOIND,
+  startBitcoind,
+  WAIT_FOR_DOWNLOAD,
+} from './advice.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { clockFinding } from './host.ts'
 
@@ -21,13 +29,10 @@ type Publishers = Extract<NonNullable<NodeInspection['zmq']>, { value: unknown }
 const LIMITS = {
   /** On this machine or near. */
   dialMs: 5_000,
-  /** Disk of the window's blocks and their undo data on main, in MiB; the others are smaller. */
-  pruneMib: 60_000,
   /** The first Bitcoin Core with txospenderindex. */
   spenderIndexVersion: 310_000,
 }
 
-const RESTART = 'then: sudo systemctl restart bitcoind'
 const COOKIES_ELSEWHERE = ['/var/lib/bitcoind', '/var/lib/bitcoin', '/home/bitcoin/.bitcoin', '/root/.bitcoin']
 
 export async function bitcoindFindings(
@@ -84,18 +89,18 @@ async function reachFinding({ host, port }: RpcOptions): Promise<Finding> {
   const where = formatHostPort({ host, port })
   const problem = await unreachable({ host, port })
   if (problem === undefined) return well('bitcoind', `something listens at ${where}`)
-  const hint = await whoElseListens(host)
-  return broken('bitcoind', `nothing answers at ${where} (--rpc): ${problem}`, `sudo systemctl start bitcoind${hint}`)
+  const fix = startBitcoind(await whoElseListens(host))
+  return broken('bitcoind', `nothing answers at ${where} (--rpc): ${problem}`, fix)
 }
 
 /** Bitcoind of another network at its usual port: then the setting is wrong, not bitcoind. */
-async function whoElseListens(host: string): Promise<string> {
+async function whoElseListens(host: string): Promise<string | undefined> {
   for (const [network, { defaultRpcPort }] of Object.entries(NETWORK_PARAMS)) {
     if ((await unreachable({ host, port: defaultRpcPort })) === undefined) {
       return `; or is it the one at ${formatHostPort({ host, port: defaultRpcPort })}, the port of --network ${network}?`
     }
   }
-  return ', or give --rpc <host:port> of the running one'
+  return undefined
 }
 
 /** Why nobody can be reached there; undefined when somebody can. */
@@ -144,7 +149,7 @@ function closedCookie(file: string, user: string): Finding {
     return broken(
       'bitcoind-auth',
       `the cookie ${file} is root's, and can't be read by ${user}`,
-      `rpcauth=<made by bitcoind's rpcauth.py> in bitcoin.conf, ${RESTART}; FIDELITY_TRACKER_AUTH=user:password here; better: run bitcoind as a user of its own`,
+      `rpcauth=<made by bitcoind's rpcauth.py> in bitcoin.conf, ${RESTART_BITCOIND}; FIDELITY_TRACKER_AUTH=user:password here; better: run bitcoind as a user of its own`,
     )
   }
   if (closed !== undefined) {
@@ -157,7 +162,7 @@ function closedCookie(file: string, user: string): Finding {
   return broken(
     'bitcoind-auth',
     `the cookie ${file} can't be read by ${user}`,
-    `rpccookieperms=group in bitcoin.conf, ${RESTART}; ${join(dirname(file))}, ${again}`,
+    `rpccookieperms=group in bitcoin.conf, ${RESTART_BITCOIND}; ${join(dirname(file))}, ${again}`,
   )
 }
 
@@ -174,30 +179,18 @@ function refusalFinding(
   { auth }: RpcOptions,
   { refusal: text, isForbidden }: { refusal: string; isForbidden: boolean },
 ): Finding {
-  if (/is starting/.test(text)) {
-    return worth('bitcoind-auth', text, 'wait: bitcoin-cli -rpcwait getblockcount returns when it has started')
-  }
-  if (/refuses user and password/.test(text)) {
-    return broken(
-      'bitcoind-auth',
-      text,
-      'correct FIDELITY_TRACKER_AUTH=user:password (rpcuser, rpcpassword or rpcauth in bitcoin.conf), or remove it to use the cookie',
-    )
-  }
-  if (/refuses the cookie/.test(text)) {
-    const file = auth.kind === 'cookie' ? auth.file : ''
-    return broken('bitcoind-auth', text, `give --cookie-file of the bitcoind at --rpc; ${file} is of another one`)
-  }
   if (isForbidden) {
     return broken(
       'bitcoind-auth',
       text,
       /its rpcwhitelist lacks/.test(text)
-        ? `rpcwhitelist=<this user>:${WHITELIST} in bitcoin.conf, ${RESTART}`
-        : `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART}`,
+        ? `rpcwhitelist=<this user>:${WHITELIST} in bitcoin.conf, ${RESTART_BITCOIND}`
+        : `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART_BITCOIND}`,
     )
   }
-  return broken('bitcoind', text, "see bitcoind's debug.log; is --rpc really a bitcoind?")
+  const fix = bitcoindFix(text, auth.kind === 'cookie' ? auth.file : '')
+  if (/is starting/.test(text)) return worth('bitcoind-auth', text, fix)
+  return broken(/ refuses /.test(text) ? 'bitcoind-auth' : 'bitcoind', text, fix)
 }
 
 function versionFinding({ version, subversion }: NetworkInfo): Finding {
@@ -220,14 +213,14 @@ function downloadFinding(chain: ChainInfo): Finding {
     return worth(
       'bitcoind-sync',
       `knows of ${ahead} blocks that it does not have: its best header is ${chain.headers}`,
-      'if that lasts: bitcoin-cli getpeerinfo and getchaintips, and its debug.log',
+      LOOK_AT_PEERS,
     )
   }
   if (!chain.initialblockdownload) return well('bitcoind-sync', 'has the whole chain')
   return worth(
     'bitcoind-sync',
     `is still in initial download: block ${chain.blocks} of ${chain.headers}`,
-    'wait: bitcoin-cli getblockchaininfo shows the progress; the scan starts by itself when it is done',
+    WAIT_FOR_DOWNLOAD,
   )
 }
 
@@ -236,12 +229,12 @@ function restFinding(hasRest: boolean): Finding {
   return worth(
     'bitcoind-rest',
     'serves no REST: blocks are read by RPC, which makes the first scan slower',
-    `rest=1 in bitcoin.conf, ${RESTART}`,
+    `rest=1 in bitcoin.conf, ${RESTART_BITCOIND}`,
   )
 }
 
 function zmqFinding(publishers: Publishers): Finding {
-  const fix = `zmqpubhashblock=tcp://127.0.0.1:28332 and zmqpubsequence=tcp://127.0.0.1:28333 in bitcoin.conf, ${RESTART}`
+  const fix = `zmqpubhashblock=tcp://127.0.0.1:28332 and zmqpubsequence=tcp://127.0.0.1:28333 in bitcoin.conf, ${RESTART_BITCOIND}`
   if (!publishers) {
     return worth(
       'bitcoind-zmq',
@@ -281,7 +274,7 @@ function pruneFinding(chain: ChainInfo): Finding {
   return worth(
     'bitcoind-prune',
     `has pruned blocks ${from} to ${lowest - 1} of the window: bonds confirmed there are not known`,
-    `unless the tracker has read them before, it gives no list: prune=${LIMITS.pruneMib} (or prune=0) in bitcoin.conf, and start bitcoind once with -reindex, which downloads them again; or --serve-partial`,
+    `unless the tracker has read them before, it gives no list: ${READ_PRUNED_AGAIN}`,
   )
 }
 

@@ -15,6 +15,7 @@ import { readPublicHost } from '../tor/own-host.ts'
 import { lastStatus, readRelayRows } from '../views/closed.ts'
 import type { RelayRow, StatusRow } from '../views/schemas.ts'
 import type { Clock } from '../world.ts'
+import { onionFinding } from './advice.ts'
 import { bitcoindFindings } from './bitcoind.ts'
 import { dataDirFindings } from './data-dir.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
@@ -22,7 +23,7 @@ import { fileLimitFinding, nodeFinding, portFinding, takenPortFinding } from './
 import { postgresFindings } from './postgres.ts'
 import { relayFindings } from './relays.ts'
 import { sharedAddressFinding } from './shared-address.ts'
-import { onionFinding, torFindings } from './tor.ts'
+import { torFindings } from './tor.ts'
 
 export async function examine(config: Config, configFile: string | undefined, clock: Clock): Promise<Finding[]> {
   const { tor, dataDir } = config

@@ -9,11 +9,10 @@ import { AccessRefused, describeError } from '../errors.ts'
 import { printable } from '../format.ts'
 import { formatTorPort, type HostPort, type TorPort } from '../tor/address.ts'
 import { type ControlOptions, TorControl } from '../tor/control.ts'
-import { ONION_KEY_FILE } from '../tor/key.ts'
 import { describeConnectFault } from '../tor/port-fault.ts'
 import { BE_ANONYMOUS, LET_THROUGH, TorRefusal } from '../tor/refusals.ts'
 import { targetWarning } from '../tor/targets.ts'
-import type { StatusRow } from '../views/schemas.ts'
+import { RELOAD_TOR, torControlFix } from './advice.ts'
 import { aloneFinding, backEndFindings } from './back-end.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 import { answersSocks, findTor } from './tor-places.ts'
@@ -27,9 +26,6 @@ const LIMITS = {
   /** Tor itself forgives a clock so much. */
   clockOffMs: 600_000,
 }
-
-const RELOAD = 'then: sudo systemctl reload tor'
-const ADD_LINES = `fidelity-tracker print-torrc | sudo tee -a /etc/tor/torrc; ${RELOAD}`
 
 type Tor = Exclude<Config['tor'], { kind: 'none' }>
 
@@ -146,48 +142,14 @@ function filterFindings(refused: readonly TorRefusal[]): Finding[] {
 
 async function controlRefusal({ control }: ControlOptions, where: string, error: unknown): Promise<Finding> {
   const text = describeError(error)
-  if (/is not there/.test(text)) {
-    return broken(
-      'tor-control',
-      text,
-      'if Tor runs in another container or on another host: share its cookie file, and --tor-cookie-file <file>; or, where torrc has HashedControlPassword, FIDELITY_TRACKER_TOR_AUTH_PASSWORD=<password>; if it runs here: sudo systemctl status tor',
-    )
-  }
-  if (/no answer to|(does not know|refuses) its cookie/.test(text)) {
-    return broken('tor-control', text, 'sudo systemctl restart tor')
-  }
-  if (/lets in everybody, and belongs to/.test(text)) {
-    return broken(
-      'tor-auth',
-      text,
-      `sudo ss -ltnp; if it is your Tor: CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
-    )
-  }
-  if (!(error instanceof AccessRefused)) {
-    const fix = `${(await findTor('control', control)) ?? ''}sudo systemctl start tor; if it has no control port: ${ADD_LINES}`
-    return broken('tor-control', text, fix)
-  }
+  const user = userInfo().username
+  const { check, fix } = torControlFix(text, user, error instanceof AccessRefused)
   if (/wants its cookie/.test(text)) {
     const cookieFile = /cookie (\S+),/.exec(text)?.[1] ?? '/run/tor/control.authcookie'
-    const user = userInfo().username
-    return broken(
-      'tor-auth',
-      `the cookie ${cookieFile} of ${where} can't be read by ${user}`,
-      `sudo usermod -aG debian-tor ${user}, and log in anew (a service: restart it); CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
-    )
+    return broken(check, `the cookie ${cookieFile} of ${where} can't be read by ${user}`, fix)
   }
-  if (/refuses the password/.test(text)) {
-    return broken(
-      'tor-auth',
-      text,
-      'correct FIDELITY_TRACKER_TOR_AUTH_PASSWORD, or remove it and use the cookie: CookieAuthentication 1 in torrc',
-    )
-  }
-  return broken(
-    'tor-auth',
-    text,
-    `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}; or FIDELITY_TRACKER_TOR_AUTH_PASSWORD=<password>`,
-  )
+  const isAway = fix.startsWith('sudo systemctl start tor')
+  return broken(check, text, `${(isAway && (await findTor('control', control))) || ''}${fix}`)
 }
 
 function authFinding({ authenticated }: TorControl): Finding {
@@ -196,7 +158,7 @@ function authFinding({ authenticated }: TorControl): Finding {
     return worth(
       'tor-auth',
       'the control port lets in everybody on this machine, and whoever controls Tor sees through it; who takes the port while Tor is down is given the onion key',
-      `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD}`,
+      `CookieAuthentication 1 and CookieAuthFileGroupReadable 1 in torrc, ${RELOAD_TOR}`,
     )
   }
   if (cookieFile !== undefined && isOpenToAll(cookieFile)) {
@@ -272,48 +234,4 @@ export function powFinding(version: string): Finding {
 function targetFindings(listen: HostPort, tor: Extract<Tor, { kind: 'control' }>): Finding[] {
   const astray = targetWarning(listen, tor)
   return astray ? [worth('tor-target', astray.text, astray.fix)] : []
-}
-
-/** What the running daemon says of its onion service; `ownAddress`: as files have it, where they do. */
-export function onionFinding(status: StatusRow | undefined, ownAddress: string | undefined): Finding {
-  const itsAddress = ownAddress === undefined ? '' : `; its address is ${ownAddress}`
-  if (!status)
-    return worth(
-      'onion',
-      `the daemon is not running${itsAddress}`,
-      'sudo systemctl start fidelity-tracker, or fidelity-tracker start',
-    )
-  const { state, detail, address, canary } = status.onion
-  if (state === 'published') {
-    if (canary?.state === 'red') {
-      const fix = 'sudo journalctl -u tor@default -n 50; a service that was just published takes a minute to be found'
-      return broken('onion', `published, but not reached through Tor (canary): ${canary.detail}`, fix)
-    }
-    if (canary?.state === 'impostor') {
-      const fix = `stop the other tracker that has a copy of ${ONION_KEY_FILE}; is none yours, this address is lost to whoever has the key: docs/troubleshooting.md, FidelityTrackerUnreachable`
-      return broken('onion', canary.detail, fix)
-    }
-    if (canary?.state === 'untried')
-      return worth('onion', `${address}: ${canary.detail}`, 'wait a minute, and look again')
-    return well('onion', `published: ${address}${canary ? ', reached through Tor by our own canary' : ''}`)
-  }
-  if (state === 'standby') return standbyFinding(status, detail)
-  if (state === 'publishing') return worth('onion', `${address}: ${detail}`, 'wait: an upload takes up to a minute')
-  if (state === 'withdrawn')
-    return worth('onion', `${address}: ${detail}`, 'what it waits for is said here and in status')
-  if (state === 'disabled') {
-    return broken('onion', `the running daemon has no onion service (${detail})`, 'start it without --no-tor')
-  }
-  const text = `the daemon's onion service is ${state}: ${detail}${itsAddress}`
-  return broken('onion', text, 'see the lines about Tor above')
-}
-
-/** Of several trackers with one address it is another's turn, or nobody's. */
-function standbyFinding({ checks }: StatusRow, detail: string): Finding {
-  if (checks.onion.ok) return well('onion', `stands by for the address that it shares: ${detail}`)
-  return worth(
-    'onion',
-    `stands by for the address that it shares, and does not know of a holder: ${detail}`,
-    'fidelity-tracker status at each tracker; one of them has to be ready, and to reach the shared store',
-  )
 }

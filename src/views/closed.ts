@@ -112,6 +112,7 @@ export function readStatus(facts: Facts, ownHost: string | undefined): StatusRow
     uptime_s: 0,
     ready: false,
     not_ready: [detail],
+    advice: [],
     checks: { database: { ok: true, detail: 'ok' }, bitcoind: check, sync: check, tor: check, onion: check },
     ...chainStatus(facts),
     address: ownAddress ?? before.address,

@@ -386,6 +386,16 @@ export const checksSchema = component(
 )
 export type Checks = z.infer<typeof checksSchema>
 
+const adviceSchema = component(
+  'Advice',
+  z.strictObject({
+    check: checksSchema.keyof().describe('what it is about'),
+    text: z.string().describe('what is the matter'),
+    fix: z.string().describe('what to type or to change, as doctor says it'),
+  }),
+)
+export type AdviceRow = z.infer<typeof adviceSchema>
+
 export const statusSchema = component(
   'Status',
   z.strictObject({
@@ -399,6 +409,9 @@ export const statusSchema = component(
     ready: z.boolean().describe('whether takers get answers: all checks are ok'),
     not_ready: z.array(z.string()).describe('what is waited for, in words; empty when ready'),
     checks: checksSchema,
+    advice: z
+      .array(adviceSchema)
+      .describe('what to do about what is in the way, once for each cause; empty where there is nothing to do'),
     height: height.nullable().describe('our tip; null before anything is scanned'),
     block_hash: blockHash.nullable(),
     block_time: unixS.nullable(),

@@ -11,6 +11,7 @@ import type { Db } from '../store/open.ts'
 import type { LeaseState } from '../tor/address-lease.ts'
 import type { OnionState } from '../tor/onion.ts'
 import { VERSION } from '../version.ts'
+import { adviceOn } from './advice.ts'
 import type { Facts } from './facts.ts'
 import type { Checks, StatusRow } from './schemas.ts'
 
@@ -226,7 +227,7 @@ export function statusRow(facts: RunningFacts): StatusRow {
   const { node, best, progress, mempool, source } = following
   const { ready, notReady, checks } = currentReadiness(facts)
   const nowMs = clock.nowMs()
-  return {
+  const row: Omit<StatusRow, 'advice'> = {
     running: true,
     pid: process.pid,
     started_at: Math.floor(startedAtMs / 1000),
@@ -272,4 +273,5 @@ export function statusRow(facts: RunningFacts): StatusRow {
     subscriptions: facts.subscriptions(),
     registrations: facts.registrations(),
   }
+  return { ...row, advice: adviceOn(row, facts.config) }
 }
