@@ -38,20 +38,27 @@ function isOurs(header: string | undefined, listen: HostPort, hosts: readonly st
   )
 }
 
-/** On every reply. Scripts and styles come from us alone, and nothing may frame us or learn where we are. */
+/** Scripts and styles come from us alone, none is written into a page, and nothing may frame us. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+]
+
+/**
+ * Of the page of the API: Swagger UI makes its parts from HTML that it has cleaned itself (DOMPurify), and has pictures in
+ * its styles. What it shows is our own document.
+ */
+export const VIEWER_POLICY = POLICY.map((rule) => (rule === "img-src 'self'" ? `${rule} data:` : rule)).join('; ')
+
+/** On every reply; who follows a link from here does not tell where he was. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy': [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self'",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-  ].join('; '),
+  'content-security-policy': [...POLICY, "require-trusted-types-for 'script'", "trusted-types 'none'"].join('; '),
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
   'referrer-policy': 'no-referrer',

@@ -37,7 +37,13 @@ export function openApiDocument(version: string): Json {
 const uri = (id: string) => `#/components/schemas/${id}`
 
 function componentSchemas(): Json {
-  const { schemas } = z.toJSONSchema(components, { uri })
+  const { schemas } = z.toJSONSchema(components, {
+    uri,
+    override({ jsonSchema }) {
+      // Of every whole number in JSON: it says nothing of ours.
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum
+    },
+  })
   return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withoutIdentity(schema as Json)]))
 }
 

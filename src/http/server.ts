@@ -3,11 +3,7 @@
  * one reaches bitcoind: `/spends`, which may look an outpoint up as a taker's `WatchMany` does. fastify appears only here.
  */
 
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
 import type { Core } from '../core.ts'
@@ -20,6 +16,7 @@ import { withBroken } from '../views/broken.ts'
 import { priceOfBytes } from '../wire/prices.ts'
 import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
 import { openApiDocument } from './openapi.ts'
+import { readServedPages } from './pages.ts'
 import type { ErrorCode } from './replies.ts'
 import { type AnyRoute, ROUTES } from './routes.ts'
 import { Visitors } from './visitors.ts'
@@ -154,9 +151,9 @@ function judge(schema: z.ZodType, raw: unknown): unknown {
 }
 
 function addPages(app: FastifyInstance): void {
-  for (const { path, contentType, body, etag } of readPages()) {
+  for (const { path, contentType, body, etag, policy } of readServedPages()) {
     app.get(path, (request, reply) => {
-      reply.headers({ etag, 'cache-control': 'no-cache' })
+      reply.headers({ etag, 'cache-control': 'no-cache', ...(policy && { 'content-security-policy': policy }) })
       if (request.headers['if-none-match'] === etag) return reply.code(304).send()
       return reply.type(contentType).send(body)
     })
@@ -175,45 +172,4 @@ function asFault(error: Error): HttpFault {
 
 function errorBody(code: ErrorCode, message: string): { error: { code: ErrorCode; message: string } } {
   return { error: { code, message } }
-}
-
-/** One of the dashboard's files, read once when the server starts: nothing else of the disk can be asked for. */
-interface Page {
-  path: string
-  contentType: string
-  body: Buffer
-  etag: string
-}
-
-const TYPES = {
-  html: 'text/html; charset=utf-8',
-  css: 'text/css; charset=utf-8',
-  js: 'text/javascript; charset=utf-8',
-  svg: 'image/svg+xml',
-} as const
-
-const DASHBOARD = new URL('./dashboard/', import.meta.url)
-const { resolve } = createRequire(import.meta.url)
-
-const MODULES = [
-  ...['app', 'dom', 'live', 'place', 'plots', 'relays', 'status', 'strips', 'sybil', 'words'],
-  ...['maker', 'makers', 'maker-cells', 'maker-words', 'not-listed'],
-]
-
-function readPages(): Page[] {
-  const own = (name: string) => fileURLToPath(new URL(name, DASHBOARD))
-  return [
-    page('/', 'html', own('index.html')),
-    page('/favicon.svg', 'svg', own('favicon.svg')),
-    ...['style', 'makers', 'maker'].map((name) => page(`/assets/${name}.css`, 'css', own(`${name}.css`))),
-    ...MODULES.map((name) => page(`/assets/${name}.js`, 'js', own(`${name}.js`))),
-    page('/assets/uplot.js', 'js', resolve('uplot/dist/uPlot.esm.js')),
-    page('/assets/uplot.css', 'css', resolve('uplot/dist/uPlot.min.css')),
-  ]
-}
-
-function page(path: string, type: keyof typeof TYPES, file: string): Page {
-  const body = readFileSync(file)
-  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
-  return { path, contentType: TYPES[type], body, etag }
 }
