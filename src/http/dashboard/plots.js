@@ -2,11 +2,12 @@
 
 import { showEmpty } from './dom.js'
 import uPlot from './uplot.js'
-import { btc, days, median, number, plural, short } from './words.js'
+import { btc, clockTime, date, days, median, milliseconds, number, plural, short } from './words.js'
 
 const LOCK_BLOCKS_MAX = 25_920
 /** Two weeks. */
 const EXPIRY_STEP = 2_016
+const BLOCK_S = 600
 
 export class Plots {
   #drawn = new Map()
@@ -23,31 +24,32 @@ export class Plots {
   /** `known`: as of live.js; its lists are undefined while there are none. */
   show(known, isAnew = false) {
     this.#last = known
-    const { bonds, history, relays, refusal, status } = known
-    const waiting = refusal?.code === 'not_synced' ? 'Drawn when the scan has reached the tip.' : 'Nothing to draw yet.'
+    const { bonds, history, relays, status } = known
     /** @type {Record<string, () => any>} */
     const plots = {
       'plot-history': () => history && historyPlot(history),
       'plot-values': () => bonds && valuePlot(bonds),
-      'plot-expiry': () => bonds && expiryPlot(bonds),
-      'plot-latency': () => history && latencyPlot(history.probes, status),
+      'plot-expiry': () => bonds && expiryPlot(bonds, status.block_time ?? status.time),
+      'plot-latency': () => history && latencyPlot(history.probes),
       'plot-relays': () => relays && relayPlot(relays),
     }
     for (const [id, draw] of Object.entries(plots)) {
       const figure = document.getElementById(id)
       const wanted = draw()
-      if (!wanted?.options) this.#clear(figure, wanted?.title ?? 'Not yet', wanted?.text ?? waiting)
-      else this.#put(figure, wanted, isAnew)
+      figure.hidden = !wanted // a place with nothing in it is no news
+      if (wanted?.options) this.#put(figure, wanted, isAnew)
+      else this.#clear(figure, wanted)
     }
   }
 
-  #clear(figure, title, text) {
+  /** `told`: what there is to say instead of a curve. */
+  #clear(figure, told) {
     const place = figure.querySelector('.plot')
     this.#drawn.get(place)?.plot.destroy()
     this.#drawn.delete(place)
     place.hidden = true
-    figure.querySelector('[data-note]').textContent = '\u00a0'
-    showEmpty(figure.querySelector('.empty'), title, text)
+    figure.querySelector('[data-note]').textContent = ''
+    if (told) showEmpty(figure.querySelector('.empty'), told.title, told.text)
   }
 
   #put(figure, { options, data, note, readout }, isAnew) {
@@ -101,10 +103,13 @@ function axis(options) {
   }
 }
 
+/** Steps between ticks. */
+const ROUND = [1, 10, 100, 1_000, 10_000, 100_000].flatMap((power) => [power, 2 * power, 5 * power])
+
 const countAxis = (options = {}) =>
   axis({
     size: 44,
-    incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000],
+    incrs: ROUND,
     space: 44,
     values: (_, ticks) => ticks.map(short),
     ...options,
@@ -120,29 +125,30 @@ const fromZero = (_, __, max) => [0, Math.max(1, max * 1.12)]
 
 function historyPlot({ points: all, complete_from: completeFrom, height }) {
   const begin = all.findIndex(({ bonds }) => bonds > 0)
-  if (begin < 0) return { title: 'No bonds yet', text: 'The curve begins with the first one.' }
-  if (all.length < 2) return { title: plural(all[0].bonds, 'live bond'), text: 'The curve begins with the next block.' }
+  if (begin < 0 || all.length < 2) return undefined
   // The long nothing before the first bond is cut down to a tenth of what follows.
   const points = all.slice(Math.max(0, begin - 1 - Math.floor((all.length - begin) / 10)))
   const last = points.at(-1)
   const isPartial = completeFrom > points[0].height
   const caveat = isPartial ? ` Before block ${number(completeFrom)}, bonds older than the scan are missing.` : ''
   return {
-    note: `${plural(last.bonds, 'live bond')} at block ${number(height)}.${caveat}`,
+    note: `${plural(last.bonds, 'live bond')} at block ${number(height)}, ${date(last.time)}.${caveat}`,
     readout: (i) => {
       const { bonds, makers, amount, height: at, time } = points[i]
-      const day = new Date(time * 1000).toLocaleDateString('en', { dateStyle: 'medium' })
-      return `Block ${number(at)}, ${day}: ${plural(bonds, 'bond')} of ${plural(makers, 'maker')}, ${btc(amount)} BTC`
+      return `Block ${number(at)}, ${date(time)}: ${plural(bonds, 'bond')} of ${plural(makers, 'maker')}, ${btc(amount)} BTC`
     },
     data: [points.map((point) => point.height), points.map(({ bonds }) => bonds)],
     options: {
       ...shared(),
+      padding: [8, 44, 0, 0],
       scales: { x: { time: false }, y: { range: fromZero } },
       axes: [
         axis({
           grid: { show: false },
-          space: 90,
-          values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : '')),
+          space: 110,
+          size: 44,
+          incrs: ROUND,
+          values: (_, ticks) => ticks.map((tick) => `${number(tick)}\n${date(timeAt(points, tick))}`),
         }),
         countAxis(),
       ],
@@ -158,6 +164,14 @@ function historyPlot({ points: all, complete_from: completeFrom, height }) {
       ],
     },
   }
+}
+
+/** About when block `height` came, by the points around it. */
+function timeAt(points, height) {
+  const after = points.findIndex((point) => point.height >= height)
+  if (after <= 0) return points.at(after).time
+  const [from, to] = [points[after - 1], points[after]]
+  return from.time + ((to.time - from.time) * (height - from.height)) / (to.height - from.height)
 }
 
 /** Bars of equal width with a label each. */
@@ -198,35 +212,45 @@ function thinned(labels, width) {
   return labels.map((label, i) => (i % every === 0 ? label : ''))
 }
 
+/** 1, 2, 5, 10, 20, 50 …: the `i`th of them. */
+const edge = (i) => [1, 2, 5][i % 3] * 10 ** Math.floor(i / 3)
+
+/** The last edge that is not above `value`, which is at least 1. */
+function binOf(value) {
+  let bin = 3 * Math.floor(Math.log10(value))
+  while (edge(bin + 1) <= value) bin++
+  return bin
+}
+
 function valuePlot(live) {
   const values = live.map(({ value }) => value)
-  if (values.length === 0) return { title: 'No bonds', text: 'Values are drawn when a bond is live.' }
-  const positive = values.filter((value) => value > 0)
+  if (values.length === 0) return undefined
+  const positive = values.filter((value) => value >= 1)
   const none = values.length - positive.length
-  // Half decades: 1, 3.2, 10, 32 …
-  const binOf = (value) => Math.floor(2 * Math.log10(value))
   const low = positive.length > 0 ? binOf(Math.min(...positive)) : 0
   const high = positive.length > 0 ? binOf(Math.max(...positive)) : 0
-  const edge = (bin) => 10 ** (bin / 2)
   const counts = Array.from({ length: high - low + 1 }, () => 0)
   for (const value of positive) counts[binOf(value) - low]++
   const without = none > 0 ? ` ${plural(none, 'bond')} without a value.` : ''
-  const text = `Median ${number(median(values))}, highest ${number(Math.max(...values))}.${without}`
+  const text = `A value is the sats a lock costs, to the power 1.3: the more, the likelier takers choose the maker. Median ${short(median(values))}, highest ${short(Math.max(...values))}.${without}`
   const labels = counts.map((_, i) => short(edge(low + i)))
   return bars(counts, labels, text, (i) => {
-    return `${plural(counts[i], 'bond')} from ${short(edge(low + i))} to ${short(edge(low + i + 1))}`
+    return `${plural(counts[i], 'bond')} with a value of ${short(edge(low + i))} to ${short(edge(low + i + 1))}`
   })
 }
 
-function expiryPlot(live) {
-  if (live.length === 0) return { title: 'No bonds', text: 'Lock ends are drawn when a bond is live.' }
+function expiryPlot(live, nowS) {
+  if (live.length === 0) return undefined
   const counts = Array.from({ length: Math.ceil((LOCK_BLOCKS_MAX + 1) / EXPIRY_STEP) }, () => 0)
   for (const { blocks_left: left } of live) counts[Math.min(counts.length - 1, Math.floor(left / EXPIRY_STEP))]++
+  const first = Math.min(...live.map(({ blocks_left: left }) => left))
   const soon = live.filter(({ blocks_left: left }) => left < 2 * EXPIRY_STEP).length
-  const labels = counts.map((_, i) => `${2 * i} w`)
-  const text = soon === 0 ? 'None within four weeks.' : `${plural(soon, 'bond')} within four weeks.`
+  const labels = counts.map((_, i) => (i === 0 ? 'now' : `${2 * i} wk`))
+  const when = `the first in ${plural(first, 'block')}, about ${date(nowS + first * BLOCK_S)}`
+  const text = soon === 0 ? `None within four weeks; ${when}.` : `${plural(soon, 'bond')} within four weeks; ${when}.`
   return bars(counts, labels, text, (i) => {
-    return `${plural(counts[i], 'bond')} in ${2 * i} to ${2 * i + 2} weeks (${number(days(i * EXPIRY_STEP))} to ${number(days((i + 1) * EXPIRY_STEP))} days)`
+    const [from, to] = [i * EXPIRY_STEP, (i + 1) * EXPIRY_STEP]
+    return `${plural(counts[i], 'bond')} in ${2 * i} to ${2 * i + 2} weeks: ${number(days(from))} to ${number(days(to))} days, ${number(from)} to ${number(to)} blocks`
   })
 }
 
@@ -234,7 +258,7 @@ function expiryPlot(live) {
 function relayPlot({ relays, history }) {
   if (relays.length === 0) return undefined
   const times = [...new Set(history.map(({ time }) => time))].sort((a, b) => a - b)
-  if (times.length < 2) return { title: 'Nothing to compare yet', text: 'The curves begin with the second hour.' }
+  if (times.length < 2) return undefined
   const share = ({ announced, missing }) =>
     announced + missing === 0 ? undefined : (100 * announced) / (announced + missing)
   const lines = relays.map(({ url }) => {
@@ -253,7 +277,7 @@ function relayPlot({ relays, history }) {
       scales: { y: { range: () => [0, 104] } },
       axes: [
         axis({ grid: { show: false }, space: 100, values: (_, ticks) => ticks.map(dayTime) }),
-        axis({ size: 50, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }),
+        axis({ size: 50, incrs: ROUND, values: (_, ticks) => ticks.map((tick) => `${tick} %`) }),
       ],
       series: [
         {},
@@ -268,13 +292,8 @@ function relayPlot({ relays, history }) {
   }
 }
 
-/** Of Unix seconds, in the reader's own zone. */
-function clockTime(timeS) {
-  return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
-}
-
 function dayTime(timeS) {
-  const day = new Date(timeS * 1000).toLocaleDateString('en', { month: 'short', day: 'numeric' })
+  const day = new Date(timeS * 1000).toLocaleDateString('en-GB', { month: 'short', day: 'numeric' })
   return `${day}, ${clockTime(timeS)}`
 }
 
@@ -288,37 +307,37 @@ function silence(probes, timeS) {
   return failed === 0 ? '' : `${plural(failed, 'probe')} since ${clockTime(silent[0].time - STEP_S)}, and no answer.`
 }
 
-function latencyPlot(probes, { onion }) {
+function latencyPlot(probes) {
   const answered = probes.filter(({ median_ms: ms }) => ms !== null)
   const last = answered.at(-1)
   if (!last && probes.length > 0) return { title: 'No maker answers', text: silence(probes, 0) }
-  if (!last && onion.canary && onion.canary.state !== 'green') {
-    return { title: 'Nothing known', text: 'While our own way through Tor does not work, probes say nothing.' }
-  }
-  if (!last) return { title: 'Nothing probed', text: 'How quickly makers answer is drawn once they are asked.' }
-  const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`
+  if (!last) return undefined
   if (answered.length < 2) {
     const since = silence(probes, last.time) || 'Drawn from the second ten minutes on.'
-    const text = `95 of 100 answer within ${seconds(last.p95_ms)}. ${since}`
-    return { title: `Median ${seconds(last.median_ms)}`, text }
+    const text = `95 of 100 answer within ${milliseconds(last.p95_ms)}. ${since}`
+    return { title: `Median ${milliseconds(last.median_ms)}`, text }
   }
   return {
-    note: `Median ${seconds(last.median_ms)}, 95 of 100 within ${seconds(last.p95_ms)}. ${silence(probes, last.time)}`,
+    note: `Median ${milliseconds(last.median_ms)}, 95 of 100 within ${milliseconds(last.p95_ms)}. ${silence(probes, last.time)}`,
     readout: (i) => {
       const { time, median_ms, p95_ms, answered: ok, failed } = answered[i]
-      return `${clockTime(time)}: median ${seconds(median_ms)}, 95 of 100 within ${seconds(p95_ms)}; ${ok} answered, ${failed} not`
+      return `${clockTime(time)}: median ${milliseconds(median_ms)}, 95 of 100 within ${milliseconds(p95_ms)}; ${ok} answered, ${failed} not`
     },
     data: [
       answered.map(({ time }) => time),
-      answered.map(({ median_ms }) => median_ms / 1000),
-      answered.map(({ p95_ms }) => p95_ms / 1000),
+      answered.map(({ median_ms }) => median_ms),
+      answered.map(({ p95_ms }) => p95_ms),
     ],
     options: {
       ...shared(),
       scales: { y: { range: (_, __, max) => [0, max * 1.12] } },
       axes: [
         axis({ grid: { show: false }, space: 80, values: (_, ticks) => ticks.map(clockTime) }),
-        axis({ size: 44, values: (_, ticks) => ticks.map((tick) => `${tick} s`) }),
+        axis({
+          size: 56,
+          incrs: ROUND,
+          values: (_, ticks) => ticks.map((tick) => (tick % 1000 === 0 ? `${tick / 1000} s` : milliseconds(tick))),
+        }),
       ],
       series: [
         {},

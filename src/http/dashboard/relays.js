@@ -19,7 +19,7 @@ function item(relay, time) {
     'li',
     { 'data-tone': toneOf(relay) },
     make('span', { class: 'dot', 'aria-hidden': 'true' }),
-    make('code', { title: relay.url }, relay.url.replace(/^wss?:\/\//, '')),
+    make('code', {}, relay.url.replace(/^wss?:\/\//, '')),
     relay.announced === null ? make('span', { class: 'counts' }, 'not known') : counts(relay),
     make('span', { class: 'note' }, [stateOf(relay, time), ...remarks(relay)].join(' · ')),
   )
@@ -28,15 +28,15 @@ function item(relay, time) {
 function counts({ announced, missing, dead, invalid, invalid_by: by }) {
   const faults = Object.entries(by).filter(([, events]) => events > 0)
   const why = faults.map(([fault, events]) => `${events} ${fault.replace('_', ' ')}`).join(', ')
-  const count = (value, word, title = '') =>
-    make('span', { 'data-count': word, title: title || undefined }, make('strong', {}, number(value)), ` ${word}`)
+  const count = (value, word, more = '') =>
+    make('span', { 'data-count': word }, make('strong', {}, number(value)), ` ${word}${more}`)
   return make(
     'span',
     { class: 'counts' },
     count(announced, 'announced'),
     count(missing, 'missing'),
     count(dead, 'dead'),
-    count(invalid, 'invalid', why),
+    count(invalid, 'invalid', why && ` (${why})`),
   )
 }
 

@@ -24,6 +24,28 @@ export function ago(timeS, nowS = Date.now() / 1000) {
   return relative.format(Math.round(seconds / 86_400), 'day')
 }
 
+/** Of Unix seconds, in the reader's own zone: "14:05". */
+export function clockTime(timeS) {
+  return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
+}
+
+/** "27 Nov 2026". */
+export function date(timeS) {
+  return new Date(timeS * 1000).toLocaleDateString('en-GB', { dateStyle: 'medium' })
+}
+
+/** "27 Nov 2026, 14:05". */
+export const dateTime = (timeS) => `${date(timeS)}, ${clockTime(timeS)}`
+
+/** "850 ms", "1.5 s". */
+export function milliseconds(ms) {
+  return ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}
+
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
+
 /** A duration in seconds, roughly. */
 export function roughly(seconds) {
   if (seconds < 90) return plural(Math.max(1, Math.round(seconds)), 'second')
