@@ -8,6 +8,9 @@ import { after } from './world.ts'
 /** A clean stop takes milliseconds; this is for a stop that hangs. */
 const STOP_MS_MAX = 4_500
 
+/** As for a database that can't be written (EX_IOERR of sysexits.h). */
+const OUTPUT_LOST = 74
+
 // Before SQLite is loaded (with the verbs, below): its binary needs Node-API 10 and crashes an older Node instead of
 // saying so.
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -35,11 +38,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const handlers: SignalHandlers = { dumpState() {}, changeLogLevel() {} }
 process.on('SIGUSR1', () => handlers.dumpState())
 process.on('SIGUSR2', () => handlers.changeLogLevel())
-// A reader that went away (`| head`) is no failure of ours.
+// A reader that went away (`| head`) is no failure of ours; a full disk is the operator's.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  writeFailure(lostOutput(error))
+  process.exit(OUTPUT_LOST)
 })
+process.stderr.on('error', () => {}) // there is nobody left to tell
 
 try {
   const { runCli } = await import('./cli/verbs.ts')
@@ -48,14 +53,24 @@ try {
   process.exitCode = exitCodeOf(error)
   after(STOP_MS_MAX, () => process.exit()) // whatever the failure has left open
   const isKnown = process.exitCode !== 1
-  writeFailure(`fidelity-tracker: ${describeError(error)}\n`)
+  writeFailure(isLostOutput(error) ? lostOutput(error) : `fidelity-tracker: ${describeError(error)}\n`)
   if (!isKnown && error instanceof Error) writeFailure(`${error.stack}\n`)
 }
 
-/** 2: the operator has to change something. 69: bitcoind or Tor is away. 74: the database. 1: our own failure. */
+/** The log's own writes, which throw where they are made; all else that can't be written is named by whoever writes it. */
+function isLostOutput(error: unknown): boolean {
+  if (!(error instanceof Error) || !('syscall' in error) || error.syscall !== 'write') return false
+  return 'code' in error && ['ENOSPC', 'EDQUOT', 'EPIPE', 'EIO'].includes(String(error.code))
+}
+
+function lostOutput(error: unknown): string {
+  return `fidelity-tracker: standard output can't be written: ${describeError(error)}\n`
+}
+
+/** 2: the operator has to change something. 69: bitcoind or Tor is away. 74: database or output. 1: our own failure. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof ConfigError) return 2
   if (error instanceof UnreachableError) return 69
   if (error instanceof StoreError) return 74
-  return 1
+  return isLostOutput(error) ? OUTPUT_LOST : 1
 }
