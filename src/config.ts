@@ -11,7 +11,9 @@ import type { RpcAuth } from './chain/client.ts'
 import { NETWORK_PARAMS } from './chain/networks.ts'
 import type { NodeReaderOptions } from './chain/node-reader.ts'
 import type { Network } from './chain/types.ts'
+import { defaultDataDir } from './data-places.ts'
 import { ConfigError, describeError } from './errors.ts'
+import { refusalFor } from './file-access.ts'
 import { printable } from './format.ts'
 import { Secret } from './secret.ts'
 import { isServiceLink } from './service-links.ts'
@@ -27,6 +29,7 @@ import {
   type SettingName,
   setting,
 } from './settings.ts'
+import { nearestWord } from './suggest.ts'
 import { formatHostPort, type HostPort, isLoopback, type TorPort, urlHost } from './tor/address.ts'
 import { NOSTR_VIRTUAL_PORT } from './tor/torrc.ts'
 import type { WatchLimits } from './watch/watcher.ts'
@@ -149,11 +152,17 @@ export function readConfig({ flags, env, configFile }: Sources): Config {
 function judge(name: SettingName, raw: unknown, where: string): unknown {
   const parsed = SETTINGS[name].schema.safeParse(raw)
   if (parsed.success) return parsed.data
+  if (typeof raw === 'object' && !Array.isArray(raw)) {
+    throw new ConfigError(
+      `${where}: is not usable: it is a section, and settings stand in none: ${name} = … is a line by itself`,
+    )
+  }
   throw new ConfigError(`${where}:${isSecret(name) ? '' : shown(raw)} is not usable: ${reason(parsed.error)}`)
 }
 
 /** A wrong value as it was given, if it can't be a password in the wrong place: a word, a number, an address. */
 function shown(raw: unknown): string {
+  if (typeof raw === 'object') return '' // a table or a list of the file: no text of ours
   const isPlain = /^(?:[a-z]{1,8}:\/\/)?[\w.-]{0,80}(?::\d{0,5})?\/?$/i.test(String(raw))
   return isPlain ? ` ${JSON.stringify(raw)}` : ''
 }
@@ -172,14 +181,22 @@ function readEnv(env: NodeJS.ProcessEnv): RawValues {
   const known = new Map<string, SettingName>(SETTING_NAMES.map((name) => [envName(name), name]))
   const values: RawValues = {}
   for (const [key, value = ''] of Object.entries(env)) {
-    if (!key.startsWith(ENV_PREFIX) || key === CONFIG_ENV) continue
+    if (key === CONFIG_ENV) continue
     const name = known.get(key)
     if (name) values[name] = value === '' ? undefined : value
-    else if (!isServiceLink(key.slice(ENV_PREFIX.length), value)) {
-      throw new ConfigError(`${key} in the environment is no setting${suggest(key, [...known.keys()])}`)
+    else if (isMeantForUs(key, value, [...known.keys()])) {
+      throw new ConfigError(
+        `${printable(key, 60)} in the environment is no setting${suggest(key, [...known.keys(), CONFIG_ENV])}`,
+      )
     }
   }
   return values
+}
+
+/** Also where the slip is in the prefix: such a variable would be passed over without a word. */
+function isMeantForUs(key: string, value: string, known: readonly string[]): boolean {
+  if (key.startsWith(ENV_PREFIX)) return !isServiceLink(key.slice(ENV_PREFIX.length), value)
+  return /^fidel/i.test(key) && nearestWord(key, known) !== undefined
 }
 
 function readFile(path: string): RawValues {
@@ -189,7 +206,9 @@ function readFile(path: string): RawValues {
   } catch (error) {
     // The parser's message shows the line, which may hold a password.
     const why =
-      error instanceof TomlError ? `line ${error.line}, column ${error.column}: no TOML` : describeError(error)
+      error instanceof TomlError
+        ? `line ${error.line}, column ${error.column}: no TOML, which has lines such as network = "signet" and http = "off"`
+        : (refusalFor(path, 'read') ?? describeError(error).replace(/^EISDIR.*/, 'it is a folder: name the file'))
     throw new ConfigError(`--config ${path} can't be read: ${why}`)
   }
   for (const key of Object.keys(table)) {
@@ -202,7 +221,8 @@ function readFile(path: string): RawValues {
 
 /** ": did you mean …?" where a known name is close. */
 function suggest(word: string, known: readonly string[]): string {
-  const near = known.find((name) => name.replace(/[-_]/g, '') === word.replace(/[-_]/g, '') || name.startsWith(word))
+  const isSame = (name: string) => name.replace(/[-_]/g, '') === word.replace(/[-_]/g, '') || name.startsWith(word)
+  const near = known.find(isSame) ?? nearestWord(word, known)
   return near ? `: did you mean ${near}?` : `; known are ${known.join(', ')}`
 }
 
@@ -240,7 +260,8 @@ function assemble(values: Values, origins: Config['origins']): Config {
     dataDir: values.datadir === undefined ? defaultDataDir(network) : resolve(values.datadir),
     sharedStore: values['shared-store'],
     rpc: {
-      ...(values.rpc ?? { host: '127.0.0.1', port: NETWORK_PARAMS[network].defaultRpcPort }),
+      host: values.rpc?.host ?? '127.0.0.1',
+      port: values.rpc?.port ?? NETWORK_PARAMS[network].defaultRpcPort,
       auth: rpcAuth(values, network),
     },
     listen: values.address!,
@@ -395,11 +416,6 @@ function rpcAuth(values: Values, network: Network): RpcAuthConfig {
   }
   const file = values['cookie-file'] ?? join(homedir(), '.bitcoin', NETWORK_PARAMS[network].cookieDir, '.cookie')
   return { kind: 'cookie', file: resolve(file) }
-}
-
-function defaultDataDir(network: Network): string {
-  const base = join(homedir(), '.fidelity-tracker')
-  return network === 'main' ? base : join(base, network)
 }
 
 /** Tor's SOCKS port; undefined without Tor. */

@@ -51,16 +51,26 @@ const hostPort = text.transform((value, context): HostPort => {
   context.addIssue(addressFault(value, HOST_PORT))
   return z.NEVER
 })
-/** bitcoind's: it speaks plain HTTP, so `http://` says nothing new. */
-const rpcAddress = text.transform((value, context): HostPort => {
-  const address = readAddress(value.replace(/^http:\/\//i, '').replace(/\/$/, ''))
+/** A host with or without its port; the port alone is none, and where an IPv6 address ends brackets say. */
+function readHost(value: string): { host: string; port?: number } | undefined {
+  const host = value.replace(/^\[(.*)\]$/, '$1')
+  return readAddress(value) ?? (readAddress(`${value}:1`) ? { host } : undefined)
+}
+/** bitcoind's: it speaks plain HTTP, so `http://` says nothing new. Without a port it is the network's. */
+const rpcAddress = text.transform((value, context): { host: string; port?: number } => {
+  const address = readHost(value.replace(/^http:\/\//i, '').replace(/\/$/, ''))
   if (address) return address
   context.addIssue(
     value.includes('@')
       ? 'expected host:port alone: user and password are given by --auth, better in the environment or the file'
       : /^https:/i.test(value)
         ? 'expected host:port: bitcoind speaks no TLS, and neither do we with it; one behind TLS is reached by a tunnel'
-        : addressFault(value.replace(/^http:\/\//i, ''), 'expected host:port, for example 127.0.0.1:8332'),
+        : /^\d+$/.test(value)
+          ? `expected host:port: of this machine it is 127.0.0.1:${value.slice(0, 5)}`
+          : addressFault(
+              value.replace(/^http:\/\//i, ''),
+              "expected host:port, for example 127.0.0.1:8332, or a host alone for the network's port",
+            ),
   )
   return z.NEVER
 })

@@ -51,7 +51,7 @@ export const SETTINGS = {
     schema: rpcAddress,
     argument: '<host:port>',
     short: '-r',
-    about: 'bitcoind, RPC and REST',
+    about: "bitcoind, RPC and REST; a host alone is asked at the network's port",
     defaultText: "127.0.0.1 and the network's port",
   },
   auth: {

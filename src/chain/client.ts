@@ -239,6 +239,9 @@ export class BitcoindClient {
           `no cookie at ${auth.file}: start bitcoind, or name its cookie with --cookie-file, or give --auth user:pass`,
         )
       }
+      if (error instanceof Error && 'code' in error && error.code === 'EISDIR') {
+        throw this.#access(`--cookie-file ${auth.file} is a folder: name the file .cookie in it`)
+      }
       throw this.#access(
         `--cookie-file ${auth.file} can't be read (${describeError(error)}): give this user read access (rpccookieperms=group), or give --auth user:pass`,
       )

@@ -2,7 +2,7 @@
  * How far we are behind bitcoind, as one cell: written by the sync loop, read by whoever answers. The rule of
  * `isSynced` decides whether a taker gets a list or "not synced".
  */
-import { utc } from '../format.ts'
+import { span, utc } from '../format.ts'
 import { unseenHeights, WINDOW_BLOCKS } from './plan.ts'
 import type { BlockRef, BlockSource, Height, HeightRange } from './types.ts'
 
@@ -145,7 +145,7 @@ export function whyNotSynced(following: Following, nowMs: number): string | unde
   const at = `scanned ${tip.height} of ${best.height}${waits}`
   if (!following.hasReachedTip) {
     const eta = following.progress?.etaS
-    return eta === undefined ? at : `${at}, about ${Math.ceil(eta)} s left`
+    return eta === undefined ? at : `${at}, about ${span(eta)} left`
   }
   if (behind > FOLLOWING_LIMITS.behindBlocksMax) return `${behind} blocks behind: ${at}`
   if (behindSinceMs !== undefined && nowMs - behindSinceMs > FOLLOWING_LIMITS.behindMsMax) {

@@ -1,10 +1,11 @@
 /** The check-db verb: reads the whole database; with --salvage, saves what can be saved of a damaged one. */
 import { existsSync } from 'node:fs'
 import type { Config } from '../config.ts'
+import { databasePath } from '../data-places.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
 import { checkDatabase } from '../store/check.ts'
 import { isLocked, lockDataDir } from '../store/lock.ts'
-import { databasePath, NoDatabase, openExisting } from '../store/open.ts'
+import { NoDatabase, openExisting } from '../store/open.ts'
 import { type Salvage, salvageDatabase } from '../store/salvage.ts'
 
 export interface DatabaseCheck {

@@ -25,7 +25,10 @@ export async function readClients({ http }: Config, signal: AbortSignal): Promis
     const url: string = `http://${at}/api/v1/clients?limit=${LIMITS.pageRows}${after && `&after=${after}`}`
     const page = await readPage(url, signal).catch((error: unknown) => {
       if (signal.aborted) throw error
-      throw new UnreachableError(`the daemon did not answer at --http ${at}: ${describeError(error)}`, { cause: error })
+      throw new UnreachableError(
+        `the daemon did not answer at --http ${at}: ${describeError(error)}. See that it runs, and that this is its --http`,
+        { cause: error },
+      )
     })
     clients.push(...page.clients)
     after = page.next

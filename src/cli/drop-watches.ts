@@ -4,10 +4,11 @@
  */
 import { formatOutpoint, type Height, type Outpoint } from '../chain/types.ts'
 import type { Config } from '../config.ts'
+import { databasePath } from '../data-places.ts'
 import { ConfigError } from '../errors.ts'
 import { readBondOutpoints } from '../store/local/bonds.ts'
 import { awaitSoleUse, isLocked, lockDataDir } from '../store/lock.ts'
-import { type Db, databasePath, openExisting, openStore } from '../store/open.ts'
+import { type Db, openExisting, openStore } from '../store/open.ts'
 import type { PostgresShared } from '../store/shared/postgres/postgres-shared.ts'
 import { deleteRegistration, readRegistration, readRegistrationsAfter } from '../store/shared/registrations.ts'
 import { lastStatus } from '../views/closed.ts'

@@ -1,11 +1,12 @@
 /** The rescan verb: takes the chain's rows back to a height, as a reorg would, so that the next start scans again. */
 import type { Height } from '../chain/types.ts'
 import type { Config } from '../config.ts'
+import { databasePath } from '../data-places.ts'
 import { ConfigError } from '../errors.ts'
 import { Indexer } from '../indexer.ts'
 import { readScannedFrom } from '../store/local/tip.ts'
 import { awaitSoleUse, isLocked, lockDataDir } from '../store/lock.ts'
-import { databasePath, openExisting, openStore } from '../store/open.ts'
+import { openExisting, openStore } from '../store/open.ts'
 import { SpendRecorder } from '../watch/recorder.ts'
 import { breathe, type Clock } from '../world.ts'
 

@@ -2,8 +2,9 @@
  * Whether the daemon could use what is in its data directory. Asks of each file what the daemon's user may do with it, and
  * changes nothing; root, who may do anything, asks for the folder's owner.
  */
-import { accessSync, constants, type Stats, statSync } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { refusedBySystem } from '../file-access.ts'
 import { broken, type Finding } from './finding.ts'
 
 export interface DaemonUser {
@@ -46,16 +47,6 @@ export function daemonUser(dataDir: string): DaemonUser {
         fix: isOwn ? `sudo ${chmod}` : `sudo chown ${owner} ${path} && sudo ${chmod}`,
       }
     },
-  }
-}
-
-/** By access(2), which for root knows of read-only mounts alone. */
-export function refusedBySystem(path: string, wants: 'read' | 'write'): string | undefined {
-  try {
-    accessSync(path, wants === 'read' ? constants.R_OK : constants.R_OK | constants.W_OK)
-    return undefined
-  } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
   }
 }
 

@@ -3,10 +3,11 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Network } from '../chain/types.ts'
+import { databasePath } from '../data-places.ts'
+import { nameOfUser, refusedBySystem } from '../file-access.ts'
 import { inspectDatabase } from '../store/check.ts'
-import { databasePath } from '../store/open.ts'
 import { ONION_KEY_FILE } from '../tor/key.ts'
-import { daemonUser, refusedBySystem, refusedFinding } from './access.ts'
+import { daemonUser, refusedFinding } from './access.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 const LIMITS = {
@@ -53,15 +54,15 @@ function accessFinding(dataDir: string): Finding {
   if (uid === 0 && stat.uid !== 0 && (stat.mode & 0o700) === 0o700) {
     return worth(
       'data-dir',
-      `${dataDir} belongs to user ${stat.uid}, and root may do what that user may not`,
-      'run doctor as that user: sudo -u fidelity-tracker fidelity-tracker doctor',
+      `${dataDir} belongs to user ${nameOfUser(stat.uid)}, and root may do what that user may not`,
+      `run doctor as that user: sudo -u ${nameOfUser(stat.uid)} fidelity-tracker doctor`,
     )
   }
   if (stat.uid !== uid && uid !== 0) {
     return broken(
       'data-dir',
-      `${dataDir} belongs to user ${stat.uid}, but this is ${username} (${uid})`,
-      `sudo chown -R ${username} ${dataDir}, or run this as its owner`,
+      `${dataDir} belongs to user ${nameOfUser(stat.uid)}, but this is ${username}`,
+      `run this as its owner: sudo -u ${nameOfUser(stat.uid)} fidelity-tracker doctor; or give it to this user: sudo chown -R ${username} ${dataDir}`,
     )
   }
   if (refusedBySystem(dataDir, 'write') === 'EROFS') {

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { Network } from '../chain/types.ts'
+import { span } from '../format.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
@@ -102,7 +103,7 @@ export function clockFinding(nowS: number, medianTimeS: number, tipTimeS: number
   if (behindS > (network === 'regtest' ? LIMITS.aheadSMax : 0)) {
     return broken(
       'clock',
-      `this machine's clock is behind the chain's median time by ${describeSpan(behindS)}`,
+      `this machine's clock is behind the chain's median time by ${span(behindS)}`,
       'sudo timedatectl set-ntp true (and see timedatectl timesync-status)',
     )
   }
@@ -110,13 +111,9 @@ export function clockFinding(nowS: number, medianTimeS: number, tipTimeS: number
   if (network !== 'regtest' && ageS > LIMITS.tipAgeSMax) {
     return worth(
       'clock',
-      `bitcoind's newest block is ${describeSpan(ageS)} old: this clock is ahead, or bitcoind hears of no blocks`,
+      `bitcoind's newest block is ${span(ageS)} old: this clock is ahead, or bitcoind hears of no blocks`,
       'compare timedatectl with another clock, and bitcoin-cli -getinfo for connections',
     )
   }
   return well('clock', "the clock agrees with the chain's")
-}
-
-function describeSpan(seconds: number): string {
-  return seconds < 7200 ? `${Math.ceil(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
 }

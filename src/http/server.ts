@@ -7,12 +7,13 @@ import type { AddressInfo } from 'node:net'
 import { type FastifyInstance, fastify } from 'fastify'
 import { z } from 'zod'
 import type { Core } from '../core.ts'
-import { ConfigError, describeError, isAbort } from '../errors.ts'
+import { ConfigError, isAbort } from '../errors.ts'
 import { EventStreams } from '../events/stream.ts'
 import { printable } from '../format.ts'
 import { formatHostPort, type HostPort } from '../tor/address.ts'
 import { VERSION } from '../version.ts'
 import { withBroken } from '../views/broken.ts'
+import { whyNotListening } from '../wire/listening.ts'
 import { priceOfBytes } from '../wire/prices.ts'
 import { assertAllowed, HttpFault, HTTP_LIMITS as LIMITS, SECURITY_HEADERS } from './guard.ts'
 import { openApiDocument } from './openapi.ts'
@@ -113,7 +114,7 @@ export async function serveHttp({ listen, hosts }: HttpOptions, core: Core, sign
     streams[Symbol.dispose]()
     await app.close()
     throw new ConfigError(
-      `--http ${formatHostPort(listen)} can't be listened on: ${describeError(error)}. Choose another port, or --http off`,
+      `--http ${formatHostPort(listen)} can't be listened on: ${whyNotListening(error)}; or --http off`,
       { cause: error },
     )
   }

@@ -5,9 +5,10 @@
 import { existsSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import Database from 'better-sqlite3'
+import { databasePath } from '../data-places.ts'
 import { backupDatabase } from './backup.ts'
 import { readMigrations } from './migrate.ts'
-import { databasePath, STORE_LIMITS } from './open.ts'
+import { STORE_LIMITS } from './open.ts'
 
 const LIMITS = {
   /** Of the database's size, what has to be free: the copy, and as much again for what a migration writes anew. */

@@ -3,10 +3,11 @@
  * operating system drops it however the process ends. Should somebody delete that file under a daemon, the database
  * itself tells that somebody has it open.
  */
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { refusalFor } from '../file-access.ts'
 import { type Clock, sleep } from '../world.ts'
 import { FileInPlace } from './in-place.ts'
 
@@ -37,6 +38,11 @@ export function lockDataDir(dataDir: string): DataDirLock {
       throw new ConfigError(
         `--datadir ${dataDir} is in use by another fidelity-tracker: stop that one first, or give this one a folder and an --address of its own`,
       )
+    }
+    const refusal = [path, dataDir].map((one) => refusalFor(one, 'write')).find((one) => one !== undefined)
+    if (refusal !== undefined) throw new ConfigError(`--datadir ${dataDir} can't be written: ${refusal}`)
+    if (statSync(dataDir, { throwIfNoEntry: false })?.isFile()) {
+      throw new ConfigError(`--datadir ${dataDir} is a file: name a folder, which may be one that isn't there yet`)
     }
     throw new ConfigError(
       `--datadir ${dataDir} can't be written: ${describeError(error)}. Give this user the folder and what is in it`,

@@ -6,8 +6,8 @@
  * in about a millisecond, lists are read once per tip.
  */
 import { randomBytes } from 'node:crypto'
-import { closeSync, existsSync, fdatasync as fdatasyncWithCallback, mkdirSync, openSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, fdatasync as fdatasyncWithCallback, mkdirSync, openSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import Database from 'better-sqlite3'
 import {
@@ -20,10 +20,13 @@ import {
   SqliteQueryCompiler,
 } from 'kysely'
 import { NETWORKS, type Network } from '../chain/types.ts'
+import { databasePath } from '../data-places.ts'
 import { ConfigError, describeError, StoreError } from '../errors.ts'
+import { refusalFor } from '../file-access.ts'
 import { NO_DATABASE_ADVICE, SALVAGE_ADVICE } from './columns.ts'
 import { assertDatabaseInPlace, FileInPlace } from './in-place.ts'
 import { assertSchema, migrate } from './migrate.ts'
+import { assertDatabase } from './no-database.ts'
 import type { Schema } from './schema.ts'
 
 const fdatasync = promisify(fdatasyncWithCallback)
@@ -161,6 +164,8 @@ export class Db implements Disposable {
     } catch (error) {
       if (error instanceof Database.SqliteError && !error.code.startsWith('SQLITE_CONSTRAINT')) {
         this.assertInPlace() // the better explanation
+        const refused = this.#sqlite.readonly ? refusedAccess(this.path, error) : undefined
+        if (refused) throw refused
         throw storeFailure(`the database ${this.path} can't be used`, error)
       }
       throw error
@@ -191,16 +196,12 @@ export interface Opened {
   migrated: number[]
 }
 
-export function databasePath(dataDir: string): string {
-  return join(dataDir, 'tracker.sqlite')
-}
-
 /** Opens for writing, creating what is missing. Throws ConfigError (folder, other network, newer) or StoreError. */
 export function openStore(dataDir: string, network: Network): Opened {
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw new ConfigError(`--datadir ${dataDir} can't be made: ${describeError(error)}`)
+    throw new ConfigError(`--datadir ${dataDir} can't be made: ${refusalFor(dataDir, 'write') ?? describeError(error)}`)
   }
   const path = databasePath(dataDir)
   const sqlite = openFile(path, {})
@@ -222,9 +223,7 @@ export function openStore(dataDir: string, network: Network): Opened {
 
 /** Opens the database of `dataDir` for reading. Throws ConfigError when there is none, or it is another network's or version's. */
 export function openExisting(dataDir: string, network: Network): Db {
-  if (!existsSync(databasePath(dataDir))) {
-    throw new ConfigError(`there is no database in --datadir ${dataDir}: has the daemon been started with it?`)
-  }
+  assertDatabase(dataDir, network)
   const db = openStoreReadonly(dataDir)
   try {
     assertSchema(db.path, db.schema)
@@ -258,13 +257,21 @@ function openFile(path: string, options: Database.Options): Database.Database {
 
 function asOpenFailure(path: string, error: unknown): unknown {
   if (error instanceof Database.SqliteError) {
-    return storeFailure(`the database ${path} can't be opened`, error)
+    return refusedAccess(path, error) ?? storeFailure(`the database ${path} can't be opened`, error)
   }
   return error
 }
 
 /** The file has not SQLite's first bytes: another one, or one whose beginning is destroyed. */
 export class NoDatabase extends StoreError {}
+
+/** Where this user may not: SQLite says no more than that it can't, and even who only reads writes the WAL's index. */
+function refusedAccess(path: string, { code }: InstanceType<typeof Database.SqliteError>): ConfigError | undefined {
+  if (!/^SQLITE_(CANTOPEN|READONLY|PERM)/.test(code)) return undefined
+  const refusal = [refusalFor(path, 'read'), ...[dirname(path), path].map((one) => refusalFor(one, 'write'))]
+  const first = refusal.find((one) => one !== undefined)
+  return first === undefined ? undefined : new ConfigError(`the database ${path} can't be opened: ${first}`)
+}
 
 function storeFailure(what: string, error: InstanceType<typeof Database.SqliteError>): StoreError {
   if (error.code === 'SQLITE_NOTADB') {

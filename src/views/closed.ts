@@ -5,7 +5,10 @@
 import { existsSync } from 'node:fs'
 import { unseenHeights } from '../chain/plan.ts'
 import type { Config } from '../config.ts'
+import { databasePath } from '../data-places.ts'
 import { describeError } from '../errors.ts'
+import { refusalFor } from '../file-access.ts'
+import { span } from '../format.ts'
 import { CurrentMarket } from '../market.ts'
 import { Liveness } from '../peers/liveness.ts'
 import { probeRules } from '../peers/reach.ts'
@@ -13,7 +16,7 @@ import { readRelayReports, readRelaysWithout } from '../store/local/relays.ts'
 import { readScannedFrom, readStoredStatus, readTip } from '../store/local/tip.ts'
 import { readTrackers } from '../store/local/trackers.ts'
 import { isLocked } from '../store/lock.ts'
-import { type Db, databasePath, openExisting, openStoreReadonly } from '../store/open.ts'
+import { type Db, openExisting, openStoreReadonly } from '../store/open.ts'
 import { countRegistrations } from '../store/shared/registrations.ts'
 import { formatHostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
@@ -144,6 +147,8 @@ export interface Health {
 /** Is the daemon of this data directory alive, and can it answer takers? */
 export function readHealth(dataDir: string, nowMs: number): Health {
   const dead = (detail: string): Health => ({ alive: false, ready: false, detail, checks: null })
+  const refusal = refusalFor(databasePath(dataDir), 'read')
+  if (refusal !== undefined) return dead(`--datadir ${dataDir} can't be looked into: ${refusal}`)
   if (!existsSync(databasePath(dataDir)) || !isLocked(dataDir)) {
     return dead(`no daemon runs with --datadir ${dataDir}`)
   }
@@ -157,7 +162,7 @@ export function readHealth(dataDir: string, nowMs: number): Health {
   if (!last) return { alive: true, ready: false, detail: 'the daemon is starting', checks: null }
   const ageS = Math.floor(nowMs / 1000) - last.time
   if (ageS > LIMITS.statusAgeSMax) {
-    return dead(`the daemon (pid ${last.pid}) has not reported for ${ageS} s: it starts, or hangs`)
+    return dead(`the daemon (pid ${last.pid}) has not reported for ${span(ageS)}: it starts, or hangs`)
   }
   return { alive: true, ready: last.ready, detail: summaryOf(last), checks: last.checks }
 }

@@ -4,6 +4,7 @@
  * messages are is read from the source, so that a new one can't be forgotten.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   cpSync,
@@ -15,7 +16,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import Database from 'better-sqlite3'
@@ -77,14 +78,57 @@ async function refusal(code: number, args: readonly string[], before: readonly s
 
 // ---- the data directory ------------------------------------------------------------------------------------------------
 
-test('it belongs to somebody else: give this user the folder', async () => {
+test('its mode shuts its owner out: chmod, as it says', async () => {
   using data = copyOfData()
   chmodSync(data.path, 0o500)
   rmSync(join(data.path, 'lock'))
   const said = await refusal(2, about(data.path), unprivileged())
-  assert.match(said, /--datadir \S+ can't be written: .*\. Give this user the folder and what is in it\n/)
-  chmodSync(data.path, 0o700)
+  const [, command] = /--datadir \S+ can't be written: \S+ does not let even its owner in: (chmod .*)\n/.exec(said)!
+  assert.equal(spawnSync('sh', ['-c', command!]).status, 0)
   await isReadyWithAll(data.path)
+})
+
+test('it belongs to somebody else: the verb is run as that user', async () => {
+  using data = copyOfData()
+  const isRoot = process.getuid?.() === 0
+  const path = isRoot ? data.path : '/root/data'
+  const before = isRoot ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+  const owner = /belongs to root, and this is \S+: sudo -u root fidelity-tracker …\n/
+  assert.match(await refusal(2, about(path), before), owner)
+  const asked = await runVerb(['bonds', ...about(path)], {}, before)
+  assert.equal(asked.code, 2)
+  assert.match(asked.stderr, /--datadir \S+ can't be looked into: /)
+  assert.match(asked.stderr, owner)
+  assert.match((await runVerb(['health', ...about(path)], {}, before)).stdout, owner)
+  if (!isRoot) return
+  // The folder is open, the database is not; then it is, but what SQLite writes beside it can't be made.
+  chmodSync(dirname(path), 0o755)
+  chmodSync(path, 0o755)
+  for (const mode of [0o600, 0o644]) {
+    chmodSync(join(path, 'tracker.sqlite'), mode)
+    const { code, stderr } = await runVerb(['bonds', ...about(path)], {}, before)
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, /the database \S+ can't be opened: /)
+    assert.match(stderr, owner)
+  }
+})
+
+test('a file where the folder should be, and data of another network beside it, are told', async () => {
+  using dir = tempDir()
+  const file = join(dir.path, 'file')
+  writeFileSync(file, '')
+  assert.match(await refusal(2, about(file)), /--datadir \S+ is a file: name a folder/)
+  const asked = async (network: string, path: string) =>
+    (await runVerb(['bonds', '--network', network, '--datadir', path], { HOME: dir.path })).stderr
+  assert.match(await asked('regtest', file), /--datadir \S+ is a file: name the folder that the database is in/)
+  const home = join(dir.path, '.fidelity-tracker')
+  for (const place of [home, dir.path]) cpSync(lived.dataDir, join(place, 'regtest'), { recursive: true })
+  assert.match(
+    await asked('main', home),
+    /has the daemon been started with it\? There is one for regtest: --network regtest\n/,
+  )
+  const [, flags] = /There is one for regtest: (.*)\n/.exec(await asked('signet', join(dir.path, 'signet')))!
+  assert.equal((await runVerb(['bonds', ...flags!.split(' ')])).code, 0, flags)
 })
 
 test('it can not be made: the reason is told, and with that gone it is made', async () => {
@@ -417,9 +461,13 @@ const SOURCES = [
 /** Every message of those, by its fixed words, with the test file that follows it. */
 const FOLLOWED: Record<string, readonly string[]> = {
   here: [
+    "--datadir … can't be looked into: …",
     "--datadir … can't be made: …",
+    "--datadir … can't be written: …",
     "--datadir … can't be written: …. Give this user the folder and what is in it",
     '--datadir … is in use by another fidelity-tracker: stop that one first, or give this one a folder and an --address of its own',
+    '--datadir … is a file: name the folder that the database is in',
+    "--datadir … is a file: name a folder, which may be one that isn't there yet",
     '--from … is above the last scanned block …',
     "--onion-hostname-file … can't be read (…): give this user read access to it and its folder",
     "--onion-hostname-file … holds no v3 onion host name: name Tor's own hostname file, or a copy of it",
@@ -435,7 +483,8 @@ const FOLLOWED: Record<string, readonly string[]> = {
     'the database … belongs to network …, but --network is …: give --network …, or another --datadir',
     'the database … has schema …, this program knows …: upgrade fidelity-tracker, or put back the copy from before the upgrade: tracker.sqlite.schema-<number> beside it, or a backup',
     'the database … has schema …, this program knows …: start the daemon once, which brings it up to date',
-    'there is no database in --datadir …: has the daemon been started with it?',
+    "the database … can't be opened: …",
+    'there is no database in --datadir …: has the daemon been started with it?…',
     '… is there already: name another file, or move it away',
     "… can't be written: …",
     "… can't be copied (…): …",

@@ -5,10 +5,11 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import Database from 'better-sqlite3'
+import { databasePath } from '../../src/data-places.ts'
 import { BACKUP_LIMITS, backupDatabase } from '../../src/store/backup.ts'
 import { checkDatabase } from '../../src/store/check.ts'
 import { packBlock } from '../../src/store/local/packed-keys.ts'
-import { databasePath, openStore, STORE_LIMITS } from '../../src/store/open.ts'
+import { openStore, STORE_LIMITS } from '../../src/store/open.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const PAGE_BYTES = 4_096

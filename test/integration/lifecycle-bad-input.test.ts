@@ -43,8 +43,10 @@ test('settings that are wrong in themselves: exit code 2', async () => {
   await startFails(2, /retention-blocks in .*config\.toml: "many" .*whole number from 1 to 25920/, ['--config', file])
   writeFileSync(file, 'network = = 1\n')
   await startFails(2, /--config .*config\.toml can't be read: line 1, column 11/, ['--config', file])
-  await startFails(2, /FIDELITY_TRACKER_RCP in the environment is no setting/, [], { FIDELITY_TRACKER_RCP: 'x' })
-  await startFails(2, /--rpc: "nowhere" .*host:port/, ['--rpc', 'nowhere'])
+  await startFails(2, /FIDELITY_TRACKER_RCP in the environment is no setting: did you mean FIDELITY_TRACKER_RPC/, [], {
+    FIDELITY_TRACKER_RCP: 'x',
+  })
+  await startFails(2, /--rpc: "1\.2\.3" .*host:port/, ['--rpc', '1.2.3'])
   await startFails(2, /--rpc: "https:\/\/h:1" .*speaks no TLS/, ['--rpc', 'https://h:1'])
   await startFails(2, /--network: "bitcoin" .*main/, ['--network', 'bitcoin'])
   await startFails(2, /--auth: .*user:password/, ['--auth', 'nocolon'])

@@ -42,13 +42,16 @@ test('networks also by the names that other programs give them; print-config sho
   assert.match(refusal({ network: 'Main' }), /^--network: "Main" is not usable: .*main.*testnet3/)
 })
 
-test('bitcoind: host and port, with http:// or without; nothing else', () => {
+test('bitcoind: host and port, with http:// or without; a host alone at the port of the network', () => {
   const taken: [string, string, number][] = [
     ['127.0.0.1:8332', '127.0.0.1', 8332],
     ['http://127.0.0.1:8332/', '127.0.0.1', 8332],
     ['HTTP://bitcoin_bitcoind_1:1', 'bitcoin_bitcoind_1', 1],
     ['bitcoind.embassy:65535', 'bitcoind.embassy', 65535],
     ['[::1]:8332', '::1', 8332],
+    ['localhost', 'localhost', 18_443],
+    ['http://bitcoind/', 'bitcoind', 18_443],
+    ['[::1]', '::1', 18_443],
   ]
   for (const [rpc, host, port] of taken) assert.deepEqual({ ...read({ rpc }).rpc, auth: 0 }, { host, port, auth: 0 })
   const refused: [string, RegExp][] = [
@@ -60,13 +63,16 @@ test('bitcoind: host and port, with http:// or without; nothing else', () => {
     ['[::::]:8332', /expected host:port/],
     ['1.2.3.256:8332', /expected host:port/],
     ['-:8332', /expected host:port/],
-    ['bitcoind', /expected host:port/],
+    ['38332', /of this machine it is 127\.0\.0\.1:38332/],
+    ['::1', /an IPv6 address stands in brackets/],
+    ['1.2.3', /a host alone for the network's port/],
     ['127.0.0.1:0', /expected host:port/],
     ['127.0.0.1:65536', /expected host:port/],
     ['127.0.0.1:08332', /expected host:port/],
     ['', /must not be empty/],
   ]
   for (const [rpc, says] of refused) assert.match(refusal({ rpc }), says, rpc)
+  assert.equal(read({ rpc: 'localhost', network: 'signet' }).rpc.port, 38_332)
 })
 
 test('where it listens, and Tor: no scheme, no password, a port that there is', () => {
@@ -306,6 +312,27 @@ test('anything else that is no setting is refused, also where only the value is 
     const message = refusal({}, { [`FIDELITY_TRACKER_${name}`]: value })
     assert.match(message, new RegExp(`^FIDELITY_TRACKER_${name} in the environment is no setting`), value)
   }
+})
+
+test('a slip in a name is told with the name that was meant; also in the prefix, where it would be passed over', () => {
+  for (const [name, meant] of [
+    ['FIDELITY_TRACKER_RCP', 'FIDELITY_TRACKER_RPC'],
+    ['FIDELITY_TRACKER_NETWROK', 'FIDELITY_TRACKER_NETWORK'],
+    ['FIDELITY_TRACKER_CONFG', 'FIDELITY_TRACKER_CONFIG'],
+    ['FIDELITY_TRACKR_RPC', 'FIDELITY_TRACKER_RPC'],
+    ['FIDELITYTRACKER_RPC', 'FIDELITY_TRACKER_RPC'],
+    ['fidelity_tracker_rpc', 'FIDELITY_TRACKER_RPC'],
+  ] as const) {
+    assert.match(refusal({}, { [name]: 'x' }), new RegExp(`^${name} in .* is no setting: did you mean ${meant}\\?$`))
+  }
+  assert.match(refusal({}, { FIDELITY_TRACKER_FOO: 'x' }), /is no setting; known are FIDELITY_TRACKER_NETWORK, /)
+  read({}, { FIDELITY_BITCOIND: '/usr/bin/bitcoind', FIDELITY_TRACKER2_SERVICE_HOST: '10.0.48.109' })
+  using dir = tempDir()
+  const file = join(dir.path, 'config.toml')
+  writeFileSync(file, 'nettwork = "regtest"\n')
+  assert.match(refusal({}, {}, file), /^nettwork in \S+ is no setting: did you mean network\?$/)
+  writeFileSync(file, '[rpc]\nhost = "127.0.0.1"\n')
+  assert.match(refusal({}, {}, file), /^rpc in \S+: is not usable: it is a section, and settings stand in none/)
 })
 
 test('relays: WebSocket addresses, each once, sixteen at the most; what can’t be is refused', () => {

@@ -5,9 +5,10 @@
 import { closeSync, lstatSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Network } from '../../chain/types.ts'
+import { databasePath } from '../../data-places.ts'
 import { Draft, syncFile } from '../../files.ts'
 import { assertSound, isThere, putInPlace } from '../backup.ts'
-import { databasePath, openStore, sql } from '../open.ts'
+import { openStore, sql } from '../open.ts'
 import { mergeNews } from './local.ts'
 import type { MovedIn, SharedNews } from './store.ts'
 
