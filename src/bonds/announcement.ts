@@ -23,6 +23,12 @@ const MONEY_SATS_MAX = 2_100_000_000_000_000n
 /** Virtual port of makers whose announcement names none. */
 export const DEFAULT_MAKER_PORT = 21
 
+/** Outputs of a transaction that may announce something. */
+export const ANNOUNCEMENT_OUTPUTS = { min: LIMITS.outputsMin, max: LIMITS.outputsMax }
+
+/** What a maker has to bring, for people: a sentence without its end. Makers of today write it so; we read some more. */
+export const ANNOUNCEMENT_WANTED = `An announcement is a transaction of ${LIMITS.outputsMin} or 3 outputs whose nLockTime is a height and not 0: output 0 is the bond (P2WSH), output 1 has 0 sats and is OP_RETURN with one push and nothing more, the text <56 characters>#<lock height> in ASCII`
+
 const PORT = '([1-9][0-9]{0,4})'
 const HEIGHT = '([0-9]+)'
 const ONION = new RegExp(`^([a-z2-7]{56})(?:(\\.onion)(?::${PORT})?)?(?:#${HEIGHT})?$`)

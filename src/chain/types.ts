@@ -112,6 +112,10 @@ export function asTxid(hex: string): Txid {
   return hex as Txid
 }
 
+export function isTxid(text: string): text is Txid {
+  return HEX_32.test(text)
+}
+
 export function asBlockHash(hex: string): BlockHash {
   if (!HEX_32.test(hex)) throw new TypeError(`not a block hash (64 lower-case hex digits): ${hex.slice(0, 80)}`)
   return hex as BlockHash

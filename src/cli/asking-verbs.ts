@@ -1,11 +1,14 @@
 /** What the verbs that ask a tracker do, this one or another, through Tor or on this machine. Exit codes are returned. */
 import type { Command } from 'commander'
+import { ConfigError } from '../errors.ts'
 import { reachableAddress } from '../tor/address.ts'
 import { systemClock } from '../world.ts'
+import { describeSpend } from './answer-text.ts'
 import { configOf, isJson, outpointsOf, print, printJson } from './command.ts'
-import { checkProof, describeProofVerdict, describeReply, jsonOf, query, questionOf, trackerAddress } from './query.ts'
+import { checkProof, type QuestionOptions, query, questionOf, REGISTERS, trackerAddress } from './query.ts'
 import { registerAt } from './register.ts'
-import { describeSpend } from './text.ts'
+import { describeProofVerdict, describeReply, jsonOf } from './replies.ts'
+import { lookOf } from './table-options.ts'
 import { describeVerification, jsonOfVerification, verifyTracker } from './verify.ts'
 import { watchLive } from './watch.ts'
 
@@ -13,16 +16,21 @@ export async function queryTracker(
   target: string,
   word: string,
   about: string | undefined,
-  options: { all?: boolean },
+  options: QuestionOptions & { wide?: boolean; columns?: readonly string[] },
   command: Command,
   signal: AbortSignal,
 ): Promise<number> {
   const config = configOf(command)
   const question = questionOf(word, about, options)
+  if ((options.wide || options.columns) && !['Bonds', 'Trackers'].includes(question.type)) {
+    throw new ConfigError('--wide and --columns are for bonds and trackers')
+  }
   const reply = await query(config, target, question, signal)
+  const look = lookOf(command, systemClock)
+  if (question.type === 'Watch') process.stderr.write(`${REGISTERS}\n`)
   if (question.type !== 'BondProof' || reply.type !== 'BondProof') {
     if (isJson(command)) printJson(jsonOf(reply))
-    else print(describeReply(reply))
+    else print(describeReply(reply, look))
     return reply.type === 'Error' ? 1 : 0
   }
   const verdict = checkProof(reply, question.outpoint, config)
@@ -30,7 +38,7 @@ export async function queryTracker(
     const block = verdict.ok ? verdict.blockHash : null
     const fault = verdict.ok ? null : verdict.fault
     printJson({ ...jsonOf(reply), holds: verdict.ok, fault, block_hash: block })
-  } else print(`${describeReply(reply)}\n${describeProofVerdict(verdict, reply.height)}`)
+  } else print(`${describeReply(reply, look)}\n${describeProofVerdict(verdict, reply.height)}`)
   return verdict.ok ? 0 : 1
 }
 
@@ -72,7 +80,7 @@ export async function register(
   else {
     for (const effort of efforts)
       print(`effort: ${effort.bits} bits, ${effort.hashes} hashes in ${effort.seconds.toFixed(1)} s`)
-    print(describeReply(reply))
+    print(describeReply(reply, lookOf(command, systemClock)))
   }
   return reply.type === 'Registered' ? 0 : 1
 }

@@ -1,19 +1,22 @@
 /** What the verbs of whoever looks after a tracker do. Exit codes are returned. */
 import type { Command } from 'commander'
+import { databasePath } from '../data-places.ts'
 import { examine } from '../doctor/doctor.ts'
 import { broken, doctorExitCode, type Finding } from '../doctor/finding.ts'
 import { ConfigError } from '../errors.ts'
 import { backupDatabase } from '../store/backup.ts'
-import { databasePath, openExisting } from '../store/open.ts'
+import { openExisting } from '../store/open.ts'
 import { parsePostgresAddress } from '../store/shared/postgres/address.ts'
 import { systemClock } from '../world.ts'
 import { checkDataDir, describeCheck, describeSalvage, salvageDataDir } from './check-db.ts'
+import { describeClients } from './client-text.ts'
 import { readClients } from './clients.ts'
 import { configFileOf, configOf, isJson, print, printJson } from './command.ts'
 import { compareShared, describeComparison } from './compare-shared.ts'
 import { describeSharedExport, exportShared } from './export-shared.ts'
 import { rescanFrom } from './rescan.ts'
-import { describeClients, describeDoctor } from './text.ts'
+import { describeDoctor } from './status-text.ts'
+import { lookOf } from './table-options.ts'
 
 /** Exit code of a database that can't be relied on, as when it can't be read. */
 const DAMAGED = 74
@@ -38,7 +41,7 @@ async function examineWith(command: Command): Promise<Finding[]> {
 export async function showClients(command: Command, signal: AbortSignal): Promise<void> {
   const rows = await readClients(configOf(command), signal)
   if (isJson(command)) printJson(rows)
-  else print(describeClients(rows))
+  else print(describeClients(rows, lookOf(command, systemClock)))
 }
 
 export async function backup(file: string, command: Command, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** What every verb needs of commander: the settings as options, the configuration they give, and printing. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { type Outpoint, parseOutpoint } from '../chain/types.ts'
+import { isTxid, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { ConfigError } from '../errors.ts'
 import { CONFIG_ENV, envName, flagName, SETTING_NAMES, setting } from '../settings.ts'
@@ -64,8 +64,14 @@ export function wholeHeight(value: string): number {
 /** Reads arguments that are outpoints. Throws ConfigError. */
 export function outpointsOf(texts: readonly string[]): Outpoint[] {
   return texts.map((text) => {
-    const outpoint = parseOutpoint(text)
+    const outpoint = parseOutpoint(text.trim().toLowerCase())
     if (!outpoint) throw new ConfigError(`${text} is no outpoint: expected <txid as bitcoin-cli prints it>:<vout>`)
     return outpoint
   })
+}
+
+/** A txid as people paste it, also that of an outpoint. */
+export function txidIn(text: string): Txid | undefined {
+  const [, hex = ''] = /^([0-9a-f]{64})(?::\d{1,10})?$/.exec(text.trim().toLowerCase()) ?? []
+  return isTxid(hex) ? hex : undefined
 }

@@ -3,10 +3,11 @@
  * them, else as text. They take no part of the daemon with them: a health check asks often.
  */
 import type { Command } from 'commander'
-import type { HeightRange } from '../chain/types.ts'
+import type { HeightRange, Txid } from '../chain/types.ts'
 import { ConfigError } from '../errors.ts'
 import { writeWhole } from '../files.ts'
 import { readPublicHost } from '../tor/own-host.ts'
+import { tidyAddress } from '../tor/pasted-address.ts'
 import { bondRows } from '../views/bonds.ts'
 import { readFacts, readHealth, readStatus } from '../views/closed.ts'
 import type { Facts } from '../views/facts.ts'
@@ -15,43 +16,65 @@ import { bondSchema, makerSchema, relaySchema, trackerSchema } from '../views/sc
 import { trackerRows } from '../views/trackers.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
-import { configOf, isJson, outpointsOf, print, printJson } from './command.ts'
+import { describeWhy, describeWhyTransaction } from './answer-text.ts'
+import { describeBonds, sortBonds } from './bond-text.ts'
+import { describeWatches } from './client-text.ts'
+import { configOf, isJson, outpointsOf, print, printJson, txidIn } from './command.ts'
 import { exportRows } from './export.ts'
 import { EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
 import { forgetTracker } from './forget.ts'
+import type { MakerSort } from './maker-sorts.ts'
+import { describeMakers, sortMakers } from './maker-text.ts'
+import { describeRelays, describeTrackers } from './peer-text.ts'
 import { shownRows } from './shown-rows.ts'
-import * as text from './text.ts'
+import { describeStatus } from './status-text.ts'
+import type { TableLook } from './table.ts'
+import { lookOf } from './table-options.ts'
 import { readWatches } from './watches.ts'
 
 function show<T>(
   command: Command,
   rowsOf: (facts: Facts) => T,
-  describe: (rows: T, height: number | null, unseen: HeightRange | undefined) => string,
+  describe: (rows: T, look: TableLook, height: number | null, unseen: HeightRange | undefined) => string,
 ): void {
   readFacts(configOf(command), systemClock, (facts) => {
     const rows = rowsOf(facts)
     if (isJson(command)) printJson(rows)
-    else print(describe(rows, facts.chain.tip()?.height ?? null, facts.unseen()))
+    else print(describe(rows, lookOf(command, systemClock), facts.chain.tip()?.height ?? null, facts.unseen()))
   })
 }
 
 export async function showStatus(command: Command): Promise<void> {
   const ownHost = await readPublicHost(configOf(command))
-  show(command, (facts) => readStatus(facts, ownHost), text.describeStatus)
+  show(
+    command,
+    (facts) => readStatus(facts, ownHost),
+    (row, { nowMs }) => describeStatus(row, nowMs),
+  )
 }
 
 export function showBonds({ all }: { all?: boolean }, command: Command): void {
   const wanted = (facts: Facts) => bondRows(facts).filter(({ state }) => all === true || state === 'live')
-  show(command, (facts) => text.sortBonds(shownRows('bonds', bondSchema, wanted(facts))), text.describeBonds)
+  show(command, (facts) => sortBonds(shownRows('bonds', bondSchema, wanted(facts))), describeBonds)
 }
 
-export function showMakers({ sort }: { sort: text.MakerSort }, command: Command): void {
-  const rowsOf = (facts: Facts) => text.sortMakers(shownRows('makers', makerSchema, makerRows(facts)), sort)
-  show(command, rowsOf, text.describeMakers)
+export function showMakers({ sort }: { sort: MakerSort }, command: Command): void {
+  const rowsOf = (facts: Facts) => sortMakers(shownRows('makers', makerSchema, makerRows(facts)), sort)
+  show(command, rowsOf, describeMakers)
 }
 
-export function showWhy(address: string, command: Command): void {
-  show(command, (facts) => why(facts, address), text.describeWhy)
+export async function showWhy(asked: string, command: Command, signal: AbortSignal): Promise<void> {
+  const txid = txidIn(asked)
+  if (txid) return await showWhyTransaction(txid, command, signal)
+  show(command, (facts) => why(facts, tidyAddress(asked)), describeWhy)
+}
+
+/** Loads the node thread's side, for bitcoind may have to be asked. */
+async function showWhyTransaction(txid: Txid, command: Command, signal: AbortSignal): Promise<void> {
+  const { whyTransaction } = await import('./why-transaction.ts')
+  const row = await whyTransaction(configOf(command), txid, signal)
+  if (isJson(command)) printJson(row)
+  else print(describeWhyTransaction(row))
 }
 
 export function showTrackers({ forget }: { forget?: string }, command: Command): void {
@@ -59,11 +82,11 @@ export function showTrackers({ forget }: { forget?: string }, command: Command):
     forgetTracker(configOf(command), forget)
     if (isJson(command)) printJson({ forgotten: forget })
     else print(`${forget} is forgotten`)
-  } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), text.describeTrackers)
+  } else show(command, (facts) => shownRows('trackers', trackerSchema, trackerRows(facts)), describeTrackers)
 }
 
 export function showRelays(command: Command): void {
-  show(command, ({ relays }) => shownRows('relays', relaySchema, [...relays.rows()]), text.describeRelays)
+  show(command, ({ relays }) => shownRows('relays', relaySchema, [...relays.rows()]), describeRelays)
 }
 
 /** Writes standard output, or a file whole. */
@@ -99,7 +122,7 @@ export async function watches(
   if (drop === undefined && dropAfter === undefined) {
     const watches = readWatches(config)
     if (isJson(command)) printJson(watches)
-    else print(text.describeWatches(watches))
+    else print(describeWatches(watches, lookOf(command, systemClock)))
     return 0
   }
   const { dropWatches } = await import('./drop-watches.ts')

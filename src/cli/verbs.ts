@@ -11,7 +11,8 @@ import { VERSION } from '../version.ts'
 import { systemClock } from '../world.ts'
 import { addSettings, configOf, wholeHeight } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
-import { MAKER_SORTS, type MakerSort } from './text.ts'
+import { MAKER_SORTS, type MakerSort } from './maker-sorts.ts'
+import { COLUMNS, WIDE } from './table-options.ts'
 
 const reading = () => import('./reading-verbs.ts')
 const asking = () => import('./asking-verbs.ts')
@@ -97,6 +98,8 @@ function addReadingVerbs({ verb, signal }: Cli): void {
     .action(async (_options: unknown, command: Command) => (await reading()).showStatus(command))
   verb('bonds', 'List the live bonds of this data directory, best first.')
     .option('--all', 'also the pending, expired, spent and refused ones')
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(async (options: { all?: boolean }, command: Command) => (await reading()).showBonds(options, command))
   verb('makers', 'List the makers with live bonds: alive or not, proven or not, fees, sizes, uptime.')
@@ -105,17 +108,28 @@ function addReadingVerbs({ verb, signal }: Cli): void {
         .choices(MAKER_SORTS)
         .default('value'),
     )
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(async (options: { sort: MakerSort }, command: Command) => (await reading()).showMakers(options, command))
-  verb('why', 'Say why a maker is listed or is not, and what to do about it.')
-    .argument('<address>', 'as the maker announces it: <56 characters>.onion:<port>; all its ports without one')
+  verb('why', 'Say why a maker is listed or is not, or what a transaction lacks as a bond, and what to do about it.')
+    .argument(
+      '<address or txid>',
+      '<56 characters>.onion:<port> as the maker announces it, all its ports without one; or a transaction, as bitcoin-cli prints it',
+    )
     .option('--json', 'print JSON')
-    .action(async (address: string, _options: unknown, command: Command) => (await reading()).showWhy(address, command))
+    .action(async (asked: string, _options: unknown, command: Command) =>
+      (await reading()).showWhy(asked, command, signal),
+    )
   verb('trackers', 'List the other trackers that are known, and whether their lists are ours.')
     .option('--forget <host:port>', 'forget one that was learnt; it may be learnt again an hour later, when it pings')
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(async (options: { forget?: string }, command: Command) => (await reading()).showTrackers(options, command))
   verb('relays', 'List the watched relays: whom takers find there, who is missing, what is dead or not valid.')
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(async (_options: unknown, command: Command) => (await reading()).showRelays(command))
   verb('export', 'Write every row known here: bonds with their history, makers, other trackers, relays.')
@@ -147,9 +161,21 @@ function addAskingVerbs(cli: Cli): void {
     .argument('<request>', 'get | status | ping | bonds | bond-proof | watch | why | trackers')
     .argument('[about]', 'txid:vout for bond-proof and watch, a maker for why')
     .option('--all', 'bonds: also the pending, expired, spent and refused ones')
+    .option(
+      '--no-register',
+      'watch: only ask. Without it the tracker is asked as takers do, and keeps watching for 2,016 blocks: one of its places',
+    )
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(
-      async (target: string, word: string, about: string | undefined, options: { all?: boolean }, command: Command) => {
+      async (
+        target: string,
+        word: string,
+        about: string | undefined,
+        options: { all?: boolean; register?: boolean; wide?: boolean; columns?: readonly string[] },
+        command: Command,
+      ) => {
         cli.exitCode = await (await asking()).queryTracker(target, word, about, options, command, signal)
       },
     )
@@ -189,6 +215,8 @@ function addCareVerbs(cli: Cli): void {
       cli.exitCode = await (await care()).runDoctor(command)
     })
   verb('clients', 'List who is connected to the running daemon, and what each costs. Strangers have no names.')
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option('--json', 'print JSON')
     .action(async (_options: unknown, command: Command) => (await care()).showClients(command, signal))
   verb('backup', 'Copy the database to <file>, also while the daemon runs. Never overwrites.')
@@ -229,6 +257,8 @@ function addRegistrationVerbs(cli: Cli): void {
       cli.exitCode = await (await asking()).register(outpoints, options, command, signal)
     })
   verb('watches', 'Show how many outpoints takers have registered, and when they end.')
+    .addOption(WIDE)
+    .addOption(COLUMNS)
     .option(
       '--drop <outpoint...>',
       'end these registrations, which their takers rely on. Without a shared store the daemon must not run',

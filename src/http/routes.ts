@@ -9,7 +9,8 @@ import { PeerFault } from '../errors.ts'
 import { bondsAsked, indexAfter, type Market } from '../market.ts'
 import { ROUTE_MAKERS } from '../peers/pick.ts'
 import { RELAY_HISTORY_LIMITS } from '../store/local/relays.ts'
-import { parseHostPort } from '../tor/address.ts'
+import { isOnionHost, isOnionLabel, parseHostPort } from '../tor/address.ts'
+import { tidyAddress } from '../tor/pasted-address.ts'
 import { bondRow } from '../views/bonds.ts'
 import { clientRows } from '../views/clients.ts'
 import { historyOf } from '../views/history.ts'
@@ -75,6 +76,17 @@ const addressParams = z.strictObject({
     .max(LIMITS.pathParamChars)
     .transform((text) => text.toLowerCase())
     .refine((text) => parseHostPort(text) !== undefined, 'expected host.onion:port'),
+})
+/** A maker as somebody pastes it, with its port or without. */
+const askedParams = z.strictObject({
+  address: z
+    .string()
+    .max(LIMITS.pathParamChars)
+    .transform(tidyAddress)
+    .refine(
+      (text) => parseHostPort(text) !== undefined || isOnionHost(text) || isOnionLabel(text),
+      'expected host.onion:port, or host.onion for all its ports',
+    ),
 })
 const limit = wholeText(1, LIMITS.pageRowsMax).default(LIMITS.pageRows)
 const flag = z
@@ -236,7 +248,7 @@ export const ROUTES: readonly AnyRoute[] = [
     path: '/api/v1/why/{address}',
     name: 'why',
     about: 'Why a maker is listed, or is not',
-    params: addressParams,
+    params: askedParams,
     query: nothing,
     reply: replies.whyReply,
     otherwise: [503],

@@ -5,13 +5,11 @@ import { AMOUNT_SATS_MIN, lockBlocksOf } from '../bonds/verify.ts'
 import { formatOutpoint, type Network } from '../chain/types.ts'
 
 /** After "because": what is so, and how the next bond is to be. */
-const BECAUSE: Record<Exclude<TodayRefusal, 'lock-range' | 'unconfirmed' | 'unread'>, string> = {
+const BECAUSE: Record<Exclude<TodayRefusal, 'lock-range' | 'text-format' | 'unconfirmed' | 'unread'>, string> = {
   outputs: 'its transaction has more than 3 outputs: make the bond, the announcement and at most one change output',
   'announcement-place': 'they look at output 1 alone, and it is not the announcement: put it right after the bond',
   'announcement-value': 'the output of the announcement has a value: give it 0 sats',
   push: 'the announcement is not one direct push of 1 to 67 bytes that fills its script: leave out PUSHDATA and whatever else is there',
-  'text-format':
-    'they read nothing but <56 characters>#<height>, without .onion and without a port: older makers announce otherwise, upgrade',
   'leading-zero': 'the height begins with a zero: write it without',
   'locktime-kind': 'its nLockTime is a time: set it to the height of the chain, which is not 0',
   sequences: 'all its inputs have the sequence 0xffffffff: let one have less, 0 for example',
@@ -43,10 +41,30 @@ export function skippedPendingText(bond: AnnouncedOutput, network: Network): str
 function becauseOf(refusals: readonly TodayRefusal[], bond: Judged, network: Network): string {
   return refusals
     .map((refusal) => {
-      const text = refusal in BECAUSE ? BECAUSE[refusal as keyof typeof BECAUSE] : lockText(bond, network)
+      const text = becauseText(refusal, bond, network)
       return `${text} (${refusal})`
     })
     .join('; and because ')
+}
+
+function becauseText(refusal: TodayRefusal, bond: Judged, network: Network): string {
+  if (refusal === 'text-format') return formatText(bond)
+  return refusal in BECAUSE ? BECAUSE[refusal as keyof typeof BECAUSE] : lockText(bond, network)
+}
+
+/** The announcement is of a format that they do not read, or stands somewhere else than in the output that they read. */
+function formatText({ format }: Judged): string {
+  const read = 'they read nothing but <56 characters>#<height>, without .onion and without a port'
+  const old = OLD_FORMATS[format]
+  return old === undefined
+    ? `output 1 says something else: ${read}`
+    : `it is announced in the old format ${format}, ${old}: ${read}; upgrade the maker`
+}
+
+const OLD_FORMATS: Partial<Record<AnnouncedOutput['format'], string>> = {
+  A: '<56 characters>.onion:<port>, as makers did until December 2025',
+  B: '<56 characters>.onion:<port>#<height>, as makers did until April 2026',
+  C: '<56 characters>.onion#<height>, as makers did until May 2026',
 }
 
 function lockText({ lockHeight = 0, conf }: Judged, network: Network): string {

@@ -2,6 +2,7 @@
  * Why a maker is listed, or is not: everything that speaks against it or soon will, each with what to do. Source:
  * docs/makers.md, "Reasons".
  */
+import { ANNOUNCEMENT_WANTED, DEFAULT_MAKER_PORT } from '../bonds/announcement.ts'
 import { compareOutpoints } from '../bonds/digest.ts'
 import { isTakersCheck } from '../bonds/proof.ts'
 import { isTakenToday } from '../bonds/today.ts'
@@ -19,7 +20,9 @@ import {
 import { printable, utc } from '../format.ts'
 import type { Liveness } from '../peers/liveness.ts'
 import { readBondsOf, readPendingBondsOf } from '../store/local/bonds.ts'
-import { isOnionHost, type MakerName, parseMakerName } from '../tor/address.ts'
+import type { Db } from '../store/open.ts'
+import { isOnionHost, type MakerName, parseHostPort, parseMakerName } from '../tor/address.ts'
+import { onionAddressFault, tidyAddress } from '../tor/pasted-address.ts'
 import type { Facts } from './facts.ts'
 import type { ReasonRow, WhyRow } from './schemas.ts'
 import { skippedPendingText, skippedText } from './today-advice.ts'
@@ -43,6 +46,8 @@ export interface WhyFacts {
   notSynced: string | undefined
   bonds: readonly ConfirmedBond[]
   pending: readonly AnnouncedOutput[]
+  /** Other addresses of its host that were announced; asked for only where its own was not. */
+  otherPorts: readonly string[]
   /** Heights that were gone before they could be scanned. */
   unseen: HeightRange | undefined
   /** What probes say. */
@@ -57,19 +62,30 @@ export function why(facts: Facts, asked: string): WhyRow {
   const { config, chain, db, liveness, clock, notSynced, unseen, relays } = facts
   const tip = chain.tip()
   const name = parseMakerName(asked, config)
+  const bonds = name ? readBondsOf(db, name) : []
+  const pending = name ? readPendingBondsOf(db, name) : []
   return explain({
     asked,
     name,
     network: config.network,
     tip,
     notSynced: notSynced(),
-    bonds: name ? readBondsOf(db, name) : [],
-    pending: name ? readPendingBondsOf(db, name) : [],
+    bonds,
+    pending,
+    otherPorts: bonds.length + pending.length === 0 ? otherPortsOf(db, name) : [],
     unseen: unseen(),
     life: liveness,
     nowMs: clock.nowMs(),
     relaysWithout: (txid) => relays.without(txid),
   })
+}
+
+/** What its host has announced with other ports than the one that was asked about; on a test host each port is somebody else. */
+function otherPortsOf(db: Db, name: MakerName | undefined): string[] {
+  const asked = name && 'address' in name ? parseHostPort(name.address) : undefined
+  if (!asked || !isOnionHost(asked.host)) return []
+  const host = { host: asked.host }
+  return [...new Set([...readBondsOf(db, host), ...readPendingBondsOf(db, host)].map(({ address }) => address))]
 }
 
 type Reason = Pick<ReasonRow, 'code' | 'text'> & { outpoint?: Outpoint; height?: Height }
@@ -89,8 +105,7 @@ export function explain(facts: WhyFacts): WhyRow {
     reasons: reasons.slice(0, LIMITS.reasonsMax).map(reasonRow),
   })
   if (!name) {
-    const text =
-      'expected <56 characters>.onion:<port> with a valid v3 name: a character is wrong or missing. Copy the address as the maker prints it'
+    const text = `${onionAddressFault(tidyAddress(asked))}. Expected <56 characters>.onion:<port>, or <56 characters>.onion for all its ports: copy it as the maker prints it`
     reasons.push({ code: 'malformed-address', text })
     return done(false)
   }
@@ -238,11 +253,17 @@ function refusalText(bond: ConfirmedBond, refusal: Refusal, network: Network): s
   }
 }
 
-function noBond({ name, unseen }: WhyFacts, tip: Tip): Reason {
+function noBond({ name, unseen, otherPorts, network }: WhyFacts, tip: Tip): Reason {
   const who = 'host' in name! ? name.host : name!.address
+  if (otherPorts.length > 0) {
+    const ports = (addresses: readonly string[]) =>
+      addresses.map((address) => address.slice(address.lastIndexOf(':'))).join(', ')
+    const text = `its host was announced with ${ports(otherPorts)}, not with ${ports([who])}: ask about ${otherPorts[0]}. A maker is found at the port that its bond announces, and one that names none means :${DEFAULT_MAKER_PORT}`
+    return { code: 'no-bond', text, height: tip.height }
+  }
   const gap = unseen
     ? ` Blocks ${unseen.from} to ${unseen.to} were never read, as bitcoind did not have them: a bond there is not known.`
     : ''
-  const text = `up to block ${tip.height} no transaction announced ${who}.${gap} See that the bond's transaction is confirmed on this network, that its OP_RETURN names this very address and port (none means 21), and that its nLockTime is not 0`
+  const text = `up to block ${tip.height} of ${network} no transaction announced ${who}.${gap} ${ANNOUNCEMENT_WANTED}. See that the bond's transaction is confirmed on this network; with its txid, fidelity-tracker why <txid> on the tracker's machine says what it lacks`
   return { code: 'no-bond', text, height: tip.height }
 }

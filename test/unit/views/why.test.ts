@@ -46,6 +46,7 @@ function why(facts: Partial<WhyFacts>, { record = UP as MakerRecord | null, prov
     notSynced: undefined,
     bonds: [],
     pending: [],
+    otherPorts: [],
     unseen: undefined,
     life: {
       record: () => record ?? undefined,
@@ -78,6 +79,23 @@ test('a maker in order: listed, and nothing to say', () => {
 test('nobody announced it; blocks that were not seen are named', () => {
   assert.deepEqual(codes({}), [false, 'no-bond'])
   assert.match(why({ unseen: { from: 5, to: 9 } }).reasons[0]!.text, /Blocks 5 to 9 were never read/)
+})
+
+test('announced with another port than asked: that one is named', () => {
+  const [reason] = why({ name: { address: `${HOST}:6102` }, otherPorts: [MAKER, `${HOST}:9`] }).reasons
+  assert.equal(reason!.code, 'no-bond')
+  assert.match(reason!.text, new RegExp(`announced with :21, :9, not with :6102: ask about ${MAKER}`))
+})
+
+test('nobody announced it: what an announcement is, is told', () => {
+  assert.match(why({}).reasons[0]!.text, /2 or 3 outputs .* output 0 is the bond .* OP_RETURN with one push/)
+})
+
+test('a format that takers of today no longer read is called old', () => {
+  const bond = aBond({ format: 'A', txRefusals: ['text-format'] })
+  assert.match(why({ bonds: [bond] }).reasons[0]!.text, /announced in the old format A, <56 characters>.onion:<port>/)
+  const current = aBond({ txRefusals: ['text-format'] })
+  assert.doesNotMatch(why({ bonds: [current] }).reasons[0]!.text, /old format/)
 })
 
 test('names: with port, without, the bare label; anything else is malformed', () => {
