@@ -48,6 +48,7 @@ export const AT_SETTING: Partial<Record<SettingName, Bound>> = {
 }
 
 export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> = {
+  'bonds/announcement-faults.ts': { at: SHORTENED },
   'bonds/announcement.ts': { at: 'the transaction announces nothing' },
   'bonds/op-return.ts': { at: 'more is written behind PUSHDATA1' },
   'bonds/sybil.ts': { at: 'the cost is told as exactly as that' },
@@ -110,6 +111,8 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'cli/rescan.ts': { at: 'a line of progress' },
   'cli/verify.ts': { at: 'the verb says what differs' },
   'cli/watch.ts': { at: 'the verb tries again' },
+  'cli/table-options.ts': { at: 'the table is as where no terminal reads it' },
+  'cli/why-transaction.ts': { at: 'the transaction is told to be not known' },
   'cli/watches.ts': { at: 'the rest is told as a sum' },
   'cli/drop-watches.ts': { at: 'the rest is ended in a further transaction' },
   'config.ts': {
@@ -374,6 +377,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     },
   },
   'tor/healing.ts': { at: 'the service is taken down and published again', metric: 'onion_republished_total' },
+  'tor/pasted-address.ts': { at: SHORTENED },
   'tor/refusals.ts': { at: SHORTENED },
   'tor/onion.ts': {
     at: RETRIED,
@@ -394,6 +398,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
     at: 'fewer blocks of the past are reckoned',
     but: { makersMax: { at: 'refused with an HTTP status that says so' } },
   },
+  'suggest.ts': { at: 'nothing is guessed' },
   'views/why.ts': { at: 'the rest is left out', but: { addressMax: { at: SHORTENED } } },
   'watch/answers.ts': { at: '`Error{busy}`: nothing was kept for it', metric: 'requests_total' },
   'watch/book.ts': { at: 'the oldest entries make room, and are looked up anew when asked about again' },

@@ -304,7 +304,7 @@ Examples:
   fidelity-tracker export makers --format csv               for a spreadsheet
 
 Exit codes: 0 stopped cleanly, 1 internal failure, 2 usage or configuration,
-69 bitcoind, Tor, a tracker or the shared store not reached, 74 database unusable.
+69 bitcoind, Tor, a tracker or the shared store not reached, 74 database unusable, or output not written.
 doctor: 0 fine, 1 warnings, 2 failures. health: 0 healthy, 1 not. verify: 0 agrees, 1 differs.
 check-db: 74 when it finds damage that it did not salvage.
 

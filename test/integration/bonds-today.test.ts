@@ -124,7 +124,7 @@ test('HTTP, the verbs, export and the wire tell the same', async () => {
   }
   const text = (await verb(tracker.dataDir, 'bonds')).stdout
   assert.match(text, /^STATE .* TODAY +MAKER/m)
-  assert.match(text, new RegExp(`live .* no: push, text-format .*${made.get('format C')!.txid}:0$`, 'm'))
+  assert.match(text, new RegExp(`live .* no: push, old format C .*${made.get('format C')!.txid}:0$`, 'm'))
   assert.match(text, new RegExp(`live .* yes .*${made.get('ordinary')!.txid}:0$`, 'm'))
   assert.match((await verb(tracker.dataDir, 'makers')).stdout, /^ADDRESS .* TODAY/m)
 })

@@ -96,7 +96,7 @@ test('a scan that is behind: two blocks for an hour are near enough, more or lon
   )
   assert.equal(detail({ hasReachedTip: false, best: tipAt(101) }), 'scanned 100 of 101')
   const progress = { from: 1, at: 100, to: 900, blocksPerS: 1, mbPerS: 1, etaS: 79.2 }
-  assert.equal(detail({ hasReachedTip: false, best: tipAt(900), progress }), 'scanned 100 of 900, about 80 s left')
+  assert.equal(detail({ hasReachedTip: false, best: tipAt(900), progress }), 'scanned 100 of 900, about 79 s left')
   assert.equal(detail({ tip: undefined }), 'nothing scanned yet, bitcoind is at 100')
   const node = { kind: 'initial-download', detail: 'bitcoind is in initial download: block 100 of 900' } as const
   assert.equal(detail({ node }), node.detail)
