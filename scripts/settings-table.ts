@@ -1,6 +1,6 @@
 /** Writes the table of all settings into docs/operating.md, from the settings themselves. `node scripts/settings-table.ts` */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { envName, flagName, SETTING_NAMES, type SettingName, setting } from '../src/settings.ts'
+import { defaultOf, envName, flagsOf, SETTING_NAMES, type SettingName, setting } from '../src/settings.ts'
 
 export const MANUAL = new URL('../docs/operating.md', import.meta.url)
 const BEGIN = '<!-- settings: written by scripts/settings-table.ts -->\n'
@@ -20,10 +20,10 @@ function settingsTable(): string {
 }
 
 function row(name: SettingName): string {
-  const { short, argument, isHidden, about, default: value, defaultText } = setting(name)
-  const flag = [[short, flagName(name)].filter(Boolean).join(', '), argument].filter(Boolean).join(' ')
+  const { isHidden, about, defaultText } = setting(name)
+  const value = defaultOf(name)
   const shown = defaultText ?? (value === undefined ? '-' : `\`${value}\``)
-  const cells = [isHidden ? '-' : `\`${flag}\``, `\`${envName(name)}\``, `\`${name}\``, shown, about]
+  const cells = [isHidden ? '-' : `\`${flagsOf(name)}\``, `\`${envName(name)}\``, `\`${name}\``, shown, about]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
 }
 

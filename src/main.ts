@@ -47,7 +47,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => {}) // there is nobody left to tell
 
 try {
-  const { runCli } = await import('./cli/verbs.ts')
+  const { runCli } = await import('./cli/program.ts')
   process.exitCode = await runCli(process.argv, stop.signal, handlers)
 } catch (error) {
   process.exitCode = exitCodeOf(error)

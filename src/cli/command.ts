@@ -3,18 +3,18 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { isTxid, type Outpoint, parseOutpoint, type Txid } from '../chain/types.ts'
 import { type Config, type RawValues, readConfig } from '../config.ts'
 import { ConfigError } from '../errors.ts'
-import { CONFIG_ENV, envName, flagName, SETTING_NAMES, setting } from '../settings.ts'
+import { CONFIG_ENV, defaultOf, envName, flagName, flagsOf, SETTING_NAMES, SUBJECTS, setting } from '../settings.ts'
 
 /** The options of every verb: --config, and each setting as a flag. */
 export function addSettings(command: Command): void {
   command.option('--config <file>', 'read settings from this TOML file')
-  for (const name of SETTING_NAMES) {
-    const { argument, short, about, defaultText, isHidden = false, default: value } = setting(name)
-    const long = flagName(name)
-    const flags = [short, long].filter(Boolean).join(', ') + (argument ? ` ${argument}` : '')
-    const shown = defaultText ?? (typeof value === 'boolean' || value === undefined ? undefined : String(value))
-    const option = new Option(flags, about + (shown === undefined ? '' : ` (default: ${shown})`))
-    command.addOption(option.hideHelp(isHidden))
+  for (const { title, names } of SUBJECTS) {
+    for (const name of names) {
+      const { about, isHidden = false } = setting(name)
+      const shown = typeof setting(name).default === 'boolean' ? undefined : defaultOf(name)
+      const option = new Option(flagsOf(name), about + (shown === undefined ? '' : ` (default: ${shown})`))
+      command.addOption(option.hideHelp(isHidden).helpGroup(`${title}:`))
+    }
   }
 }
 

@@ -6,9 +6,10 @@ import { balanceSetup } from '../tor/balance-text.ts'
 import { targetFor } from '../tor/targets.ts'
 import { TORRC_DEFAULTS, torrcFor } from '../tor/torrc.ts'
 import { configOf, print } from './command.ts'
+import { exampleConfig } from './config-example.ts'
 
-export function printConfig(command: Command): void {
-  print(formatConfig(configOf(command)).trimEnd())
+export function printConfig({ example }: { example?: boolean }, command: Command): void {
+  print((example ? exampleConfig() : formatConfig(configOf(command))).trimEnd())
 }
 
 /** `isBalanced`: the whole way to one address over several trackers. */

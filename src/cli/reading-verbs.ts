@@ -4,7 +4,6 @@
  */
 import type { Command } from 'commander'
 import type { HeightRange, Txid } from '../chain/types.ts'
-import { ConfigError } from '../errors.ts'
 import { writeWhole } from '../files.ts'
 import { readPublicHost } from '../tor/own-host.ts'
 import { tidyAddress } from '../tor/pasted-address.ts'
@@ -21,7 +20,7 @@ import { describeBonds, sortBonds } from './bond-text.ts'
 import { describeWatches } from './client-text.ts'
 import { configOf, isJson, outpointsOf, print, printJson, txidIn } from './command.ts'
 import { exportRows } from './export.ts'
-import { EXPORT_NOUNS, type ExportFormat } from './export-words.ts'
+import type { ExportFormat, ExportNoun } from './export-words.ts'
 import { forgetTracker } from './forget.ts'
 import type { MakerSort } from './maker-sorts.ts'
 import { describeMakers, sortMakers } from './maker-text.ts'
@@ -91,14 +90,10 @@ export function showRelays(command: Command): void {
 
 /** Writes standard output, or a file whole. */
 export function writeExport(
-  what: string | undefined,
+  noun: ExportNoun | undefined,
   { format, output }: { format: ExportFormat; output?: string },
   command: Command,
 ): void {
-  const noun = EXPORT_NOUNS.find((known) => known === what)
-  if (what !== undefined && noun === undefined) {
-    throw new ConfigError(`${what} can't be exported: name ${EXPORT_NOUNS.join(', ')}, or nothing`)
-  }
   const whole = readFacts(configOf(command), systemClock, (facts) => exportRows(facts, format, noun))
   if (output === undefined) process.stdout.write(whole)
   else writeWhole(output, whole)

@@ -65,6 +65,22 @@ test('settings that are wrong in themselves: exit code 2', async () => {
   assert.match(unknown.stderr, /unknown option '--nonsense'/)
 })
 
+test('a misspelt verb, option or word is told in one line, with a guess or with what there is', async () => {
+  const slips: [string[], string][] = [
+    [['bonsd'], "unknown verb 'bonsd': did you mean bonds? (fidelity-tracker --help)"],
+    [['help', 'bonsd'], "unknown verb 'bonsd': did you mean bonds? (fidelity-tracker --help)"],
+    [['bonds', '--jsno'], "unknown option '--jsno': did you mean --json? (fidelity-tracker bonds --help)"],
+    [['bonds', '--datdir', '/x'], "unknown option '--datdir': did you mean --datadir? (fidelity-tracker bonds --help)"],
+    [
+      ['export', 'maker'],
+      "command-argument value 'maker' is invalid for argument 'what'. Allowed choices are bonds, makers, trackers, relays. (fidelity-tracker export --help)",
+    ],
+  ]
+  for (const [args, said] of slips) {
+    assert.deepEqual(await runVerb(args), { code: 2, stdout: '', stderr: `fidelity-tracker: ${said}\n` })
+  }
+})
+
 test('a password that was typed into the wrong place is repeated nowhere', async () => {
   using dir = tempDir()
   const file = join(dir.path, 'config.toml')
