@@ -76,7 +76,7 @@ setup_packages() {
 
 # dist/, when a source is newer.
 setup_build() {
-  if [ -f "$ROOT/dist/main.js" ] && [ -z "$(find "$ROOT/src" "$ROOT/package.json" "$ROOT/tsconfig.build.json" "$ROOT/scripts/one-file.mjs" -newer "$ROOT/dist/main.js" -print -quit)" ]; then
+  if [ -f "$ROOT/dist/main.js" ] && [ -z "$(find "$ROOT/src" "$ROOT/package.json" "$ROOT/tsconfig.build.json" "$ROOT/scripts/one-file.mjs" "$ROOT/scripts/share" -newer "$ROOT/dist/main.js" -print -quit)" ]; then
     return 0
   fi
   say 'building (npm run build)'
@@ -166,6 +166,13 @@ setup_chromium() {
     fail "chromium is missing, and this user can't install it: have Debian's chromium installed, or run other tests"
   fi
   need_package chromium chromium
+}
+
+# zsh and fish, for the test of their completions, and mandoc, which judges the man page: the host's, else Debian's packages.
+setup_shells() {
+  need_package zsh zsh
+  need_package fish fish
+  need_package mandoc mandoc
 }
 
 # systemd's programs for asking and telling it: the host's, else Debian's, only unpacked. The system's own is not touched.

@@ -30,5 +30,6 @@ case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
 case " ${files[*]} " in *deploy-package*) setup_lowest_node ;; esac
 case " ${files[*]} " in *onionbalance*) setup_onionbalance ;; esac
 case " ${files[*]} " in *nostr-client*) setup_nostr_sdk ;; esac
+case " ${files[*]} " in *shells*) setup_shells ;; esac
 say "running ${#files[@]} test files"
 exec node scripts/run-tests.mjs "${files[@]}"
