@@ -216,6 +216,15 @@ find_postgres() {
   have initdb && have psql
 }
 
+# For the test that types what the docs say, on a machine of its own: a sudo there, the host's stays as it is; and what the
+# commands call.
+setup_reader() {
+  local program
+  if [ ! -x "$TOOLS/sudo/usr/bin/sudo" ]; then ALONE=1 unpack_package sudo sudo; fi
+  for program in curl jq openssl; do need_package $program $program; done
+  need_package ip iproute2
+}
+
 # libfaketime, which gives a process a clock that is wrong: one library out of Debian's package.
 setup_faketime() {
   if [ -n "${FAKETIME_LIBRARY:-}" ]; then return 0; fi

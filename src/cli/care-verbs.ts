@@ -53,7 +53,7 @@ export async function backup(file: string, command: Command, signal: AbortSignal
   if (!sharedStore) return
   const { database, hosts } = parsePostgresAddress(sharedStore.reveal())
   print(`Of the shared store it has what this tracker knew. The shared store itself is backed up at ${hosts[0]!.host}:`)
-  print(`  sudo -u postgres pg_dump -Fc -f ${database}.dump ${database}`)
+  print(`  sudo -u postgres pg_dump -Fc -f /var/lib/postgresql/${database}.dump ${database}`)
 }
 
 /** `export --shared`. */

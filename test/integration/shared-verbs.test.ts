@@ -227,7 +227,7 @@ test('a backup has what this tracker knew, and says how the shared store is back
   const file = join(dir.path, 'tracker.sqlite')
   const made = await verb(postgres, tracker, 'backup', file)
   assert.equal(made.code, 0)
-  assert.match(made.stdout, new RegExp(`pg_dump -Fc -f ${DATABASE}\\.dump ${DATABASE}\n`))
+  assert.match(made.stdout, new RegExp(`pg_dump -Fc -f /var/lib/postgresql/${DATABASE}\\.dump ${DATABASE}\n`))
   await registeredAre({ dataDir: dir.path }, coins)
   assert.match((await verb(postgres, tracker, 'status')).stdout, /\nshared +the primary at 127\.0\.0\.1:\d+ answers/)
   assert.equal((await verb(postgres, tracker, 'print-config')).code, 0)
