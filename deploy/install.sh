@@ -123,6 +123,7 @@ plan_install() {
   if [ ! -f "$HERE/package.json" ] || { [ ! -f "$HERE/dist/main.js" ] && [ ! -d "$HERE/src" ]; }; then
     fail "$HERE is neither a clone of fidelity-tracker nor its package: there is no program to install"
   fi
+  [ ! -e "$ROOT/usr/lib/fidelity-tracker" ] || fail "it is installed as a Debian package: that one is upgraded by apt, or removed first (settings and data stay): apt remove fidelity-tracker"
   [ -f "$ROOT$TORRC" ] || fail "Tor is not installed: apt install tor"
   known_settings
   if [ -z "$NODE" ] || { must_build && ! have npm && [ ! -x "$BROUGHT/bin/npm" ]; }; then
@@ -248,13 +249,7 @@ copy_program() {
   if [ -e "$ROOT$PROGRAM" ]; then mv "$ROOT$PROGRAM" "$old"; fi
   mv "$new" "$ROOT$PROGRAM"
   rm -rf "$old"
-  cat >"$ROOT$COMMAND" <<WRAPPER
-#!/bin/sh
-# The command, with the settings of the service. As its user: sudo -u $USER_NAME fidelity-tracker status
-: "\${FIDELITY_TRACKER_CONFIG=$SETTINGS}"
-export FIDELITY_TRACKER_CONFIG
-exec $PROGRAM/bin/node $PROGRAM/dist/main.js "\$@"
-WRAPPER
+  sed "s#@PROGRAM@#$PROGRAM#g" "$HERE/deploy/command.sh" >"$ROOT$COMMAND"
   chmod 755 "$ROOT$COMMAND"
   copy_share
 }

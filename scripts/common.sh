@@ -258,6 +258,15 @@ setup_nostr_sdk() {
     --retries 3 -r "$home/requirements.txt" >&2 || fail "nostr-sdk can't be installed (above)"
 }
 
+# lintian, which checks the Debian package.
+setup_lintian() {
+  if have lintian; then return 0; fi
+  if [ "$(id -u)" != 0 ] && ! { have sudo && sudo -n true 2>/dev/null; }; then
+    fail "lintian is missing, and this user can't install it: have Debian's lintian installed, or run other tests"
+  fi
+  need_package lintian lintian
+}
+
 # Onionbalance with the Python that runs it: the host's, else Debian's, only unpacked. Exports both.
 setup_onionbalance() {
   local home="$TOOLS/onionbalance/usr/lib/python3/dist-packages"
