@@ -2,10 +2,12 @@
 # Makes the files of a release, and says what to type to publish them; itself it commits, tags and publishes nothing.
 #   scripts/release.sh VERSION             for example 0.2.0, or 0.2.0-rc.1
 #   scripts/release.sh --dry-run VERSION   the same with the packages that are installed here, and nothing is kept
+# With --without-deb no Debian packages are made, which takes minutes.
 # The work tree must be clean, VERSION newer than package.json's (or the same, and not tagged yet), and CHANGELOG.md must
 # have a section `## VERSION`. Then package.json and package-lock.json have the version, and release/ has the tarball, its
-# SBOM (CycloneDX) and SHA256SUMS. The tarball is made twice, in two fresh copies of the commit; both must be the same. It
-# is the same on another machine with the same Node and npm, which the SBOM names: a dry run on the tag shows the sums.
+# SBOM (CycloneDX), the Debian packages for amd64 and arm64, and SHA256SUMS. The tarball is made twice, in two fresh copies
+# of the commit; both must be the same. It is the same on another machine with the same Node and npm, which the SBOM names:
+# a dry run on the tag shows the sums.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -13,10 +15,11 @@ say() { printf 'release: %s\n' "$*" >&2; }
 fail() { printf 'release: error: %s\n' "$*" >&2; exit 1; }
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
 
-dry='' version=''
+dry='' version='' architectures=(amd64 arm64)
 for word; do
   case $word in
     --dry-run) dry=1 ;;
+    --without-deb) architectures=() ;;
     -h | --help) usage; exit 0 ;;
     -*) usage >&2; fail "unknown option $word" ;;
     *) [ -z "$version" ] || fail 'one version at a time'; version=$word ;;
@@ -83,7 +86,9 @@ fi
 # the same again.
 options=(--sbom-format cyclonedx --sbom-type application --package-lock-only --loglevel=error)
 (cd "$work/one/fidelity-tracker" && npm sbom "${options[@]}") >"$work/sbom.json" || fail 'the SBOM could not be made (above)'
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- CHANGELOG.md) node - "$work/sbom.json" "$work/one/fidelity-tracker" >"$work/one/$name.cdx.json" <<'SCRIPT'
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct -- CHANGELOG.md)
+export SOURCE_DATE_EPOCH
+node - "$work/sbom.json" "$work/one/fidelity-tracker" >"$work/one/$name.cdx.json" <<'SCRIPT'
 const [sbom, builtIn] = [process.argv[2], `${process.argv[3]}/dist/libraries/packages.json`].map((path) =>
   JSON.parse(require('node:fs').readFileSync(path, 'utf8')),
 )
@@ -100,14 +105,20 @@ sbom.metadata.tools.push({ vendor: 'nodejs.org', name: 'node', version: process.
 sbom.metadata.timestamp = new Date(process.env.SOURCE_DATE_EPOCH * 1000).toISOString()
 console.log(JSON.stringify(sbom, null, 2))
 SCRIPT
-(cd "$work/one" && sha256sum "$name.tgz" "$name.cdx.json" >SHA256SUMS)
+files=("$name.tgz" "$name.cdx.json")
+for arch in "${architectures[@]}"; do
+  say "making the Debian package for $arch"
+  deb=$(SANDBOX_TOOLS=$TOOLS "$work/one/fidelity-tracker/scripts/deb.sh" --arch "$arch" "$work/one") || fail 'it could not be made (above)'
+  files+=("$(basename "$deb")")
+done
+(cd "$work/one" && sha256sum "${files[@]}" >SHA256SUMS)
 cat "$work/one/SHA256SUMS"
 if [ -n "$dry" ]; then say 'nothing was kept (--dry-run)'; exit 0; fi
 
 # ---- kept ------------------------------------------------------------------
 rm -rf release
 mkdir release
-cp "$work/one/$name.tgz" "$work/one/$name.cdx.json" "$work/one/SHA256SUMS" release/
+(cd "$work/one" && cp "${files[@]}" SHA256SUMS "$ROOT/release/")
 cp "$work/one/fidelity-tracker/package.json" "$work/one/fidelity-tracker/package-lock.json" .
 
 say 'the files are in release/. To publish them, when the tests pass (scripts/test.sh):'
@@ -117,4 +128,4 @@ case $version in
   *-*) printf 'npm publish --tag next ./release/%s.tgz\n' "$name" ;;
   *) printf 'npm publish ./release/%s.tgz\n' "$name" ;;
 esac
-printf 'git push --follow-tags   # and put the three files beside the tag\n'
+printf 'git push --follow-tags   # and put the files beside the tag\n'

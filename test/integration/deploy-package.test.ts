@@ -75,7 +75,7 @@ test('npm pack in a fresh clone: built, complete, without sources, tests or secr
   assert.ok(files.includes('dist/http/dashboard/index.html'))
 
   // In other folders, by release.sh, whose tree must be clean: deploy/.env and dist/ are ignored.
-  const dry = clone.run('scripts/release.sh', '--dry-run', version)
+  const dry = clone.run('scripts/release.sh', '--dry-run', '--without-deb', version)
   assert.equal(dry.status, 0, dry.stderr)
   assert.ok(dry.stdout.startsWith(`${sum}  ${name}-${version}.tgz\n`), dry.stdout)
 })
@@ -131,7 +131,7 @@ test('installed from the tarball by the lowest Node: nothing abandoned comes alo
 test('release.sh: nothing is kept of a dry run, and what is not ready is refused', () => {
   using clone = freshClone()
   const { version } = manifestOf(clone.path)
-  const release = (...args: string[]) => clone.run('scripts/release.sh', '--dry-run', ...args)
+  const release = (...args: string[]) => clone.run('scripts/release.sh', '--dry-run', '--without-deb', ...args)
   const refused = (why: RegExp, ...args: string[]) => {
     const { status, stdout, stderr } = release(...args)
     assert.deepEqual([status, stdout], [1, ''], args.join(' '))
