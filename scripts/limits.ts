@@ -153,6 +153,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'heap.ts': { at: 'the heaps may grow' },
   'http/dashboard/live.js': { at: 'the page reads the lists again' },
   'http/dashboard/makers.js': { at: 'drawn to its end' },
+  'http/dashboard/place.js': { at: 'cut off there' },
   'http/dashboard/plots.js': { at: 'drawn to its end' },
   'http/guard.ts': {
     at: 'refused with an HTTP status that says so',

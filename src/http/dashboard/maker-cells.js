@@ -4,9 +4,6 @@ import { dateIn, lasting, NO_LOCK, percent, proofOf } from './maker-words.js'
 import { hashOf } from './place.js'
 import { feesInShort, number, plural, shortAddress, timeFee, todayRefusals } from './words.js'
 
-/** Bonds are locked for at most this many blocks: a full bar. */
-const LOCK_BLOCKS_MAX = 25_920
-
 /** `tip`: the block by whose time dates are told. */
 export function makerRow(maker, rank, tip, isFresh) {
   const { address } = maker
@@ -37,7 +34,7 @@ function cell(className, label, ...content) {
   return make('td', { role: 'cell', class: className }, caption, ...content)
 }
 
-const under = (...text) => make('span', { class: 'under' }, ...text)
+const under = (text) => make('span', { class: 'under' }, text)
 
 function who(maker) {
   const { address, format, bonds } = maker
@@ -50,8 +47,14 @@ function who(maker) {
   const button = make('button', { type: 'button', class: 'button copy', 'aria-label': `Copy ${address}` }, 'Copy')
   button.addEventListener('click', () => copy(address, button))
   return [
-    make('span', { class: 'maker' }, link, button),
-    under(`format ${format} · ${plural(bonds, 'bond')}`, isSkipped(maker) ? mark(maker) : undefined),
+    link,
+    make(
+      'span',
+      { class: 'under maker' },
+      `format ${format} · ${plural(bonds, 'bond')}`,
+      isSkipped(maker) ? mark(maker) : undefined,
+      button,
+    ),
   ]
 }
 
@@ -83,7 +86,7 @@ function locked({ total_amount: amount }) {
 function lockLeft({ blocks_left: left, lock_height: lock }, tip) {
   const tone = left < 1_008 ? 'bad' : left < 4_032 ? 'warn' : undefined // a week, four weeks
   return [
-    make('span', { class: 'left' }, make('span', {}, lasting(left)), bar(left / LOCK_BLOCKS_MAX, tone)),
+    make('span', { class: 'tone left', 'data-tone': tone }, lasting(left)),
     under(`${number(left)} blocks, ${lock === null ? 'then too old' : dateIn(left + 1, tip)}`),
   ]
 }

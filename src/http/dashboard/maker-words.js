@@ -30,9 +30,10 @@ export function dateIn(blocks, { block_time: time }) {
   return dateOf(time + blocks * BLOCK_S)
 }
 
-/** "89 days", of blocks; hours where it is less than two days. */
+/** "89 days", of blocks; hours where it is less than two days, and minutes below one. */
 export function lasting(blocks) {
   const hours = (blocks * BLOCK_S) / 3600
+  if (hours < 1) return plural(blocks * 10, 'minute')
   return hours < 48 ? plural(Math.round(hours), 'hour') : plural(Math.round(hours / 24), 'day')
 }
 
@@ -109,4 +110,10 @@ export function pastedKind(word) {
   if (/^[a-z2-7]{50,60}(\.onion)?(:\d{1,5})?$/.test(word) || /\.onion(:\d+)?$/.test(word)) return 'address'
   if (/^127\.0\.0\.1:\d+$/.test(word)) return 'address'
   return undefined
+}
+
+/** A sentence that was begun small. */
+export function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`
 }

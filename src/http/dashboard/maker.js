@@ -13,6 +13,7 @@ import {
   proofOf,
   REFUSALS,
   STATES,
+  sentence,
   VALUE_SENTENCE,
   valueInFull,
 } from './maker-words.js'
@@ -317,7 +318,7 @@ function takers(maker) {
     [
       ['Today’s rules', `${today}${others}`],
       ['Proof', proven],
-      ['Picked', chance === null ? 'Not known' : `${percent(chance)} of swaps`, `${text}. ${PICK_SENTENCE}`],
+      ['Picked', chance === null ? 'Not known' : `${percent(chance)} of swaps`, `${sentence(text)} ${PICK_SENTENCE}`],
       ['Value', valueInFull(maker), VALUE_SENTENCE],
     ],
     'facts long',

@@ -7,7 +7,7 @@ import { go, here, onPlace } from './place.js'
 import { number, plural } from './words.js'
 
 /** Rows shown at first; fewer where each is a small card. "Show more" adds four times as many. */
-const STEP = matchMedia('(max-width: 760px)').matches ? 10 : 25
+const STEP = matchMedia('(max-width: 1240px)').matches ? 10 : 25
 
 /** What each column is sorted by. Unknown is last either way. */
 const KEYS = {

@@ -1,7 +1,7 @@
 /** What the tracker knows of an address or an outpoint that is in no list: its own `why`, in its own words. */
 import { make, showEmpty } from './dom.js'
 import { get } from './live.js'
-import { STATES } from './maker-words.js'
+import { STATES, sentence } from './maker-words.js'
 import { hashOf } from './place.js'
 
 /** What is asked for just now: an answer that comes late is for nobody. */
@@ -61,10 +61,5 @@ function linkTo(address, text = address) {
 
 /** `reasons`: as of /api/v1/why. */
 export function reasonList(reasons) {
-  return make('ul', { class: 'reasons' }, ...reasons.map(({ text }) => make('li', {}, capital(text))))
-}
-
-function capital(text) {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1)
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`
+  return make('ul', { class: 'reasons' }, ...reasons.map(({ text }) => make('li', {}, sentence(text))))
 }

@@ -97,11 +97,11 @@ function todaySentence(makers, { sats, bonds, lock_blocks: blocks, before, names
   if (before === null) {
     return `Takers of today pick makers by address, whatever their bonds are worth, and just now there is none that they can pick: whoever has ${lock} is ${all(makers)} makers of every swap.`
   }
-  const tries = names === null ? '' : `, which take about ${number(names)} tries`
+  const tries = names === null ? '' : `, which about ${plural(names, 'try').replace('trys', 'tries')} find`
   return `Takers of today pick makers by address, whatever their bonds are worth: with ${lock} and names that come before ${shortAddress(before)[0]}…${tries}, an attacker is ${all(makers)} makers of nearly every swap.`
 }
 
-function namesNote({ bonds, lock_blocks: blocks, names }) {
-  const tries = names === null ? '' : `, about ${number(names)} names tried`
+function namesNote({ bonds, lock_blocks: blocks, before, names }) {
+  const tries = names === null || before === null ? '' : `, about ${plural(names, 'name')} tried`
   return `${plural(bonds, 'bond')}, ${lasting(blocks)}${tries}`
 }
