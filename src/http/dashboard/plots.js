@@ -1,6 +1,7 @@
 /** The plots. Each has a sentence that says the same in words; the canvas itself is for the eye only. */
 
 import { showEmpty } from './dom.js'
+import { VALUE_UNIT } from './maker-words.js'
 import uPlot from './uplot.js'
 import { btc, clockTime, date, days, median, milliseconds, number, plural, short } from './words.js'
 
@@ -231,11 +232,11 @@ function valuePlot(live) {
   const high = positive.length > 0 ? binOf(Math.max(...positive)) : 0
   const counts = Array.from({ length: high - low + 1 }, () => 0)
   for (const value of positive) counts[binOf(value) - low]++
-  const without = none > 0 ? ` ${plural(none, 'bond')} without a value.` : ''
-  const text = `A value is the sats a lock costs, to the power 1.3: the more, the likelier takers choose the maker. Median ${short(median(values))}, highest ${short(Math.max(...values))}.${without}`
+  const without = none > 0 ? ` ${plural(none, 'bond')} without a value, as no lock is announced.` : ''
+  const text = `Median ${short(median(values))}, highest ${short(Math.max(...values))} ${VALUE_UNIT}.${without}`
   const labels = counts.map((_, i) => short(edge(low + i)))
   return bars(counts, labels, text, (i) => {
-    return `${plural(counts[i], 'bond')} with a value of ${short(edge(low + i))} to ${short(edge(low + i + 1))}`
+    return `${plural(counts[i], 'bond')} with a value of ${short(edge(low + i))} to ${short(edge(low + i + 1))} ${VALUE_UNIT}`
   })
 }
 
