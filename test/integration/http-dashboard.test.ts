@@ -32,11 +32,9 @@ const SHAPES = [
   { name: '390', options: { ...screenOf(390), isMobile: true, hasTouch: true } },
 ] as const
 const THEMES = ['light', 'dark'] as const
-/** Each width in one of the themes, so that a state is seen four times and not eight. */
+/** The narrowest in one theme and the widest in the other. */
 const VIEWS = [
   { ...SHAPES[1].options, colorScheme: 'dark' },
-  { ...screenOf(768), colorScheme: 'light' },
-  { ...SHAPES[0].options, colorScheme: 'dark' },
   { ...screenOf(2560), colorScheme: 'light' },
 ] as const
 
@@ -610,9 +608,9 @@ async function markets(page: Page, count: number): Promise<void> {
   })
 }
 
-test('few makers and very many, narrow and very wide: all fits, and who is down is named with a way to him', async () => {
+test('who is down is named, with a way to him, and takers are told of the others', async () => {
   for (const [i, options] of VIEWS.entries()) {
-    const count = i % 3 === 0 ? 4 : 1_000
+    const count = i === 0 ? 4 : 1_000
     const { page, problems } = await openPage(browser, url, options, (page) => markets(page, count))
     await reaches(page, 'shown')
     assert.match(
@@ -631,7 +629,7 @@ test('few makers and very many, narrow and very wide: all fits, and who is down 
 })
 
 test('the API can be read at /api, drawn without anything but ours', async () => {
-  for (const options of [VIEWS[0], VIEWS[3]]) {
+  for (const options of VIEWS) {
     const { page, problems, requested } = await openPage(browser, `${url}api`, options)
     await page.getByText('/api/v1/makers', { exact: true }).click()
     await page.getByText('SHA-256 over the live bonds').first().waitFor()

@@ -1,6 +1,6 @@
 /** The cards: bitcoind, Tor, the onion service, and what is shared with other trackers. What to do stands in the advice. */
 import { byId, copy, setHidden, setText } from './dom.js'
-import { ago, capital, dateTime, number, plural } from './words.js'
+import { ago, capital, dateTime, isInDoubt, number, plural } from './words.js'
 
 export function showCards(status) {
   showChain(status)
@@ -20,8 +20,10 @@ function showChain(status) {
   if (bitcoind.state === 'unreachable') card('chain', 'bad', 'No answer')
   else if (bitcoind.state === 'connecting') card('chain', 'idle', 'Connecting')
   else if (bitcoind.state === 'waiting-for-block') card('chain', 'warn', 'Waiting for a block')
-  else if (synced) card('chain', unseen || bitcoind.warnings.length > 0 ? 'warn' : 'good', 'Following')
-  else card('chain', 'warn', unseen && bitcoind.best_height === height ? 'Blocks are missing' : 'Catching up')
+  else if (unseen && bitcoind.best_height === height) card('chain', 'warn', 'Blocks are missing')
+  else if (!synced) card('chain', 'warn', 'Catching up')
+  else if (isInDoubt(status)) card('chain', 'warn', 'In doubt')
+  else card('chain', 'good', 'Following')
   setText(byId('height'), height === null ? '–' : `Block ${number(height)}`)
   const notes = []
   if (timeS !== null) notes.push(`of ${dateTime(timeS)}, ${ago(timeS, time)}`)

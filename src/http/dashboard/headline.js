@@ -3,7 +3,7 @@
  * it names is in doubt; else the first thing that is in the way. Beside it: how many makers takers are told of.
  */
 import { byId, make, setHidden, setText } from './dom.js'
-import { ago, capital, number, plural, roughly, shortAddress } from './words.js'
+import { ago, capital, isInDoubt, number, plural, roughly, shortAddress } from './words.js'
 
 /** Makers that are down and named; the table has the others. */
 const NAMED_MAX = 4
@@ -18,11 +18,10 @@ export function showHeadline(status, makers) {
 const WHAT_IS_MISSING = 'Bonds that were confirmed in blocks which were never read are not known.'
 
 function sentence(status) {
-  const { bitcoind, onion, unseen, ready, not_ready: reasons, checks, advice, network } = status
+  const { bitcoind, onion, unseen, ready, not_ready: reasons, checks, advice } = status
   const block = status.height === null ? '' : `Block ${number(status.height)}, ${ago(status.block_time, status.time)}.`
   if (ready && unseen) return ['The list is partial', `${block} ${WHAT_IS_MISSING}`]
-  // A regtest has no peers, and nothing is amiss.
-  if (ready && bitcoind.warnings.length > 0 && network !== 'regtest') return ['bitcoind may be behind', block]
+  if (ready && isInDoubt(status)) return ['bitcoind may be behind', block]
   if (ready) return ['In step with the chain', block]
   if (!checks.database.ok) return ['The database can’t be read', 'What stands here may be old.']
   if (bitcoind.state === 'connecting') return ['Looking for bitcoind', 'It was not reached yet since the start.']

@@ -42,6 +42,9 @@ export function milliseconds(ms) {
   return ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
+/** Whether bitcoind may lack what others know, while it answers. A regtest has no peers, and nothing is amiss. */
+export const isInDoubt = ({ bitcoind, network }) => bitcoind.warnings.length > 0 && network !== 'regtest'
+
 export function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }
