@@ -24,11 +24,12 @@ export function printTorrc(command: Command, isBalanced: boolean): void {
     target: targetFor('address', listen, place),
     nostr: nostr.listen && targetFor('nostr', nostr.listen, place),
     managed: tor.kind === 'torrc',
+    ...(tor.kind === 'torrc' && { hostnameFile: tor.hostnameFile }),
     circuitIds: wire.circuitIds,
   }
   if (!isBalanced) return print(torrcFor(options).trimEnd())
   const managed = tor.kind === 'torrc' ? tor : undefined
-  const dir = dirOf(managed?.hostnameFile ?? '/var/lib/tor/fidelity-tracker/hostname')
+  const dir = dirOf(options.hostnameFile)
   const control = managed?.control ?? options.control
   const { publicOnion } = managed ?? {}
   print(balanceSetup({ ...options, control, publicOnion, service: { ...options, dir } }).trimEnd())

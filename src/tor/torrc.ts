@@ -1,4 +1,5 @@
 /** The lines an operator adds to torrc; also the text of torrc.example. What is asked of Tor for the onion service. */
+import { dirname } from 'node:path'
 import { formatHostPort, formatTorPort, type HostPort, isUnixSocket, type TorPort } from './address.ts'
 
 export const ONION_LIMITS = {
@@ -21,6 +22,8 @@ export interface TorrcOptions {
   nostr: HostPort | undefined
   /** Tor manages the service itself: no control port. */
   managed: boolean
+  /** Where Tor leaves the address then, in the folder of the service. */
+  hostnameFile: string
   streamsPerCircuit: number
   /** Each connection begins with a line that names its circuit (--circuit-ids). */
   circuitIds: boolean
@@ -33,6 +36,7 @@ export const TORRC_DEFAULTS: TorrcOptions = {
   target: { host: '127.0.0.1', port: 8080 },
   nostr: { host: '127.0.0.1', port: 8082 },
   managed: false,
+  hostnameFile: '/var/lib/tor/fidelity-tracker/hostname',
   streamsPerCircuit: ONION_LIMITS.streamsPerCircuit,
   circuitIds: false,
 }
@@ -49,7 +53,7 @@ export function torrcFor(options: TorrcOptions): string {
   if (managed) {
     lines.push(
       '# The onion service, kept by Tor. Start fidelity-tracker with',
-      `# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname${options.circuitIds ? ' --circuit-ids' : ''}, readable for its user.`,
+      `# --onion-hostname-file ${options.hostnameFile}${options.circuitIds ? ' --circuit-ids' : ''}, readable for its user.`,
       ...serviceLines(options),
       '# Remove the PoW line if this Tor does not know it (before 0.4.8).',
     )
@@ -68,7 +72,7 @@ export function torrcFor(options: TorrcOptions): string {
           ]),
       '',
       '# Without a control port instead: let Tor keep the service, and start fidelity-tracker with',
-      '# --onion-hostname-file /var/lib/tor/fidelity-tracker/hostname.',
+      `# --onion-hostname-file ${options.hostnameFile}.`,
       ...serviceLines(options).map((line) => `#${line}`),
     )
   }
@@ -99,13 +103,24 @@ function forGroup(port: TorPort): string {
 }
 
 function quoted(port: TorPort): TorPort {
-  return isUnixSocket(port) && /[\s#]/.test(port.path) ? { path: `"${port.path}"` } : port
+  return isUnixSocket(port) ? { path: quotedPath(port.path) } : port
+}
+
+function quotedPath(path: string): string {
+  return /[\s#]/.test(path) ? `"${path}"` : path
 }
 
 /** One circuit has so many places and no more; a flood has to work for its circuits. */
-function serviceLines({ virtualPort, target, nostr, streamsPerCircuit, circuitIds }: TorrcOptions): string[] {
+function serviceLines({
+  hostnameFile,
+  virtualPort,
+  target,
+  nostr,
+  streamsPerCircuit,
+  circuitIds,
+}: TorrcOptions): string[] {
   return [
-    'HiddenServiceDir /var/lib/tor/fidelity-tracker/',
+    `HiddenServiceDir ${quotedPath(`${dirname(hostnameFile)}/`)}`,
     `HiddenServicePort ${virtualPort} ${formatHostPort(target)}`,
     ...(nostr ? [`HiddenServicePort ${NOSTR_VIRTUAL_PORT} ${formatHostPort(nostr)}`] : []),
     `HiddenServiceMaxStreams ${streamsPerCircuit}`,
