@@ -224,7 +224,7 @@ bring() {
 }
 build() {
   # shellcheck disable=SC2016
-  as_owner env PATH="$(dirname -- "$NODE"):$BROUGHT/bin:$PATH" sh -euc 'cd "$1"; npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; npm run --silent build' sh "$HERE" \
+  as_owner env PATH="$(dirname -- "$NODE"):$BROUGHT/bin:$PATH" sh -euc 'cd "$1"; npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error; npm run --silent build' sh "$HERE" \
     || fail 'it could not be built (above); nothing was installed'
 }
 record() { mkdir -p "$ROOT$PROGRAM"; grep -qxF "$*" "$ROOT$RECORD" 2>/dev/null || printf '%s\n' "$*" >>"$ROOT$RECORD"; }

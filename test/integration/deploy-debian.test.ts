@@ -6,7 +6,18 @@ import assert from 'node:assert/strict'
 import { execFileSync, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { freePorts } from '../sandbox/ports.ts'
@@ -22,14 +33,16 @@ const SETTINGS = 'etc/fidelity-tracker.toml'
 const work = tempDir()
 after(() => work[Symbol.dispose]())
 const debian = join(work.path, 'debian')
+const npmCache = execFileSync('npm', ['config', 'get', 'cache', '--loglevel=error'], { encoding: 'utf8' }).trim()
 const at = (path: string) => join(debian, path)
 
-/** What runs a command in that Debian, in namespaces of its own for mounts and processes, with the folder /work of ours. */
+/** What runs a command in that Debian, in namespaces of its own for mounts and processes, with our folder /work and npm's cache. */
 function within(command: string[], env: Record<string, string>): [string[], { env: NodeJS.ProcessEnv; cwd: string }] {
   const mounts = [
     `mount -t proc proc ${debian}/proc`,
     `mount --rbind /dev ${debian}/dev`,
     `mount --bind ${work.path} ${debian}/work`,
+    `mount --bind ${npmCache} ${debian}/npm-cache`,
   ].join(' && ')
   const shell = `${mounts} && exec chroot ${debian} "$@"`
   const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -50,10 +63,12 @@ const apt = (...args: string[]) => done(['apt-get', '-qq', '--yes', '--no-instal
 const asUser = (...args: string[]) => ['runuser', '-u', 'fidelity-tracker', '--', 'fidelity-tracker', ...args]
 
 function startDebian(): void {
+  if (existsSync(debian)) return
   assert.ok(process.env.DEBIAN_BASE, 'DEBIAN_BASE names no tarball: scripts/test.sh makes it')
   mkdirSync(debian)
   execFileSync('tar', ['-xf', process.env.DEBIAN_BASE, '-C', debian])
   mkdirSync(at('work'))
+  mkdirSync(at('npm-cache'))
   writeFileSync(at('usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 }) // no service is started
   apt('update')
 }
@@ -85,7 +100,7 @@ function earlierPackage(file: string): string {
 function snapshot(): string[] {
   const paths = readdirSync(debian, { recursive: true, encoding: 'utf8' })
   const kept =
-    /^(dev|proc|sys|work|tmp|var\/(cache|log)|var\/lib\/(apt|dpkg|systemd))\/|^etc\/(sub[ug]id|passwd|group|g?shadow|\.pwd)/
+    /^(dev|proc|sys|work|npm-cache|tmp|var\/(cache|log)|var\/lib\/(apt|dpkg|systemd))\/|^etc\/(sub[ug]id|passwd|group|g?shadow|\.pwd)/
   return paths
     .filter((path) => !kept.test(path))
     .map((path) => `${path} ${lstatSync(at(path)).mode.toString(8)}`)
@@ -162,4 +177,41 @@ test('the package: installed, upgraded, removed and purged; it runs as its user'
   assert.deepEqual([purged.status, /the onion key: the address is lost for ever/.test(purged.stderr)], [0, true])
   assert.doesNotMatch(readFileSync(at('etc/passwd'), 'utf8') + readFileSync(at('etc/group'), 'utf8'), /fidelity/)
   assert.deepEqual(snapshot(), before)
+})
+
+test('install.sh from a fresh clone, where there is no Node: it brings one, builds and installs; the package waits', {
+  skip: !isRoot,
+}, () => {
+  startDebian()
+  apt('install', 'tor', 'adduser', 'wget')
+  const gitConfig = join(work.path, 'gitconfig')
+  writeFileSync(gitConfig, '[safe]\n\tdirectory = *\n')
+  const clone = join(work.path, 'clone')
+  execFileSync('git', ['clone', '--quiet', ROOT, clone], { env: { ...process.env, GIT_CONFIG_GLOBAL: gitConfig } })
+  // The registry and whose certificates it has are this machine's.
+  const certificates = 'etc/ssl/certs/ca-certificates.crt'
+  cpSync(join('/', certificates), at(certificates))
+  if (existsSync(join(homedir(), '.npmrc'))) cpSync(join(homedir(), '.npmrc'), at('root/.npmrc'))
+  const { npm_config_registry: registry } = process.env
+  const env = {
+    NODE_EXTRA_CA_CERTS: join('/', certificates),
+    npm_config_cache: '/npm-cache',
+    npm_config_prefer_offline: 'true',
+    ...(registry !== undefined && { npm_config_registry: registry }),
+  }
+  const script = '/work/clone/deploy/install.sh'
+  const installed = done([script, '--yes', '--network', 'regtest'], env)
+  assert.match(
+    installed,
+    /1\. bring Node \S+ and npm \S+ from \S+, checked by SHA-512, to \/work\/clone\/\.tools\/node-/,
+  )
+  assert.match(installed, /2\. as root, build it in \/work\/clone: npm ci --ignore-scripts && npm run build/)
+  assert.equal(done(asUser('--version')), `${version}\n`)
+  assert.match(done(asUser('print-config')), /^network = "regtest" {2}# file$/m)
+
+  const both = inside(['dpkg', '-i', `/work/package/${thePackage().split('/').pop()}`])
+  assert.notEqual(both.status, 0)
+  assert.match(both.stderr, /install\.sh has installed it in \/opt\/fidelity-tracker\. Take that away first/)
+  done([script, '--uninstall', '--purge', '--yes'])
+  assert.equal(existsSync(at('opt/fidelity-tracker')), false)
 })
