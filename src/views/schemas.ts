@@ -243,7 +243,7 @@ export type ReasonRow = z.infer<typeof reasonSchema>
 export const whySchema = component(
   'Why',
   z.strictObject({
-    address: z.string().max(80).describe('as it was asked'),
+    address: z.string().max(80).describe('as it was asked, without what was only around it'),
     listed: z.boolean().describe('`Get` names it'),
     reasons: z.array(reasonSchema),
   }),
