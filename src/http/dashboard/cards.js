@@ -1,6 +1,6 @@
 /** The cards: bitcoind, Tor, the onion service, and what is shared with other trackers. What to do stands in the advice. */
 import { byId, copy, setHidden, setText } from './dom.js'
-import { ago, capital, dateTime, isInDoubt, number, plural } from './words.js'
+import { ago, capital, isInDoubt, momentOf, number, plural } from './words.js'
 
 export function showCards(status) {
   showChain(status)
@@ -26,7 +26,7 @@ function showChain(status) {
   else card('chain', 'good', 'Following')
   setText(byId('height'), height === null ? '–' : `Block ${number(height)}`)
   const notes = []
-  if (timeS !== null) notes.push(`of ${dateTime(timeS)}, ${ago(timeS, time)}`)
+  if (timeS !== null) notes.push(`of ${momentOf(timeS)}, ${ago(timeS, time)}`)
   if (bitcoind.best_height !== null && bitcoind.best_height !== height) {
     notes.push(`bitcoind is at ${number(bitcoind.best_height)}`)
   }

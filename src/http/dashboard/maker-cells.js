@@ -1,8 +1,8 @@
 /** A maker as a row of the table: each cell says a number, and below it what it means. */
 import { bar, copy, make } from './dom.js'
-import { dateIn, lasting, NO_LOCK, percent, proofOf } from './maker-words.js'
+import { lasting, NO_LOCK, percent, proofOf } from './maker-words.js'
 import { hashOf } from './place.js'
-import { feesInShort, number, plural, shortAddress, timeFee, todayRefusals } from './words.js'
+import { dateIn, feesInShort, number, plural, shortAddress, timeFee, todayRefusals } from './words.js'
 
 /** `tip`: the block by whose time dates are told. */
 export function makerRow(maker, rank, tip, isFresh) {

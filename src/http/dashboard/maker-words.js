@@ -1,8 +1,5 @@
 /** What is said of a maker, as people read it. Pure. */
-import { number, plural } from './words.js'
-
-/** Blocks at ten minutes each. */
-const BLOCK_S = 600
+import { BLOCK_S, number, plural } from './words.js'
 
 export const VALUE_UNIT = 'sats¹·³'
 
@@ -19,27 +16,11 @@ export function valueInFull({ value, lock_height: lock }) {
   return lock === null ? NO_LOCK : `${number(value)} ${VALUE_UNIT}`
 }
 
-const day = new Intl.DateTimeFormat('en', { dateStyle: 'medium' })
-const minute = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' })
-
-export const dateOf = (timeS) => day.format(timeS * 1000)
-export const momentOf = (timeS) => minute.format(timeS * 1000)
-
-/** When a block of the future is to be expected. */
-export function dateIn(blocks, { block_time: time }) {
-  return dateOf(time + blocks * BLOCK_S)
-}
-
 /** "89 days", of blocks; hours where it is less than two days, and minutes below one. */
 export function lasting(blocks) {
   const hours = (blocks * BLOCK_S) / 3600
   if (hours < 1) return plural(blocks * 10, 'minute')
   return hours < 48 ? plural(Math.round(hours), 'hour') : plural(Math.round(hours / 24), 'day')
-}
-
-/** Milliseconds below a second, else seconds with a decimal. */
-export function latency(ms) {
-  return ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
 /** Of a million. What is not quite all is not rounded up to it, nor down to nothing. */

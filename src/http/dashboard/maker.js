@@ -2,11 +2,7 @@
 import { byId, copy, make, setHidden, setText } from './dom.js'
 import { get } from './live.js'
 import {
-  dateIn,
-  dateOf,
   lasting,
-  latency,
-  momentOf,
   NO_LOCK,
   PICK_SENTENCE,
   percent,
@@ -23,8 +19,12 @@ import { latencyStrip, reachStrip } from './strips.js'
 import {
   ago,
   btc,
+  dateIn,
+  dateOf,
   feesInShort,
+  latency,
   median,
+  momentOf,
   number,
   plural,
   roughly,

@@ -3,12 +3,11 @@
 import { showEmpty } from './dom.js'
 import { VALUE_UNIT } from './maker-words.js'
 import uPlot from './uplot.js'
-import { btc, clockTime, date, days, median, milliseconds, number, plural, short } from './words.js'
+import { btc, clockTime, dateIn, dateOf, days, latency, median, number, plural, short } from './words.js'
 
 const LOCK_BLOCKS_MAX = 25_920
 /** Two weeks. */
 const EXPIRY_STEP = 2_016
-const BLOCK_S = 600
 
 export class Plots {
   #drawn = new Map()
@@ -30,7 +29,7 @@ export class Plots {
     const plots = {
       'plot-history': () => history && historyPlot(history),
       'plot-values': () => bonds && valuePlot(bonds),
-      'plot-expiry': () => bonds && expiryPlot(bonds, status.block_time ?? status.time),
+      'plot-expiry': () => bonds && expiryPlot(bonds, status),
       'plot-latency': () => history && latencyPlot(history.probes),
       'plot-relays': () => relays && relayPlot(relays),
     }
@@ -133,10 +132,10 @@ function historyPlot({ points: all, complete_from: completeFrom, height }) {
   const isPartial = completeFrom > points[0].height
   const caveat = isPartial ? ` Before block ${number(completeFrom)}, bonds older than the scan are missing.` : ''
   return {
-    note: `${plural(last.bonds, 'live bond')} at block ${number(height)}, ${date(last.time)}.${caveat}`,
+    note: `${plural(last.bonds, 'live bond')} at block ${number(height)}, ${dateOf(last.time)}.${caveat}`,
     readout: (i) => {
       const { bonds, makers, amount, height: at, time } = points[i]
-      return `Block ${number(at)}, ${date(time)}: ${plural(bonds, 'bond')} of ${plural(makers, 'maker')}, ${btc(amount)} BTC`
+      return `Block ${number(at)}, ${dateOf(time)}: ${plural(bonds, 'bond')} of ${plural(makers, 'maker')}, ${btc(amount)} BTC`
     },
     data: [points.map((point) => point.height), points.map(({ bonds }) => bonds)],
     options: {
@@ -149,7 +148,7 @@ function historyPlot({ points: all, complete_from: completeFrom, height }) {
           space: 110,
           size: 44,
           incrs: ROUND,
-          values: (_, ticks) => ticks.map((tick) => `${number(tick)}\n${date(timeAt(points, tick))}`),
+          values: (_, ticks) => ticks.map((tick) => `${number(tick)}\n${dateOf(timeAt(points, tick))}`),
         }),
         countAxis(),
       ],
@@ -240,14 +239,14 @@ function valuePlot(live) {
   })
 }
 
-function expiryPlot(live, nowS) {
+function expiryPlot(live, status) {
   if (live.length === 0) return undefined
   const counts = Array.from({ length: Math.ceil((LOCK_BLOCKS_MAX + 1) / EXPIRY_STEP) }, () => 0)
   for (const { blocks_left: left } of live) counts[Math.min(counts.length - 1, Math.floor(left / EXPIRY_STEP))]++
   const first = Math.min(...live.map(({ blocks_left: left }) => left))
   const soon = live.filter(({ blocks_left: left }) => left < 2 * EXPIRY_STEP).length
   const labels = counts.map((_, i) => (i === 0 ? 'now' : `${2 * i} wk`))
-  const when = `the first in ${plural(first, 'block')}, about ${date(nowS + first * BLOCK_S)}`
+  const when = `the first in ${plural(first, 'block')}, about ${dateIn(first, status)}`
   const text = soon === 0 ? `None within four weeks; ${when}.` : `${plural(soon, 'bond')} within four weeks; ${when}.`
   return bars(counts, labels, text, (i) => {
     const [from, to] = [i * EXPIRY_STEP, (i + 1) * EXPIRY_STEP]
@@ -315,14 +314,14 @@ function latencyPlot(probes) {
   if (!last) return undefined
   if (answered.length < 2) {
     const since = silence(probes, last.time) || 'Drawn from the second ten minutes on.'
-    const text = `95 of 100 answer within ${milliseconds(last.p95_ms)}. ${since}`
-    return { title: `Median ${milliseconds(last.median_ms)}`, text }
+    const text = `95 of 100 answer within ${latency(last.p95_ms)}. ${since}`
+    return { title: `Median ${latency(last.median_ms)}`, text }
   }
   return {
-    note: `Median ${milliseconds(last.median_ms)}, 95 of 100 within ${milliseconds(last.p95_ms)}. ${silence(probes, last.time)}`,
+    note: `Median ${latency(last.median_ms)}, 95 of 100 within ${latency(last.p95_ms)}. ${silence(probes, last.time)}`,
     readout: (i) => {
       const { time, median_ms, p95_ms, answered: ok, failed } = answered[i]
-      return `${clockTime(time)}: median ${milliseconds(median_ms)}, 95 of 100 within ${milliseconds(p95_ms)}; ${ok} answered, ${failed} not`
+      return `${clockTime(time)}: median ${latency(median_ms)}, 95 of 100 within ${latency(p95_ms)}; ${ok} answered, ${failed} not`
     },
     data: [
       answered.map(({ time }) => time),
@@ -337,7 +336,7 @@ function latencyPlot(probes) {
         axis({
           size: 56,
           incrs: ROUND,
-          values: (_, ticks) => ticks.map((tick) => (tick % 1000 === 0 ? `${tick / 1000} s` : milliseconds(tick))),
+          values: (_, ticks) => ticks.map((tick) => (tick % 1000 === 0 ? `${tick / 1000} s` : latency(tick))),
         }),
       ],
       series: [

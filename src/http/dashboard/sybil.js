@@ -1,9 +1,9 @@
 /** What it would cost somebody to hold all places of a swap, and how that was: a sentence, a curve, and what is taken for granted. */
 import { byId, make, setHidden, setText } from './dom.js'
 import { get } from './live.js'
-import { dateOf, lasting } from './maker-words.js'
+import { lasting } from './maker-words.js'
 import { stepStrip } from './strips.js'
-import { btc, number, plural, shortAddress } from './words.js'
+import { btc, dateOf, number, plural, shortAddress } from './words.js'
 
 export class SybilPanel {
   #height

@@ -2,6 +2,8 @@
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+const day = new Intl.DateTimeFormat('en', { dateStyle: 'medium' })
+const minute = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 
 export const number = (value) => whole.format(value)
@@ -29,16 +31,19 @@ export function clockTime(timeS) {
   return new Date(timeS * 1000).toLocaleTimeString('en-GB', { timeStyle: 'short' })
 }
 
-/** "27 Nov 2026". */
-export function date(timeS) {
-  return new Date(timeS * 1000).toLocaleDateString('en-GB', { dateStyle: 'medium' })
+/** Of Unix seconds: "Nov 27, 2026". */
+export const dateOf = (timeS) => day.format(timeS * 1000)
+
+/** "Nov 27, 2026, 14:05". */
+export const momentOf = (timeS) => minute.format(timeS * 1000)
+
+/** When a block of the future is to be expected. */
+export function dateIn(blocks, { block_time: time }) {
+  return dateOf(time + blocks * BLOCK_S)
 }
 
-/** "27 Nov 2026, 14:05". */
-export const dateTime = (timeS) => `${date(timeS)}, ${clockTime(timeS)}`
-
-/** "850 ms", "1.5 s". */
-export function milliseconds(ms) {
+/** Milliseconds below a second, else seconds with a decimal. */
+export function latency(ms) {
   return ms < 1000 ? `${number(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }
 
@@ -57,8 +62,10 @@ export function roughly(seconds) {
   return plural(Math.round(seconds / 86_400), 'day')
 }
 
-/** Blocks at ten minutes each. */
-export const days = (blocks) => Math.round(blocks / 144)
+/** A block comes every ten minutes. */
+export const BLOCK_S = 600
+
+export const days = (blocks) => Math.round((blocks * BLOCK_S) / 86_400)
 
 export function plural(count, word) {
   return `${number(count)} ${word}${count === 1 ? '' : 's'}`
