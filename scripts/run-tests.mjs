@@ -7,9 +7,10 @@ import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
 import report from './test-reporter.mjs'
 
-/** They wait for deadlines of the daemon, which nobody may shorten for them: a tenth of their time is work. */
+/** They wait for deadlines of the daemon, which nobody may shorten for them: a fifth of their time is work. */
 const PATIENT = [
   'chain-waiting',
+  'chain-weather',
   'lifecycle-readiness',
   'nostr-door-strangers',
   'nostr-relays-mend',
