@@ -43,7 +43,7 @@ install_package() {
 
 # Node 24 with npm: the host's when it is that new, else a private one. Sets PATH.
 setup_node() {
-  local major name home="$TOOLS/node-$NODE_VERSION"
+  local major home="$TOOLS/node-$NODE_VERSION"
   if have node && have npm; then
     major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
     if [ "$major" -ge 24 ]; then return 0; fi
@@ -300,6 +300,19 @@ setup_debian_base() {
   as_root rm -rf --one-file-system "$home.new"
   rm -f "$home.log"
   mv "$home.tar.part" "$DEBIAN_BASE"
+}
+
+# What builds and starts the container files for real: buildah, runc (the runtime of Docker), networks, and what stands for
+# the images of a registry: a Debian, and Node with npm in $CONTAINER_NODE.
+setup_containers() {
+  [ "$(id -u)" = 0 ] || return 0 # the test says that it needs root
+  need_package buildah buildah
+  need_package runc runc
+  need_package ip iproute2
+  setup_debian_base
+  export CONTAINER_NODE="$TOOLS/node-$NODE_VERSION"
+  bring_node "$NODE_VERSION" "$CONTAINER_NODE"
+  bring_npm "$CONTAINER_NODE"
 }
 
 setup_all() {

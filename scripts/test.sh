@@ -29,6 +29,7 @@ done < <(find test -name '*.test.ts' | sort)
 case " ${files[*]} " in *dashboard*) setup_chromium ;; esac
 case " ${files[*]} " in *deploy-package*) setup_lowest_node ;; esac
 case " ${files[*]} " in *deploy-debian*) setup_debian_base; setup_lintian ;; esac
+case " ${files[*]} " in *container*) setup_containers ;; esac
 case " ${files[*]} " in *onionbalance*) setup_onionbalance ;; esac
 case " ${files[*]} " in *docs-commands*) setup_reader ;; esac
 case " ${files[*]} " in *nostr-client*) setup_nostr_sdk ;; esac

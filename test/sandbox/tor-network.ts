@@ -32,11 +32,19 @@ export class TorNetwork implements AsyncDisposable {
   }
 
   /** Starts it and waits until an onion service answers (about ten seconds). */
-  static async start({ clients = 2, relays = 4, extraTorrc = '', votingIntervalS = 1_800 } = {}): Promise<TorNetwork> {
+  static async start({
+    clients = 2,
+    relays = 4,
+    extraTorrc = '',
+    votingIntervalS = 1_800,
+    /** A command before it: in which network it is, where that isn't this machine's. */
+    before = [] as readonly string[],
+  } = {}): Promise<TorNetwork> {
     const dir = mkdtempSync(join(tmpdir(), 'ft-tor-'))
     const base = await freePortRun(portsOf(clients, relays))
     process.on('exit', () => stop(dir))
-    const child = spawn(SCRIPT, ['start', dir], {
+    const [program, ...args] = [...before, SCRIPT, 'start', dir]
+    const child = spawn(program!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
@@ -73,6 +81,16 @@ export class TorNetwork implements AsyncDisposable {
         }
       })
     return new TorNetwork(dir, found)
+  }
+
+  /** The command line of one more client that others start. */
+  get clientArgs(): string[] {
+    const authorities = readFileSync(join(this.#dir, 'dirauthorities'), 'utf8').trim().split('\n')
+    const lines = ['TestingTorNetwork 1', 'PathsNeededToBuildCircuits 0.67', ...authorities]
+    return lines.flatMap((line) => {
+      const space = line.indexOf(' ')
+      return [`--${line.slice(0, space)}`, line.slice(space + 1)]
+    })
   }
 
   /** Ends a client's Tor, as a crash would. */
