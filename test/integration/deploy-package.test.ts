@@ -48,7 +48,7 @@ test('npm pack in a fresh clone: built, complete, without sources, tests or secr
   const { name, version } = manifestOf(clone.path)
   const tarball = join(out.path, `${name}-${version}.tgz`)
   // What a used clone may have beside what git knows.
-  writeFileSync(join(clone.path, 'deploy/.env'), 'RPC_PASSWORD=secret\n')
+  writeFileSync(join(clone.path, 'deploy/.env'), 'POSTGRES_PASSWORD=secret\n')
   assert.equal(existsSync(join(clone.path, 'dist')), false)
   const pack = () => {
     const { status, stderr } = clone.run('npm', 'pack', '--pack-destination', out.path)
