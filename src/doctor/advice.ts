@@ -20,9 +20,12 @@ export function startBitcoind(orElse = ', or give --rpc <host:port> of the runni
   return `sudo systemctl start bitcoind${orElse}`
 }
 
+/** Whether the system's own words say that nobody is there to answer. */
+export const isNobodyThere = (text: string) => /\bE(CONNREFUSED|HOSTUNREACH|NETUNREACH|NOTFOUND|NOENT)\b/.test(text)
+
 /** bitcoind answered `text`, or could not be asked. `cookieFile`: by which it was asked, if by one. */
 export function bitcoindFix(text: string, cookieFile = ''): string {
-  if (/does not answer|nothing answers|^no cookie at/.test(text)) return startBitcoind()
+  if (isNobodyThere(text) || /^no cookie at/.test(text)) return startBitcoind()
   if (/is starting/.test(text)) return 'wait: bitcoin-cli -rpcwait getblockcount returns when it has started'
   if (/refuses user and password/.test(text)) {
     return 'correct FIDELITY_TRACKER_AUTH=user:password (rpcuser, rpcpassword or rpcauth in bitcoin.conf), or remove it to use the cookie'

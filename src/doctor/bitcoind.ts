@@ -179,6 +179,9 @@ function refusalFinding(
   { auth }: RpcOptions,
   { refusal: text, isForbidden }: { refusal: string; isForbidden: boolean },
 ): Finding {
+  const fix = bitcoindFix(text, auth.kind === 'cookie' ? auth.file : '')
+  if (/is starting/.test(text)) return worth('bitcoind-auth', text, fix)
+  if (/refuses (user and password|the cookie)/.test(text)) return broken('bitcoind-auth', text, fix)
   if (isForbidden) {
     return broken(
       'bitcoind-auth',
@@ -188,9 +191,7 @@ function refusalFinding(
         : `rpcallowip=<this machine>, and no rpcwhitelist against it, in bitcoin.conf, ${RESTART_BITCOIND}`,
     )
   }
-  const fix = bitcoindFix(text, auth.kind === 'cookie' ? auth.file : '')
-  if (/is starting/.test(text)) return worth('bitcoind-auth', text, fix)
-  return broken(/ refuses /.test(text) ? 'bitcoind-auth' : 'bitcoind', text, fix)
+  return broken('bitcoind', text, fix)
 }
 
 function versionFinding({ version, subversion }: NetworkInfo): Finding {

@@ -4,6 +4,7 @@
  */
 import {
   bitcoindFix,
+  isNobodyThere,
   LOOK_AT_BLOCK,
   LOOK_AT_PEERS,
   onionFinding,
@@ -43,7 +44,7 @@ function isBeingRead(detail: string): boolean {
 function onBitcoind({ bitcoind }: Told, { rpc }: Facts['config']): AdviceRow[] {
   const { state, detail } = bitcoind
   if (state === 'connecting') return []
-  const isAway = /does not answer/.test(detail)
+  const isAway = isNobodyThere(detail)
   const text = isAway ? `nothing answers at ${formatHostPort(rpc)} (--rpc), where bitcoind should be` : detail
   return [{ check: 'bitcoind', text, fix: bitcoindFix(detail, rpc.auth.kind === 'cookie' ? rpc.auth.file : '') }]
 }
@@ -70,7 +71,7 @@ function onTor({ onion }: Told, { tor }: Facts['config']): AdviceRow[] {
   const { state, detail } = onion
   if (state !== 'unreachable') return []
   const control = tor.kind === 'none' ? undefined : tor.control
-  const isAway = /ECONNREFUSED|ENOENT|is not reachable|nobody listens|closed the connection/.test(detail)
+  const isAway = isNobodyThere(detail) || /is not reachable|nobody listens|closed the connection/.test(detail)
   if (!control || !isAway) return [{ check: 'tor', text: detail, fix: ASK_DOCTOR }]
   const text = `nothing answers at ${formatTorPort(control)} (--control-port), where Tor should be`
   return [{ check: 'tor', text, fix: torControlFix(detail, "the daemon's user", false).fix }]
