@@ -152,7 +152,6 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   'forgetting.ts': { at: 'the rest is a further piece', metric: 'db_bytes' },
   'heap.ts': { at: 'the heaps may grow' },
   'http/dashboard/live.js': { at: 'the page reads the lists again' },
-  'http/dashboard/makers.js': { at: 'drawn to its end' },
   'http/dashboard/place.js': { at: 'cut off there' },
   'http/dashboard/plots.js': { at: 'drawn to its end' },
   'http/guard.ts': {

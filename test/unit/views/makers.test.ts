@@ -147,3 +147,52 @@ test('of bonds worth the same the first outpoint stands, in the order of the dig
     )
   }
 })
+
+test('who is picked: by address, if takers find it, it answers, its proof holds and its limits admit the swap', () => {
+  const life = (reach: 'up' | 'down', answered = 100) => ({
+    reach,
+    day: { answered: 0, observed: 0 },
+    month: { answered, observed: 100 },
+  })
+  const made = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+  const all = made.map((name, i) => aBond({ address: `${name}.onion:21`, outpoint: outpoint(i + 1) }))
+  all[0] = { ...all[0]!, txRefusals: ['text-format'] }
+  const of = <T>(values: Record<string, T>) =>
+    Object.fromEntries(Object.entries(values).map(([name, value]) => [`${name}.onion:21`, value]))
+  const verdict = { atMs: 0, outpoint: outpoint(4), failed: 'cert-hash' as const, text: 'another' }
+  const byName = new Map(
+    rows({
+      bonds: all,
+      offers: of({
+        a: OFFER,
+        b: OFFER,
+        d: OFFER,
+        e: { ...OFFER, amountSatsMin: 1_000_001, amountSatsMax: 2e6 },
+        f: OFFER,
+        g: OFFER,
+        h: OFFER,
+      }),
+      lives: of({
+        a: life('up'),
+        b: life('down'),
+        c: life('up'),
+        d: life('up'),
+        e: life('up'),
+        f: life('up', 80),
+        g: life('up'),
+        h: life('up'),
+      }),
+      records: of({ d: { address: 'd.onion:21', lastProbeMs: 0, failures: 0, verdict } }),
+    }).map(({ address, pick }) => [address[0], [pick.place, pick.chance_ppm, pick.obstacle]]),
+  )
+  assert.deepEqual(Object.fromEntries(byName), {
+    a: [null, 0, 'not-today'],
+    b: [null, 0, 'down'],
+    c: [null, null, 'not-known'],
+    d: [null, 0, 'proof-failed'],
+    e: [null, 0, 'amount'],
+    f: [1, 800_000, null],
+    g: [2, 1_000_000, null],
+    h: [3, 200_000, null],
+  })
+})
