@@ -64,10 +64,6 @@ test('every verb has help of its own, with two examples that it takes, and the s
     const listed = own(name).filter((option) => flags.includes(option))
     assert.deepEqual(listed, name === 'start' ? flags.toSorted() : [], name)
   }
-  assert.deepEqual(
-    own('bonds').filter((option) => option !== '--help'),
-    ['--all', '--json'],
-  )
 })
 
 test('man page: every verb, option, setting and environment variable', () => {
