@@ -74,7 +74,7 @@ export function afterVerbs(): string {
   const head = ([name, meaning]: readonly [unknown, string], width: number) =>
     wrapped(meaning, { before: ' '.repeat(width + 4) }).replace(/^ */, `  ${String(name).padEnd(width)}  `)
   return [
-    `\n"${PROGRAM} <verb> --help" has its options and examples, "man ${PROGRAM}"\neverything in one page.\n`,
+    `\n"${PROGRAM} <verb> --help" has its options and examples,\n"man ${PROGRAM}" has everything.\n`,
     'To begin with:',
     ...Object.entries(FIRST_STEPS).map(([args, about]) => `  ${PROGRAM} ${args.padEnd(27)}  ${about}`),
     `\n${wrapped(SETTING_SOURCES)}\n`,

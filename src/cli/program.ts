@@ -8,7 +8,19 @@ import { writeFailure } from '../journal.ts'
 import { VERSION } from '../version.ts'
 import { addSettings } from './command.ts'
 import { afterHelp, afterVerbs, formatHelp, PROGRAM, type Verb } from './help.ts'
-import { addVerbs, type VerbFrame } from './verbs.ts'
+import { addVerbs } from './verbs.ts'
+
+/** What the verbs are added to. */
+export interface VerbFrame {
+  readonly signal: AbortSignal
+  readonly signals: SignalHandlers
+  /** Of the verb that was run. */
+  exitCode: number
+  /** Those that follow are of this kind, in help and man page. */
+  kind(title: string): void
+  /** Adds a verb with the settings as its options. */
+  verb(name: string, about: string, notes: Pick<Verb, 'settings' | 'examples'>): Command
+}
 
 export interface CommandLine {
   readonly program: Command

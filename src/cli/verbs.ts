@@ -3,13 +3,16 @@
  * is loaded when it is run: the daemon, or the `*-verbs.ts` beside this.
  */
 import { Argument, type Command, Option } from 'commander'
-import type { SignalHandlers } from '../daemon.ts'
 import { wholeHeight } from './command.ts'
 import { EXPORT_FORMATS, EXPORT_NOUNS, type ExportFormat, type ExportNoun } from './export-words.ts'
-import type { Verb } from './help.ts'
 import { MAKER_SORTS, type MakerSort } from './maker-sorts.ts'
+import type { VerbFrame } from './program.ts'
 import { COLUMNS, WIDE } from './table-options.ts'
 
+const TRACKER = new Option(
+  '--tracker <host:port>',
+  'ask this tracker, an onion address through Tor (default: the one of these settings)',
+)
 /** What `query` knows to ask. */
 const REQUEST_WORDS = ['get', 'status', 'ping', 'bonds', 'bond-proof', 'watch', 'why', 'trackers'] as const
 
@@ -22,18 +25,6 @@ const reading = () => import('./reading-verbs.ts')
 const asking = () => import('./asking-verbs.ts')
 const care = () => import('./care-verbs.ts')
 const printing = () => import('./printing-verbs.ts')
-
-/** What the verbs are added to. */
-export interface VerbFrame {
-  readonly signal: AbortSignal
-  readonly signals: SignalHandlers
-  /** Of the verb that was run. */
-  exitCode: number
-  /** Those that follow are of this kind, in help and man page. */
-  kind(title: string): void
-  /** Adds a verb with the settings as its options. */
-  verb(name: string, about: string, notes: Pick<Verb, 'settings' | 'examples'>): Command
-}
 
 export function addVerbs(frame: VerbFrame): void {
   frame.kind('The daemon')
@@ -230,10 +221,7 @@ function addAskingVerbs(frame: VerbFrame): void {
     },
   })
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
-    .option(
-      '--tracker <host:port>',
-      'ask this tracker, an onion address through Tor (default: the one of these settings)',
-    )
+    .addOption(TRACKER)
     .option('--json', 'print a line of JSON for every change')
     .action(async (outpoints: string[], options: { tracker?: string }, command: Command) =>
       (await asking()).followOutpoints(outpoints, options, command, signal),
@@ -247,10 +235,7 @@ function addAskingVerbs(frame: VerbFrame): void {
   })
     .argument('<outpoint...>', 'txid:vout, as bitcoin-cli prints it')
     .option('--blocks <n>', 'for how many blocks from now on', wholeHeight, 2_016)
-    .option(
-      '--tracker <host:port>',
-      'ask this tracker, an onion address through Tor (default: the one of these settings)',
-    )
+    .addOption(TRACKER)
     .option('--json', 'print JSON')
     .action(async (outpoints: string[], options: { blocks: number; tracker?: string }, command: Command) => {
       frame.exitCode = await (await asking()).register(outpoints, options, command, signal)
@@ -351,6 +336,7 @@ function addPrintingVerbs({ verb }: VerbFrame): void {
       'control-port',
       'socks-port',
       'onion-hostname-file',
+      'public-onion',
       'onion-target',
       'circuit-ids',
       'streams-per-circuit',
