@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { webhookSignature } from '../../src/events/webhook.ts'
+import { ROUTES } from '../../src/http/routes.ts'
 import { Secret } from '../../src/secret.ts'
 import { makerSchema, offerSchema } from '../../src/views/schemas.ts'
 
@@ -30,6 +31,16 @@ test('messages that troubleshooting.md quotes are in the source, part by part', 
     .map((part) => part.replace(/^\W*(?:[a-z ]+: )?(?:with )?/, '').trim())
   assert.deepEqual(
     parts.filter((part) => part.length > 5 && !source.includes(part.replace(/["; ,]+$/, ''))),
+    [],
+  )
+})
+
+test('http.md has every path', () => {
+  const listed = [...page('http.md').matchAll(/^\| `(\/[^`]*)` \|/gm)].map(([, path]) =>
+    path!.replace(/:(\w+)/g, '{$1}'),
+  )
+  assert.deepEqual(
+    ROUTES.map(({ path }) => path).filter((path) => !listed.includes(path)),
     [],
   )
 })
