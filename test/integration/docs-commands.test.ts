@@ -27,6 +27,7 @@ const NOT_TYPED: Record<string, string> = {
     'asks the registry; setup_packages and setup_build of scripts/common.sh do it',
   'git switch --detach vX.Y.Z && npm ci --ignore-scripts && scripts/release.sh --dry-run X.Y.Z':
     'there is no such tag; deploy-package.test.ts runs release.sh',
+  'sudoedit /etc/fidelity-tracker.toml': 'an editor',
   'docker compose -f deploy/compose.yaml up -d': 'there is no Docker; deploy-container.test.ts starts what it would',
   'docker compose -f deploy/compose.yaml exec tracker fidelity-tracker status': 'the same',
 }

@@ -90,12 +90,14 @@ test('links between the pages lead somewhere', () => {
       const file = path === '' ? page : join(dirname(page), path!)
       assert.ok(existsSync(join(ROOT, file)), `${page} → ${target}`)
       if (anchor === undefined) continue
-      const anchors = [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+      const text = read(file)
+      const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
         title!
           .toLowerCase()
           .replace(/[^\w -]/g, '')
           .replaceAll(' ', '-'),
       )
+      const anchors = [...headings, ...[...text.matchAll(/<a id="([\w-]+)">/g)].map(([, id]) => id!)]
       assert.ok(anchors.includes(anchor), `${page} → ${target}`)
     }
   }

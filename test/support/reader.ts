@@ -73,6 +73,7 @@ function prepare(): void {
 pid=$(cat /run/service.pid) || exit 3
 case "$*" in
   'status fidelity-tracker') [ -d "/proc/$pid" ] || exit 3; echo "fidelity-tracker.service: active (running), $pid" ;;
+  'restart fidelity-tracker') [ "$(id -u)" = 0 ] || exit 1 ;; # the reader does it
   'kill -s '*' fidelity-tracker') exec /bin/kill -s "$3" "$pid" ;;
   *) echo "this systemctl does not know $*" >&2; exit 1 ;;
 esac
@@ -232,6 +233,10 @@ async function main(): Promise<void> {
     'git clone <this repository> fidelity-tracker && cd fidelity-tracker': completeClone,
     'sudo deploy/install.sh': () => service.start(),
     'node dist/main.js start': () => service.start(),
+    'sudo systemctl restart fidelity-tracker': async () => {
+      await service.stop()
+      await service.start()
+    },
     'sudo systemctl kill -s SIGUSR1 fidelity-tracker': async () => {
       await waitUntil('the state is in the log', () => readFileSync(SERVICE_LOG, 'utf8').includes('"msg":"state"'))
     },
