@@ -151,7 +151,7 @@ export const AT_BOUND: Record<string, Bound & { but?: Record<string, Bound> }> =
   },
   'forgetting.ts': { at: 'the rest is a further piece', metric: 'db_bytes' },
   'heap.ts': { at: 'the heaps may grow' },
-  'http/dashboard/headline.js': { at: 'the table has the others' },
+  'http/dashboard/headline.js': { at: 'the rest is counted; the table has them all' },
   'http/dashboard/live.js': { at: 'the page reads the lists again' },
   'http/dashboard/place.js': { at: 'cut off there' },
   'http/dashboard/plots.js': { at: 'drawn to its end' },
