@@ -1,6 +1,6 @@
 /** The demo's Nostr: makers and takers of today, which know relays and no trackers, and what the tracker says of a relay. */
 import type { HostPort } from '../src/tor/address.ts'
-import type { RelayRow } from '../src/views/schemas.ts'
+import type { RelayRow } from '../src/views/schemas/relays.ts'
 import { announce, makerEvent } from '../test/sandbox/nostr/sim-maker.ts'
 import { Taker } from '../test/sandbox/nostr/sim-taker.ts'
 import type { TakerChain } from '../test/sandbox/nostr/taker-rules.ts'

@@ -1,7 +1,8 @@
 /** What is said of one maker or one outpoint, as text for people. */
 import { ANNOUNCEMENT_WANTED } from '../bonds/announcement.ts'
 import { utc } from '../format.ts'
-import type { SpendRow, WhyRow } from '../views/schemas.ts'
+import type { SpendRow } from '../views/schemas/spends.ts'
+import type { WhyRow } from '../views/schemas/why.ts'
 import { bareName } from './openswap-name.ts'
 import type { WhyTransaction } from './why-transaction.ts'
 

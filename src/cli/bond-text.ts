@@ -3,7 +3,7 @@ import { compareOutpoints } from '../bonds/digest.ts'
 import { BOND_STATES } from '../bonds/types.ts'
 import { type HeightRange, parseOutpoint } from '../chain/types.ts'
 import { blockSpan, utc } from '../format.ts'
-import type { BondRow } from '../views/schemas.ts'
+import type { BondRow } from '../views/schemas/bonds.ts'
 import { type Column, orDash, type TableLook, table } from './table.ts'
 
 const COLUMNS: readonly Column<BondRow>[] = [

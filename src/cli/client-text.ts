@@ -1,6 +1,6 @@
 /** Who is connected, and what is registered, as text for people. */
 import { ago, blockSpan } from '../format.ts'
-import type { ClientRow } from '../views/schemas.ts'
+import type { ClientRow } from '../views/schemas/clients.ts'
 import { type Column, orDash, type TableLook, table } from './table.ts'
 import type { Watches } from './watches.ts'
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Config } from '../config.ts'
 import { ConfigError, describeError, UnreachableError } from '../errors.ts'
 import { formatHostPort, reachableAddress } from '../tor/address.ts'
-import { type ClientRow, clientSchema } from '../views/schemas.ts'
+import { type ClientRow, clientSchema } from '../views/schemas/clients.ts'
 
 const LIMITS = {
   /** It is on this machine. */

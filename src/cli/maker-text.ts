@@ -1,6 +1,6 @@
 /** Makers as text for people, and the orders in which they may stand. */
 import type { HeightRange } from '../chain/types.ts'
-import type { MakerRow } from '../views/schemas.ts'
+import type { MakerRow } from '../views/schemas/makers.ts'
 import { describeLeft, describeToday, describeUnseen, describeValue, percentOf } from './bond-text.ts'
 import type { MakerSort } from './maker-sorts.ts'
 import { bareName, OPENSWAP_HINT } from './openswap-name.ts'

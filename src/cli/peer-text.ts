@@ -1,6 +1,7 @@
 /** Other trackers and public relays, as text for people. */
 import { ago, span, utcMinute } from '../format.ts'
-import type { RelayRow, TrackerRow } from '../views/schemas.ts'
+import type { RelayRow } from '../views/schemas/relays.ts'
+import type { TrackerRow } from '../views/schemas/trackers.ts'
 import { type Column, orDash, type TableLook, table } from './table.ts'
 
 /** Of our own daemon's trackers; of somebody else's only what the wire tells. */

@@ -1,7 +1,7 @@
 /** How a tracker is doing, ours or another one, and what doctor has found, as text for people. */
 import type { Finding } from '../doctor/finding.ts'
 import { ago, span, utc, utcMinute } from '../format.ts'
-import type { StatusRow } from '../views/schemas.ts'
+import type { StatusRow } from '../views/schemas/status.ts'
 
 type Line = [name: string, value: string]
 

@@ -13,7 +13,7 @@ import { type Config, nodeOptions } from '../config.ts'
 import { TransientError, UnreachableError } from '../errors.ts'
 import { readBondOfTx, readPendingBondOfTx } from '../store/local/bonds.ts'
 import { readFacts } from '../views/closed.ts'
-import type { WhyRow } from '../views/schemas.ts'
+import type { WhyRow } from '../views/schemas/why.ts'
 import { why } from '../views/why.ts'
 import { systemClock } from '../world.ts'
 

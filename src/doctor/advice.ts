@@ -3,7 +3,7 @@
  * daemon, whose loops have met it already. Asks nobody, and reads no file.
  */
 import { ONION_KEY_FILE } from '../tor/key.ts'
-import type { StatusRow } from '../views/schemas.ts'
+import type { StatusRow } from '../views/schemas/status.ts'
 import { broken, type Finding, well, worth } from './finding.ts'
 
 /** Disk of the window's blocks and their undo data on main, in MiB; the others are smaller. */

@@ -2,7 +2,7 @@
 import { TransientError } from '../errors.ts'
 import { RelayConnection } from '../nostr/relay-client.ts'
 import type { TorPort } from '../tor/address.ts'
-import type { RelayRow } from '../views/schemas.ts'
+import type { RelayRow } from '../views/schemas/relays.ts'
 import { after, type Clock } from '../world.ts'
 import { type Finding, well, worth } from './finding.ts'
 

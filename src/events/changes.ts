@@ -7,7 +7,18 @@ import { BOND_STATES, type BondState, type Tip } from '../bonds/types.ts'
 import type { Reorg } from '../chain/following.ts'
 import type { Height } from '../chain/types.ts'
 import type { Reach } from '../peers/types.ts'
-import { address, blockHash, component, count, digest, height, outpoint, reach, txid, unixS } from '../views/schemas.ts'
+import {
+  address,
+  blockHash,
+  component,
+  count,
+  digest,
+  height,
+  outpoint,
+  reach,
+  txid,
+  unixS,
+} from '../views/schemas/words.ts'
 
 const blockRef = { height, block_hash: blockHash }
 

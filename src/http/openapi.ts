@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { CHANGES } from '../events/changes.ts'
 import { STREAM_KINDS } from '../events/stream.ts'
-import { components } from '../views/schemas.ts'
+import { components } from '../views/schemas/words.ts'
 import { errorReply } from './replies.ts'
 import { type AnyRoute, ROUTES } from './routes.ts'
 

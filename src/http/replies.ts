@@ -1,32 +1,18 @@
 /** What the paths of the JSON API send: the rows of views/schemas.ts, in their envelopes. */
 import { z } from 'zod'
 import { brokenRows } from '../views/broken.ts'
-import {
-  address,
-  announcedSchema,
-  blockHash,
-  bondSchema,
-  checksSchema,
-  clientSchema,
-  component,
-  count,
-  digest,
-  height,
-  historyPointSchema,
-  makerSchema,
-  probeHourSchema,
-  probePointSchema,
-  probeSchema,
-  relayPointSchema,
-  relaySchema,
-  spendSchema,
-  sybilPlaceSchema,
-  sybilPointSchema,
-  trackerSchema,
-  unseen,
-} from '../views/schemas.ts'
+import { bondSchema } from '../views/schemas/bonds.ts'
+import { clientSchema } from '../views/schemas/clients.ts'
+import { announcedSchema, makerSchema, probeHourSchema, probeSchema } from '../views/schemas/makers.ts'
+import { historyPointSchema, probePointSchema, sybilPlaceSchema, sybilPointSchema } from '../views/schemas/past.ts'
+import { relayPointSchema, relaySchema } from '../views/schemas/relays.ts'
+import { spendSchema } from '../views/schemas/spends.ts'
+import { checksSchema } from '../views/schemas/status.ts'
+import { trackerSchema } from '../views/schemas/trackers.ts'
+import { address, blockHash, component, count, digest, height, unseen } from '../views/schemas/words.ts'
 
-export { statusSchema as statusReply, whySchema as whyReply } from '../views/schemas.ts'
+export { statusSchema as statusReply } from '../views/schemas/status.ts'
+export { whySchema as whyReply } from '../views/schemas/why.ts'
 
 const next = z.string().nullable().describe('give it as `after` for the next page; null on the last one')
 const atTip = { height, block_hash: blockHash }

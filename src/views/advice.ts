@@ -14,7 +14,7 @@ import {
 } from '../doctor/advice.ts'
 import { formatHostPort, formatTorPort } from '../tor/address.ts'
 import type { Facts } from './facts.ts'
-import type { AdviceRow, StatusRow } from './schemas.ts'
+import type { AdviceRow, StatusRow } from './schemas/status.ts'
 
 const ASK_DOCTOR = 'fidelity-tracker doctor, as the user of the daemon: it looks for itself, and says what to type'
 

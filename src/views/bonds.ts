@@ -7,7 +7,7 @@ import type { KnownBond, Market } from '../market.ts'
 import type { Liveness } from '../peers/liveness.ts'
 import { uptimePpm } from '../peers/reach.ts'
 import type { Facts } from './facts.ts'
-import type { BondRow } from './schemas.ts'
+import type { BondRow } from './schemas/bonds.ts'
 
 export type RowFacts = Pick<Facts, 'liveness' | 'config'>
 

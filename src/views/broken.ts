@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { printable } from '../format.ts'
-import { component } from './schemas.ts'
+import { component } from './schemas/words.ts'
 
 export const brokenSchema = component(
   'Broken',

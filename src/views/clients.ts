@@ -2,7 +2,7 @@
 import type { Core } from '../core.ts'
 import type { ClientFacts } from '../wire/connection.ts'
 import type { SlotGroup } from '../wire/slots.ts'
-import type { ClientRow } from './schemas.ts'
+import type { ClientRow } from './schemas/clients.ts'
 
 /** All of them, by id: the order in which they came. */
 export function clientRows({ wire, door }: Pick<Core, 'wire' | 'door'>): ClientRow[] {

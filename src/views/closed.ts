@@ -21,7 +21,8 @@ import { countRegistrations } from '../store/shared/registrations.ts'
 import { formatHostPort } from '../tor/address.ts'
 import type { Clock } from '../world.ts'
 import type { ChainFacts, Facts } from './facts.ts'
-import { type Checks, type RelayRow, relaySchema, type StatusRow, statusSchema } from './schemas.ts'
+import { type RelayRow, relaySchema } from './schemas/relays.ts'
+import { type Checks, type StatusRow, statusSchema } from './schemas/status.ts'
 import { chainStatus, newStatusCells, statusRow, summaryOf } from './status.ts'
 
 const LIMITS = {

@@ -7,7 +7,7 @@ import type { Liveness } from '../peers/liveness.ts'
 import type { TrackerRecord } from '../store/local/trackers.ts'
 import type { Db } from '../store/open.ts'
 import type { Clock } from '../world.ts'
-import type { RelayRow } from './schemas.ts'
+import type { RelayRow } from './schemas/relays.ts'
 
 export interface ChainFacts extends Indexed {
   tip(): Tip | undefined

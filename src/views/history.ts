@@ -6,7 +6,7 @@ import type { Market } from '../market.ts'
 import { readBlockTimes } from '../store/local/tip.ts'
 import { readProbeSteps } from '../store/shared/probes.ts'
 import type { Facts } from './facts.ts'
-import type { HistoryRow, ProbePointRow } from './schemas.ts'
+import type { HistoryRow, ProbePointRow } from './schemas/past.ts'
 
 const LIMITS = {
   /** A day by ten minutes: about as often as a maker is probed. */

@@ -1,7 +1,7 @@
 /** What probes of one maker found, as rows: counted by the hour, and the last ones singly. */
 import { HOUR_MS, hourOf, readHours, readProbes } from '../store/shared/probes.ts'
 import type { Facts } from './facts.ts'
-import type { ProbeHourRow, ProbeRowShown } from './schemas.ts'
+import type { ProbeHourRow, ProbeRowShown } from './schemas/makers.ts'
 
 export const MAKER_PROBES_LIMITS = {
   /** A month by the hour, as long as an uptime is told for; at the most 400 days, as long as hours are kept. */

@@ -10,7 +10,7 @@ import { uptimePpm } from '../peers/reach.ts'
 import type { LightningPart, OfferTerms } from '../peers/types.ts'
 import { probed, type RowFacts, taken } from './bonds.ts'
 import type { Facts } from './facts.ts'
-import type { MakerRow, OfferRow, PickRow } from './schemas.ts'
+import type { MakerRow, OfferRow, PickRow } from './schemas/makers.ts'
 
 /** The swap by which offers are compared. The refund lock is OpenSwap's `REFUND_LOCKTIME_BASE`: of a route's last maker. */
 const COMPARED_SWAP = { amountSats: 1_000_000, refundLockBlocks: 20 }

@@ -4,7 +4,8 @@ import { type FaultCounts, sumOfFaults } from '../nostr/relay-view.ts'
 import type { RelayRecord } from '../nostr/relay-watch.ts'
 import { readRelayHours } from '../store/local/relays.ts'
 import type { Facts } from './facts.ts'
-import type { AnnouncedRow, RelayPointRow, RelayRow } from './schemas.ts'
+import type { AnnouncedRow } from './schemas/makers.ts'
+import type { RelayPointRow, RelayRow } from './schemas/relays.ts'
 
 const LIMITS = {
   /** Missing bonds named in a row. */

@@ -1,7 +1,7 @@
 /** Who spends an outpoint, as a row. */
 import { formatOutpoint } from '../chain/types.ts'
 import type { Spend } from '../watch/spend.ts'
-import type { SpendRow } from './schemas.ts'
+import type { SpendRow } from './schemas/spends.ts'
 
 export function spendRow(spend: Spend): SpendRow {
   return {

@@ -13,7 +13,7 @@ import type { OnionState } from '../tor/onion.ts'
 import { VERSION } from '../version.ts'
 import { adviceOn } from './advice.ts'
 import type { Facts } from './facts.ts'
-import type { Checks, StatusRow } from './schemas.ts'
+import type { Checks, StatusRow } from './schemas/status.ts'
 
 /** One cell per loop, written by that loop alone. */
 export interface StatusCells {

@@ -16,7 +16,7 @@ import { namesBefore } from '../peers/pick.ts'
 import { readBlockTimes } from '../store/local/tip.ts'
 import type { Facts } from './facts.ts'
 import { makerPicks } from './makers.ts'
-import type { SybilPlaceRow, SybilPointRow } from './schemas.ts'
+import type { SybilPlaceRow, SybilPointRow } from './schemas/past.ts'
 
 export const SYBIL_LIMITS = {
   /** Makers of a swap. */

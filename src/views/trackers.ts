@@ -1,7 +1,7 @@
 /** Other trackers as rows. */
 import { formatOutpoint } from '../chain/types.ts'
 import type { Facts } from './facts.ts'
-import type { TrackerRow } from './schemas.ts'
+import type { TrackerRow } from './schemas/trackers.ts'
 
 /** All that are known, by address. */
 export function trackerRows({ trackers }: Pick<Facts, 'trackers'>): TrackerRow[] {

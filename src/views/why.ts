@@ -24,7 +24,7 @@ import type { Db } from '../store/open.ts'
 import { isOnionHost, type MakerName, parseHostPort, parseMakerName } from '../tor/address.ts'
 import { onionAddressFault, tidyAddress } from '../tor/pasted-address.ts'
 import type { Facts } from './facts.ts'
-import type { ReasonRow, WhyRow } from './schemas.ts'
+import type { ReasonRow, WhyRow } from './schemas/why.ts'
 import { skippedPendingText, skippedText } from './today-advice.ts'
 
 const LIMITS = {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { DIALECT } from '../../src/peers/dialects.ts'
-import type { MakerRow } from '../../src/views/schemas.ts'
+import type { MakerRow } from '../../src/views/schemas/makers.ts'
 import { encode } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { LIES, type LieName } from '../sandbox/lies.ts'

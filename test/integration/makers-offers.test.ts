@@ -1,7 +1,7 @@
 /** Offers that can't be meant, and proofs that a reorg has put out of date: what is shown of them, beside honest makers. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { MakerRow } from '../../src/views/schemas.ts'
+import type { MakerRow } from '../../src/views/schemas/makers.ts'
 import { Float } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { type MakerPlan, type MakerServer, serveMaker } from '../sandbox/maker-server.ts'

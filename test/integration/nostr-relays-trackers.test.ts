@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { RelayRow, TrackerRow } from '../../src/views/schemas.ts'
+import type { RelayRow } from '../../src/views/schemas/relays.ts'
+import type { TrackerRow } from '../../src/views/schemas/trackers.ts'
 import { Relay } from '../sandbox/nostr/relay.ts'
 import { nowS, type SignedEvent, signEvent } from '../sandbox/nostr/signed-event.ts'
 import { Regtest } from '../sandbox/regtest.ts'

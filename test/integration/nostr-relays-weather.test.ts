@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
-import type { RelayRow } from '../../src/views/schemas.ts'
+import type { RelayRow } from '../../src/views/schemas/relays.ts'
 import { Relay } from '../sandbox/nostr/relay.ts'
 import { announce, makerEvent } from '../sandbox/nostr/sim-maker.ts'
 import { Regtest } from '../sandbox/regtest.ts'

@@ -9,7 +9,7 @@ import { asTxid, formatOutpoint, fromInternal, toInternal } from '../../src/chai
 import { DIAL_LIMITS } from '../../src/peers/dial-budget.ts'
 import { COMPARISON_LIMITS } from '../../src/peers/list-comparison.ts'
 import { VISIT_LIMITS } from '../../src/peers/tracker-visit.ts'
-import type { TrackerRow } from '../../src/views/schemas.ts'
+import type { TrackerRow } from '../../src/views/schemas/trackers.ts'
 import { encodeFrame } from '../../src/wire/frame.ts'
 import { encodeRequest, type ReplyOf } from '../../src/wire/messages.ts'
 import { bondKey } from '../sandbox/bond-key.ts'

@@ -5,14 +5,12 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { formatOutpoint } from '../../src/chain/types.ts'
-import {
-  bondSchema,
-  makerSchema,
-  relaySchema,
-  spendSchema,
-  statusSchema,
-  trackerSchema,
-} from '../../src/views/schemas.ts'
+import { bondSchema } from '../../src/views/schemas/bonds.ts'
+import { makerSchema } from '../../src/views/schemas/makers.ts'
+import { relaySchema } from '../../src/views/schemas/relays.ts'
+import { spendSchema } from '../../src/views/schemas/spends.ts'
+import { statusSchema } from '../../src/views/schemas/status.ts'
+import { trackerSchema } from '../../src/views/schemas/trackers.ts'
 import { Float } from '../../src/wire/cbor.ts'
 import { bondKey } from '../sandbox/bond-key.ts'
 import { type MakerServer, serveMaker } from '../sandbox/maker-server.ts'

@@ -8,7 +8,7 @@ import type { MakerLife } from '../../src/peers/liveness.ts'
 import type { MakerRecord, OfferTerms } from '../../src/peers/types.ts'
 import type { TrackerRecord } from '../../src/store/local/trackers.ts'
 import type { Facts } from '../../src/views/facts.ts'
-import type { RelayRow } from '../../src/views/schemas.ts'
+import type { RelayRow } from '../../src/views/schemas/relays.ts'
 import { tipAt } from './bonds.ts'
 
 export interface Said {

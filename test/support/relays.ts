@@ -3,7 +3,7 @@ import type { Txid } from '../../src/chain/types.ts'
 import { noFaults } from '../../src/nostr/relay-view.ts'
 import type { RelayRecord } from '../../src/nostr/relay-watch.ts'
 import { relayRow } from '../../src/views/relays.ts'
-import type { RelayRow } from '../../src/views/schemas.ts'
+import type { RelayRow } from '../../src/views/schemas/relays.ts'
 
 /** One that is read and has everything, unless `record` says else. */
 export function aRelay(

@@ -106,7 +106,7 @@ const PURE = [
   ],
   ...['wire/cbor.ts', 'wire/shape.ts', 'wire/frame.ts', 'wire/messages.ts', 'wire/rows.ts', 'wire/walk.ts'],
   ...[
-    'views/schemas.ts',
+    'views/schemas/',
     'views/broken.ts',
     'events/changes.ts',
     'events/flaps.ts',

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { webhookSignature } from '../../src/events/webhook.ts'
 import { ROUTES } from '../../src/http/routes.ts'
 import { Secret } from '../../src/secret.ts'
-import { makerSchema, offerSchema } from '../../src/views/schemas.ts'
+import { makerSchema, offerSchema } from '../../src/views/schemas/makers.ts'
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const page = (name: string) => readFileSync(join(ROOT, 'docs', name), 'utf8')

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { adviceOn } from '../../../src/views/advice.ts'
-import type { StatusRow } from '../../../src/views/schemas.ts'
+import type { StatusRow } from '../../../src/views/schemas/status.ts'
 
 type Told = Parameters<typeof adviceOn>[0]
 const CONFIG = {

@@ -5,7 +5,7 @@ import pino from 'pino'
 import { type Following, newFollowing } from '../../../src/chain/following.ts'
 import { runSync } from '../../../src/chain/sync.ts'
 import { TransientError } from '../../../src/errors.ts'
-import { checksSchema } from '../../../src/views/schemas.ts'
+import { checksSchema } from '../../../src/views/schemas/status.ts'
 import { newStatusCells, readiness, type StatusCells, summaryOf } from '../../../src/views/status.ts'
 import { tipAt } from '../../support/bonds.ts'
 

@@ -2,16 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { toInternal } from '../../../src/chain/types.ts'
-import {
-  type BondRow,
-  bondSchema,
-  spendSchema,
-  statusSchema,
-  type TrackerRow,
-  trackerSchema,
-  type WhyRow,
-  whySchema,
-} from '../../../src/views/schemas.ts'
+import { type BondRow, bondSchema } from '../../../src/views/schemas/bonds.ts'
+import { spendSchema } from '../../../src/views/schemas/spends.ts'
+import { statusSchema } from '../../../src/views/schemas/status.ts'
+import { type TrackerRow, trackerSchema } from '../../../src/views/schemas/trackers.ts'
+import { type WhyRow, whySchema } from '../../../src/views/schemas/why.ts'
 import { spendRow } from '../../../src/views/spends.ts'
 import type { Spend } from '../../../src/watch/spend.ts'
 import { encodeReply, parseReply, type Reply, type ReplyOf } from '../../../src/wire/messages.ts'
