@@ -6,17 +6,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import {
-  cpSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -98,12 +88,16 @@ function earlierPackage(file: string): string {
 
 /** Every path of that Debian with its mode, but for what dpkg, apt and the programs that add users keep for themselves. */
 function snapshot(): string[] {
-  const paths = readdirSync(debian, { recursive: true, encoding: 'utf8' })
+  // Not Node's own list, which goes through links: /var/run is one, and leads to this machine's /run.
+  const paths = execFileSync('find', [debian, '-xdev', '-mindepth', '1', '-printf', '%P\\t%m %l\\n'], {
+    encoding: 'utf8',
+  })
   const kept =
     /^(dev|proc|sys|work|npm-cache|tmp|var\/(cache|log)|var\/lib\/(apt|dpkg|systemd))\/|^etc\/(sub[ug]id|passwd|group|g?shadow|\.pwd)/
   return paths
-    .filter((path) => !kept.test(path))
-    .map((path) => `${path} ${lstatSync(at(path)).mode.toString(8)}`)
+    .trim()
+    .split('\n')
+    .filter((line) => !kept.test(line))
     .sort()
 }
 
