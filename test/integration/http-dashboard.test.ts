@@ -239,6 +239,11 @@ test('what probes find is drawn: reach, uptime, fees, latency, other trackers, r
       const down = await page.locator('#down-rows tr').first().innerText()
       assert.match(down, /110 sats \+ 0\.005 %/)
       assert.match(down, /28\.7 %\s*down/)
+      assert.match(
+        await text(page, '#count'),
+        /^120 listed, 10 down: .* and 6 more\. Takers are told of the other 110\.$/,
+      )
+      await page.screenshot({ path: join(screenshots, `probed-${colorScheme}-${name}.png`) })
       assert.equal(await page.locator('#plot-latency canvas').count(), 1)
       assert.equal(await text(page, '#trackers-note'), '1 of 3 trackers list the same bonds as this one')
       assert.equal(await text(page, '#relays-note'), 'Every bond is found at 1 of 2 relays')
@@ -268,15 +273,24 @@ test('what probes find is drawn: reach, uptime, fees, latency, other trackers, r
   }
 })
 
+/** How the maker at that place of the list does, as if by chance: 0 well, 1 badly. */
+const luckOf = (i: number) => ((i * 7919) % 1000) / 1000
+const reachOf = (i: number) => (luckOf(i) > 0.9 ? 'down' : luckOf(i) > 0.85 ? 'unknown' : 'up')
+
 /** Makers and trackers as they will be once they are asked: put into the daemon's own replies. */
 async function addProbes(page: Page): Promise<void> {
-  await page.route(/\/api\/v1\/(makers|history|trackers|relays)/, async (route) => {
+  await page.route(/\/api\/v1\/(status|makers|history|trackers|relays)/, async (route) => {
     const response = await route.fetch()
     const body = await response.json()
+    if (typeof body.makers === 'number') {
+      const all = Array.from({ length: body.makers }, (_, i) => reachOf(i))
+      for (const reach of ['up', 'down', 'unknown']) body[`makers_${reach}`] = all.filter((one) => one === reach).length
+      await route.fulfill({ json: body })
+      return
+    }
     for (const [i, maker] of (body.makers ?? []).entries()) {
-      const chance = ((i * 7919) % 1000) / 1000
-      Object.assign(maker, { probes: 400, uptime_ppm: Math.round(1e6 * (1 - chance ** 4)) })
-      maker.reach = chance > 0.9 ? 'down' : chance > 0.85 ? 'unknown' : 'up'
+      Object.assign(maker, { probes: 400, uptime_ppm: Math.round(1e6 * (1 - luckOf(i) ** 4)), reach: reachOf(i) })
+      Object.assign(maker, i % 11 === 7 ? { proof_failed: 'cert-hash' } : { proven: i % 5 !== 0 })
       if (i % 5 === 0) continue
       maker.offer = {
         base_fee: 100 + 10 * i,

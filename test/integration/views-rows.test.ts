@@ -343,5 +343,5 @@ test('after the daemon has stopped its database tells the same rows', async () =
   for (const name of ['height', 'block_hash', 'bonds', 'makers', 'digest', 'registrations', 'address']) {
     assert.deepEqual(status[name], before[name], name)
   }
-  assert.match(await verb('status'), /^daemon {6}not running \(last seen 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\)$/m)
+  assert.match(await verb('status'), /^daemon {6}not running \(last seen 20\d\d-\d\d-\d\d \d\d:\d\d UTC, \d+ s ago\)$/m)
 })
