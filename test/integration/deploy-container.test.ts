@@ -106,6 +106,16 @@ function commandLines(): string[] {
   })
 }
 
+/** `among`: what only the containers' own command lines have, so that these were looked at. */
+function assertInNoCommandLine(secret: string, among: string): void {
+  const lines = commandLines()
+  assert.ok(lines.some((line) => line.includes(among)))
+  assert.deepEqual(
+    lines.filter((line) => line.includes(secret)),
+    [],
+  )
+}
+
 /** What the machine itself is answered, without a browser. */
 async function fetchOn(containers: Containers, url: string, host?: string): Promise<{ status: number; text: string }> {
   const program = `const { get } = require('node:http')
@@ -154,15 +164,7 @@ test('compose.yaml: the built tracker is healthy beside bitcoind and the built T
   const away = "require('node:net').connect(80, '192.0.2.1').on('error', ({ code }) => console.log(code))"
   assert.equal((await ours.exec('node', '-e', away)).stdout, 'ENETUNREACH\n')
   const cookie = readFileSync(join(containers.volume('bitcoin-cookie'), '.cookie'), 'utf8').split(':')[1]!
-  const lines = commandLines()
-  assert.ok(
-    lines.some((line) => line.includes('-rpccookieperms=all')),
-    'the containers are among them',
-  )
-  assert.deepEqual(
-    lines.filter((line) => line.includes(cookie)),
-    [],
-  )
+  assertInNoCommandLine(cookie, '-rpccookieperms=all')
   const kept = readdirSync(containers.volume('tracker-data')).filter((name) => !/-(wal|shm|journal)$/.test(name))
   assert.deepEqual(kept.sort(), ['lock', 'onion.key', 'tracker.key', 'tracker.sqlite'])
 
@@ -232,13 +234,5 @@ test('compose.scale.yaml: two built trackers share PostgreSQL, one onion address
   )
   assert.equal(one.address, other.address)
   assert.equal(one.nostr.pubkey, other.nostr.pubkey)
-  const lines = commandLines()
-  assert.ok(
-    lines.some((line) => line.includes('172.30.80.13:9051')),
-    'the containers are among them',
-  )
-  assert.deepEqual(
-    lines.filter((line) => line.includes(POSTGRES_PASSWORD)),
-    [],
-  )
+  assertInNoCommandLine(POSTGRES_PASSWORD, '172.30.80.13:9051')
 })

@@ -26,12 +26,12 @@ const debian = join(work.path, 'debian')
 const npmCache = execFileSync('npm', ['config', 'get', 'cache', '--loglevel=error'], { encoding: 'utf8' }).trim()
 const at = (path: string) => join(debian, path)
 
-/** What runs a command in that Debian, in namespaces of its own for mounts and processes, with our folder /work and npm's cache. */
+/** What runs a command in that Debian, in namespaces of its own for mounts and processes, with our folder at /mnt and npm's cache. */
 function within(command: string[], env: Record<string, string>): [string[], { env: NodeJS.ProcessEnv; cwd: string }] {
   const mounts = [
     `mount -t proc proc ${debian}/proc`,
     `mount --rbind /dev ${debian}/dev`,
-    `mount --bind ${work.path} ${debian}/work`,
+    `mount --bind ${work.path} ${debian}/mnt`,
     `mount --bind ${npmCache} ${debian}/npm-cache`,
   ].join(' && ')
   const shell = `${mounts} && exec chroot ${debian} "$@"`
@@ -57,7 +57,6 @@ function startDebian(): void {
   assert.ok(process.env.DEBIAN_BASE, 'DEBIAN_BASE names no tarball: scripts/test.sh makes it')
   mkdirSync(debian)
   execFileSync('tar', ['-xf', process.env.DEBIAN_BASE, '-C', debian])
-  mkdirSync(at('work'))
   mkdirSync(at('npm-cache'))
   writeFileSync(at('usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 }) // no service is started
   apt('update')
@@ -83,7 +82,7 @@ function earlierPackage(file: string): string {
   writeFileSync(join(folder, 'usr/lib/fidelity-tracker/dist/earlier.js'), '')
   execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '-b', folder, join(work.path, 'earlier.deb')])
   rmSync(folder, { recursive: true })
-  return '/work/earlier.deb'
+  return '/mnt/earlier.deb'
 }
 
 /** Every path of that Debian with its mode, but for what dpkg, apt and the programs that add users keep for themselves. */
@@ -93,7 +92,7 @@ function snapshot(): string[] {
     encoding: 'utf8',
   })
   const kept =
-    /^(dev|proc|sys|work|npm-cache|tmp|var\/(cache|log)|var\/lib\/(apt|dpkg|systemd))\/|^etc\/(sub[ug]id|passwd|group|g?shadow|\.pwd)/
+    /^(dev|proc|sys|mnt|npm-cache|tmp|var\/(cache|log)|var\/lib\/(apt|dpkg|systemd))\/|^etc\/(sub[ug]id|passwd|group|g?shadow|\.pwd)/
   return paths
     .trim()
     .split('\n')
@@ -158,7 +157,7 @@ test('the package: installed, upgraded, removed and purged; it runs as its user'
 
   writeFileSync(at(SETTINGS), `${readFileSync(at(SETTINGS), 'utf8')}# mine\n`)
   writeFileSync(at(`${DATA}/onion.key`), 'key')
-  apt('install', `/work/package/${file.split('/').pop()}`)
+  apt('install', `/mnt/package/${file.split('/').pop()}`)
   assert.equal(existsSync(at('usr/lib/fidelity-tracker/dist/earlier.js')), false)
   assert.match(readFileSync(at(SETTINGS), 'utf8'), /^# mine$/m)
   assert.deepEqual(ownerOf(SETTINGS), [0o640, 0, Number(gid)])
@@ -193,17 +192,17 @@ test('install.sh from a fresh clone, where there is no Node: it brings one, buil
     npm_config_prefer_offline: 'true',
     ...(registry !== undefined && { npm_config_registry: registry }),
   }
-  const script = '/work/clone/deploy/install.sh'
+  const script = '/mnt/clone/deploy/install.sh'
   const installed = done([script, '--yes', '--network', 'regtest'], env)
   assert.match(
     installed,
-    /1\. bring Node \S+ and npm \S+ from \S+, checked by SHA-512, to \/work\/clone\/\.tools\/node-/,
+    /1\. bring Node \S+ and npm \S+ from \S+, checked by SHA-512, to \/mnt\/clone\/\.tools\/node-/,
   )
-  assert.match(installed, /2\. as root, build it in \/work\/clone: npm ci --ignore-scripts && npm run build/)
+  assert.match(installed, /2\. as root, build it in \/mnt\/clone: npm ci --ignore-scripts && npm run build/)
   assert.equal(done(asUser('--version')), `${version}\n`)
   assert.match(done(asUser('print-config')), /^network = "regtest" {2}# file$/m)
 
-  const both = inside(['dpkg', '-i', `/work/package/${thePackage().split('/').pop()}`])
+  const both = inside(['dpkg', '-i', `/mnt/package/${thePackage().split('/').pop()}`])
   assert.notEqual(both.status, 0)
   assert.match(both.stderr, /install\.sh has installed it in \/opt\/fidelity-tracker\. Take that away first/)
   done([script, '--uninstall', '--purge', '--yes'])

@@ -14,6 +14,7 @@ import { promisify } from 'node:util'
 import { tempDir } from '../support/temp-dir.ts'
 import type { Compose, Service } from './compose.ts'
 import type { Image } from './images.ts'
+import { type Ended, toItsEnd } from './to-its-end.ts'
 
 const run = promisify(execFile)
 
@@ -27,12 +28,6 @@ export interface Upping {
   folders?: Readonly<Record<string, string>>
   /** The volumes are given to the image's user, as some images do it themselves at their start. */
   givesVolumes?: boolean
-}
-
-export interface Ended {
-  code: number
-  stdout: string
-  stderr: string
 }
 
 export class Containers implements AsyncDisposable {
@@ -277,18 +272,4 @@ function bind(source: string, destination: string, mode: string): object {
 
 function tmpfs(destination: string, options: string): object {
   return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', ...options.split(',')] }
-}
-
-async function toItsEnd([program, ...args]: readonly string[]): Promise<Ended> {
-  const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (chunk) => {
-    stdout += chunk
-  })
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk
-  })
-  const [code] = await once(child, 'close')
-  return { code: code ?? -1, stdout, stderr }
 }

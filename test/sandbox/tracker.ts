@@ -14,6 +14,7 @@ import { ask } from '../../src/wire/client.ts'
 import type { Reply, Request } from '../../src/wire/messages.ts'
 import { freePorts } from './ports.ts'
 import type { Regtest } from './regtest.ts'
+import { type Ended, toItsEnd } from './to-its-end.ts'
 import { waitUntil } from './wait.ts'
 
 export const MAIN = new URL('../../dist/main.js', import.meta.url).pathname
@@ -260,20 +261,6 @@ export async function runVerb(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   before: readonly string[] = [],
-): Promise<{ code: number; stdout: string; stderr: string }> {
-  const [program, ...rest] = [...before, process.execPath, MAIN, ...args]
-  const child = spawn(program!, rest, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
-  })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.on('data', (chunk) => {
-    stdout += chunk
-  })
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk
-  })
-  const [code] = await once(child, 'close')
-  return { code: code ?? -1, stdout, stderr }
+): Promise<Ended> {
+  return toItsEnd([...before, process.execPath, MAIN, ...args], env)
 }
