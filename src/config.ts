@@ -195,8 +195,8 @@ function readEnv(env: NodeJS.ProcessEnv): RawValues {
 
 /** Also where the slip is in the prefix: such a variable would be passed over without a word. */
 function isMeantForUs(key: string, value: string, known: readonly string[]): boolean {
-  if (key.startsWith(ENV_PREFIX)) return !isServiceLink(key.slice(ENV_PREFIX.length), value)
-  return /^fidel/i.test(key) && nearestWord(key, known) !== undefined
+  if (isServiceLink(key, value)) return false
+  return key.startsWith(ENV_PREFIX) || (/^fidel/i.test(key) && nearestWord(key, known) !== undefined)
 }
 
 function readFile(path: string): RawValues {

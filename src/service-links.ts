@@ -17,15 +17,15 @@ function isServiceUrl(value: string): boolean {
 
 /** By the end of the name, and what the value then is. */
 const SHAPES: readonly (readonly [RegExp, (value: string) => boolean])[] = [
-  [/^([A-Z0-9_]+_)?SERVICE_HOST$/, isAddress],
-  [/^([A-Z0-9_]+_)?SERVICE_PORT(_[A-Z0-9_]+)?$/, isPort],
-  [/^([A-Z0-9_]+_)?PORT(_\d+_(TCP|UDP|SCTP))?$/, isServiceUrl],
-  [/^([A-Z0-9_]+_)?PORT_\d+_(TCP|UDP|SCTP)_PROTO$/, isProtocol],
-  [/^([A-Z0-9_]+_)?PORT_\d+_(TCP|UDP|SCTP)_PORT$/, isPort],
-  [/^([A-Z0-9_]+_)?PORT_\d+_(TCP|UDP|SCTP)_ADDR$/, isAddress],
+  [/^[A-Z0-9_]+_SERVICE_HOST$/, isAddress],
+  [/^[A-Z0-9_]+_SERVICE_PORT(_[A-Z0-9_]+)?$/, isPort],
+  [/^[A-Z0-9_]+_PORT(_\d+_(TCP|UDP|SCTP))?$/, isServiceUrl],
+  [/^[A-Z0-9_]+_PORT_\d+_(TCP|UDP|SCTP)_PROTO$/, isProtocol],
+  [/^[A-Z0-9_]+_PORT_\d+_(TCP|UDP|SCTP)_PORT$/, isPort],
+  [/^[A-Z0-9_]+_PORT_\d+_(TCP|UDP|SCTP)_ADDR$/, isAddress],
 ]
 
-/** `name`: without the prefix of our settings. */
-export function isServiceLink(name: string, value: string): boolean {
-  return SHAPES.some(([shape, isValue]) => shape.test(name) && isValue(value))
+/** Of whatever Service. */
+export function isServiceLink(variable: string, value: string): boolean {
+  return SHAPES.some(([shape, isValue]) => shape.test(variable) && isValue(value))
 }

@@ -40,13 +40,13 @@ const NOBODY_THERE = ': is a tracker running, and is that its --address?'
 /** What is asked: one request, or `Bonds` page by page. */
 export type Question = Exclude<Request, { type: 'Bonds' }> | { type: 'Bonds'; all: boolean }
 
-/** `about`: the outpoint for watch and bond-proof, the maker for why. */
 export interface QuestionOptions {
   all?: boolean
   /** False: `watch` only asks, and leaves no registration behind. */
   register?: boolean
 }
 
+/** `about`: the outpoint for watch and bond-proof, the maker for why. Throws ConfigError for what can't be asked. */
 export function questionOf(
   word: string,
   about: string | undefined,

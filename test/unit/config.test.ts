@@ -291,6 +291,14 @@ test('what Kubernetes tells of a Service of our name is none of our settings', (
   }
 })
 
+test('what Kubernetes tells of a Service whose name is near ours is nobody’s slip', () => {
+  for (const service of ['FIDELITY_TRACKERS', 'FIDELITYTRACKER', 'FIDELITY_TRACK', 'FIDELITY_TRACKERS_HTTP']) {
+    const env = Object.entries(LINKS).map(([name, value]) => [`${service}_${name}`, value])
+    assert.equal(formatConfig(read({}, Object.fromEntries(env))), formatConfig(read({})), service)
+  }
+  assert.match(refusal({}, { FIDELITY_TRACKERS_HTTP: 'off' }), /did you mean FIDELITY_TRACKER_HTTP\?$/)
+})
+
 test('anything else that is no setting is refused, also where only the value is another', () => {
   const others: [string, string][] = [
     ['RCP', '127.0.0.1:1'],
