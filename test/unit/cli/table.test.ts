@@ -47,6 +47,14 @@ test('with less room the least wanted columns go, and are named', () => {
   ])
 })
 
+test('of columns that are wanted alike the last one goes first', () => {
+  const alike = COLUMNS.slice(0, 4).map((column) => (column.rank > 1 ? { ...column, rank: 2 } : column))
+  assert.match(
+    table(alike, ROWS, look(50)),
+    /^COUNT {2}NAME +LAST SEEN\n[\s\S]*\(no room for note: --wide shows all\)$/,
+  )
+})
+
 test('what a row is about is never cut: where it leaves no room it has a line of its own', () => {
   assert.deepEqual(shown(30).split('\n'), [
     'NAME',
