@@ -32,8 +32,6 @@ port.on('message', async (request: ThreadRequest | 'close') => {
   }
 })
 
-port.postMessage('ready' satisfies ThreadReply)
-
 /** A block's keys are handed over, not copied. */
 function movable(value: unknown): ArrayBuffer[] {
   if (typeof value !== 'object' || value === null || !('block' in value)) return []

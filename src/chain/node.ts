@@ -13,7 +13,7 @@ import type { NodeApi, NodeReaderOptions } from './node-reader.ts'
 import type { Spender } from './types.ts'
 
 const LIMITS = {
-  /** The thread may be walking a block or reading a large reply. */
+  /** The thread may be loading, walking a block or reading a large reply. */
   closeMs: 3_000,
   /**
    * With a mempool of 100,000 some 20 MB live there; 1,000,000 must fit. Of what is made for a block or a reply next to nothing
@@ -31,7 +31,6 @@ export interface ThreadRequest {
 }
 
 export type ThreadReply =
-  | 'ready'
   | 'closed'
   | { exchange: Exchange }
   | { id: number; ok: true; value: unknown }
@@ -87,8 +86,6 @@ export async function openNode(options: NodeReaderOptions, log?: Logger): Promis
     resourceLimits: LIMITS.heap,
   })
   const pending = new Map<number, Pending>()
-  /** It has loaded what it needs: before that it holds nothing that would have to be closed. */
-  let isReady = false
   const onClosed = Promise.withResolvers<void>()
   let nextId = 1
   let end: Error | undefined
@@ -101,15 +98,14 @@ export async function openNode(options: NodeReaderOptions, log?: Logger): Promis
       reject(end)
     }
     worker.on('error', (error) => fail(new BrokenInvariant('the node thread broke', { cause: error })))
-    worker.on('exit', (code) => fail(new BrokenInvariant(`the node thread ended by itself (${code})`)))
+    worker.on('exit', (code) => {
+      fail(new BrokenInvariant(`the node thread ended by itself (${code})`))
+      onClosed.resolve()
+    })
   })
   broken.catch(() => {}) // whoever cares awaits it
   worker.on('message', (reply: ThreadReply) => {
     if (reply === 'closed') return onClosed.resolve()
-    if (reply === 'ready') {
-      isReady = true
-      return
-    }
     if ('exchange' in reply) return log?.trace(reply.exchange, 'bitcoind asked')
     const call = pending.get(reply.id)
     pending.delete(reply.id)
@@ -157,12 +153,11 @@ export async function openNode(options: NodeReaderOptions, log?: Logger): Promis
     },
     async [Symbol.asyncDispose]() {
       end ??= new TransientError('the node thread was stopped')
-      if (isReady) {
-        worker.postMessage('close')
-        const cancel = after(LIMITS.closeMs, onClosed.resolve) // too busy to answer: ended all the same
-        await onClosed.promise
-        cancel()
-      }
+      // One that is loading answers when it has loaded. Ended in the middle of that, ZeroMQ's binary takes the process down.
+      worker.postMessage('close')
+      const cancel = after(LIMITS.closeMs, onClosed.resolve) // too busy to answer: ended all the same
+      await onClosed.promise
+      cancel()
       await worker.terminate()
     },
   }
